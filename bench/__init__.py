@@ -1,0 +1,1 @@
+"""Speed of glassbert beside its peers: `python -m bench`."""

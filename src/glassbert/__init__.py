@@ -1,0 +1,123 @@
+"""glassbert: a complete BERT on PyTorch, as a glass box.
+
+The public names are loaded when they are first used, so `import glassbert` does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from glassbert.checkpoint import load
+    from glassbert.data import read_records
+    from glassbert.errors import (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        GlassbertError,
+        InputError,
+        MissingExtraError,
+        OutputExistsError,
+        SaveError,
+        TrainingError,
+        VocabularyError,
+    )
+    from glassbert.infer import Engine, TextClassificationPipeline, pipeline
+    from glassbert.model import (
+        BertConfig,
+        BertForSequenceClassification,
+        BertModel,
+        BertPreTrainedModel,
+        ModelOutput,
+    )
+    from glassbert.tasks import Classification, ClassificationMetrics
+    from glassbert.text import BasicTokenizer, BertTokenizer, WordpieceTokenizer, learn_vocabulary
+    from glassbert.train import (
+        FinetuneSettings,
+        TrainingResult,
+        TrainingSettings,
+        finetune,
+        get_linear_schedule_with_warmup,
+    )
+
+# Public name → the room it lives in.
+_ROOMS: Final = {
+    **dict.fromkeys(["load"], "checkpoint"),
+    **dict.fromkeys(["read_records"], "data"),
+    **dict.fromkeys(
+        [
+            "CheckpointError",
+            "ConfigError",
+            "DataError",
+            "GlassbertError",
+            "InputError",
+            "MissingExtraError",
+            "OutputExistsError",
+            "SaveError",
+            "TrainingError",
+            "VocabularyError",
+        ],
+        "errors",
+    ),
+    **dict.fromkeys(["Engine", "TextClassificationPipeline", "pipeline"], "infer"),
+    **dict.fromkeys(
+        ["BertConfig", "BertForSequenceClassification", "BertModel", "BertPreTrainedModel", "ModelOutput"], "model"
+    ),
+    **dict.fromkeys(["Classification", "ClassificationMetrics"], "tasks"),
+    **dict.fromkeys(["BasicTokenizer", "BertTokenizer", "WordpieceTokenizer", "learn_vocabulary"], "text"),
+    **dict.fromkeys(
+        ["FinetuneSettings", "TrainingResult", "TrainingSettings", "finetune", "get_linear_schedule_with_warmup"],
+        "train",
+    ),
+}
+
+__all__ = [
+    "BasicTokenizer",
+    "BertConfig",
+    "BertForSequenceClassification",
+    "BertModel",
+    "BertPreTrainedModel",
+    "BertTokenizer",
+    "CheckpointError",
+    "Classification",
+    "ClassificationMetrics",
+    "ConfigError",
+    "DataError",
+    "Engine",
+    "FinetuneSettings",
+    "GlassbertError",
+    "InputError",
+    "MissingExtraError",
+    "ModelOutput",
+    "OutputExistsError",
+    "SaveError",
+    "TextClassificationPipeline",
+    "TrainingError",
+    "TrainingResult",
+    "TrainingSettings",
+    "VocabularyError",
+    "WordpieceTokenizer",
+    "finetune",
+    "get_linear_schedule_with_warmup",
+    "learn_vocabulary",
+    "load",
+    "pipeline",
+    "read_records",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its room at first use."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'glassbert' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"glassbert.{_ROOMS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,275 @@
+"""Model folders in the layout of Hugging Face: config, weights, vocabulary and the tokenizer's settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from glassbert.checkpoint.keys import rename
+from glassbert.errors import CheckpointError, ConfigError
+from glassbert.files import new_file, read_json, write_json
+from glassbert.model.attention import AttentionBackend
+from glassbert.model.base import BertPreTrainedModel, initialize_weights
+from glassbert.model.bert import BertModel
+from glassbert.model.config import BertConfig
+from glassbert.model.heads import BertForSequenceClassification
+from glassbert.text.tokenizer import BertTokenizer
+from glassbert.text.vocabulary import save_vocabulary
+
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+VOCABULARY: Final = "vocab.txt"
+TOKENIZER_CONFIG: Final = "tokenizer_config.json"
+
+# The class that each name in `architectures` stands for.
+MODEL_CLASSES: Final[dict[str, type[BertPreTrainedModel]]] = {
+    model_class.__name__: model_class for model_class in (BertModel, BertForSequenceClassification)
+}
+
+ModelT = TypeVar("ModelT", bound=BertPreTrainedModel)
+TokenizerT = TypeVar("TokenizerT", bound=BertTokenizer)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadingInfo:
+    """What loading found, beside the tensors that had their place.
+
+    Attributes:
+        fresh: parameters that were not taken from the file and have random values (a new head).
+        ignored: keys of the file that the class has no use for, and names itself.
+        renamed: file key → parameter, where the two differ.
+    """
+
+    fresh: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    renamed: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def model_folder(folder: str | Path) -> Path:
+    """Return `folder` as a path.
+
+    Raises:
+        CheckpointError: there is no such folder, or it holds no `config.json`.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise CheckpointError(
+            f"{path}: " + ("is a file, expected a model folder" if path.exists() else "no such folder")
+        )
+    if not (path / CONFIG).is_file():
+        raise CheckpointError(f"{path}: holds no {CONFIG}, so it is no model folder")
+    return path
+
+
+def load(folder: str | Path) -> BertPreTrainedModel:
+    """Load a model with the class that its `config.json` names (`architectures`), else `BertModel`.
+
+    Raises:
+        CheckpointError: no model folder, a class that glassbert does not have, or weights that do not fit.
+        ConfigError: `config.json` holds a value that no model can be built from.
+    """
+    path = model_folder(folder)
+    config = BertConfig.from_pretrained(path)
+    name = config.architectures[0] if config.architectures else BertModel.__name__
+    if name not in MODEL_CLASSES:
+        known = ", ".join(MODEL_CLASSES)
+        raise CheckpointError(f"{path / CONFIG}: architectures names {name!r}; glassbert.load knows {known}")
+    return load_model(MODEL_CLASSES[name], path, config=config)
+
+
+def load_model(
+    model_class: type[ModelT],
+    folder: str | Path,
+    *,
+    config: BertConfig | None = None,
+    fresh: Sequence[str] = (),
+    attention_backend: AttentionBackend = "packed",
+) -> ModelT:
+    """Load `model_class` from a model folder, in eval mode.
+
+    Args:
+        model_class: one of ours, or a subclass of `BertPreTrainedModel` with `__init__(self, config)`.
+        folder: holds `config.json` and `model.safetensors`.
+        config: in place of the folder's own, for example with other labels.
+        fresh: patterns (`re.search`) of parameters that get new random values whatever the file holds.
+        attention_backend: see `BertPreTrainedModel.attention_backend`.
+
+    Raises:
+        CheckpointError: a missing file; a key that is missing, unexpected or of the wrong shape, unless the class
+            names it (`_keys_to_ignore_on_load_missing`, `_keys_to_ignore_on_load_unexpected`).
+        ConfigError: `config.json` holds a value that no model can be built from.
+    """
+    path = model_folder(folder)
+    config = BertConfig.from_pretrained(path) if config is None else config
+    weights = path / WEIGHTS
+    if not weights.is_file():
+        raise CheckpointError(f"{path}: holds no {WEIGHTS}")
+    # Without memory and random numbers first: the tensors come from the file.
+    with torch.device("meta"):
+        model = model_class(config)
+    if any(buffer.is_meta for buffer in model.buffers()):
+        # A subclass with buffers of its own computes them when it is built, so it has to be built for real.
+        model = model_class(config)
+    info = _fill(model, weights, fresh)
+    model.loading_info = info
+    model.attention_backend = attention_backend
+    return model.eval()
+
+
+def _fill(model: BertPreTrainedModel, file: Path, fresh: Sequence[str]) -> LoadingInfo:
+    """Put the tensors of `file` into `model`, and fresh values where the class allows them to be missing."""
+    expected = model.state_dict()
+    state: dict[str, Tensor] = {}
+    ignored, renamed = [], {}
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            for key, name in rename(tensors.keys(), set(expected), model.base_model_prefix).items():
+                if name not in expected:
+                    if not _matches(name, model._keys_to_ignore_on_load_unexpected):
+                        raise CheckpointError(f"{file}: {key} has no place in {type(model).__name__}")
+                    ignored.append(key)
+                    continue
+                if name in state:
+                    raise CheckpointError(f"{file}: {key} and another key both stand for {name}")
+                if _matches(name, fresh):
+                    continue
+                shape = tuple(tensors.get_slice(key).get_shape())
+                if shape != tuple(expected[name].shape):
+                    raise CheckpointError(
+                        f"{file}: {key} has the shape {shape}, expected {tuple(expected[name].shape)}"
+                    )
+                state[name] = tensors.get_tensor(key).to(expected[name].dtype)
+                if key != name:
+                    renamed[key] = name
+    except SafetensorError as error:
+        raise CheckpointError(f"{file}: not readable as safetensors: {error}") from None
+    missing = tuple(name for name in expected if name not in state)
+    for name in missing:
+        if not _matches(name, (*fresh, *model._keys_to_ignore_on_load_missing)):
+            raise CheckpointError(f"{file}: {name} of {type(model).__name__} is missing")
+    model.load_state_dict(state, strict=False, assign=True)
+    _initialize(model, missing)
+    return LoadingInfo(fresh=missing, ignored=tuple(ignored), renamed=renamed)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(re.search(pattern, name) for pattern in patterns)
+
+
+def _initialize(model: BertPreTrainedModel, names: Sequence[str]) -> None:
+    """Give memory and fresh values to the modules that own `names`."""
+    owners = dict.fromkeys(name.rpartition(".")[0] for name in names)
+    for owner in owners:
+        module = model.get_submodule(owner)
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter.is_meta:
+                setattr(module, name, nn.Parameter(torch.empty_like(parameter, device="cpu"), parameter.requires_grad))
+        initialize_weights(module, model.config.initializer_range)
+
+
+def save_model(model: BertPreTrainedModel, folder: str | Path, *, overwrite: bool = False) -> None:
+    """Write `config.json` and `model.safetensors` into `folder`, which is created where it is missing.
+
+    Raises:
+        OutputExistsError: the folder holds a model already and `overwrite` is false.
+        SaveError: the disk refused a write; files that stood there are as they were.
+    """
+    path = Path(folder)
+    state = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
+    config = dataclasses.replace(model.config, architectures=[type(model).__name__])
+    with new_file(path / WEIGHTS, overwrite=overwrite) as part:
+        try:
+            save_file(state, part, metadata={"format": "pt"})
+        except SafetensorError as error:  # how this library reports a full disk
+            raise OSError(str(error)) from error
+    with new_file(path / CONFIG, overwrite=overwrite) as part:
+        write_json(part, config.to_dict())
+
+
+def save_tokenizer(tokenizer: BertTokenizer, folder: str | Path, *, overwrite: bool = False) -> None:
+    """Write `vocab.txt` and `tokenizer_config.json` into `folder`, which is created where it is missing.
+
+    Raises:
+        OutputExistsError: the folder holds a vocabulary already and `overwrite` is false.
+        SaveError: the disk refused a write.
+        VocabularyError: the ids have gaps.
+    """
+    path = Path(folder)
+    settings = {
+        "tokenizer_class": "BertTokenizer",
+        **{name: getattr(tokenizer, name) for name in _TOKENIZER_SETTINGS},
+    }
+    if tokenizer.basic_tokenizer.never_split:
+        settings["never_split"] = sorted(tokenizer.basic_tokenizer.never_split)
+    with new_file(path / VOCABULARY, overwrite=overwrite) as part:
+        save_vocabulary(tokenizer.vocab, part)
+    with new_file(path / TOKENIZER_CONFIG, overwrite=overwrite) as part:
+        write_json(part, settings)
+
+
+_TOKENIZER_SETTINGS: Final = (
+    "do_lower_case",
+    "tokenize_chinese_chars",
+    "strip_accents",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+    "model_max_length",
+    "padding_side",
+)
+
+
+def load_tokenizer(tokenizer_class: type[TokenizerT], folder: str | Path, **settings: Any) -> TokenizerT:
+    """Load a tokenizer from `vocab.txt` and, where it is there, `tokenizer_config.json`.
+
+    `model_max_length` is at most the positions that `config.json` counts.
+
+    Args:
+        tokenizer_class: `BertTokenizer` or a subclass.
+        folder: the model folder.
+        settings: in place of those in the file.
+
+    Raises:
+        CheckpointError: no such folder, no `vocab.txt`, or a config file that is no JSON object.
+        VocabularyError: the vocabulary cannot serve.
+        TypeError: a setting that the tokenizer does not have.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such folder")
+    if not (path / VOCABULARY).is_file():
+        raise CheckpointError(f"{path}: holds no {VOCABULARY}")
+    stored = read_json(path / TOKENIZER_CONFIG) if (path / TOKENIZER_CONFIG).is_file() else {}
+    chosen: dict[str, Any] = {
+        name: _plain(stored[name]) for name in (*_TOKENIZER_SETTINGS, "never_split") if name in stored
+    }
+    if (path / CONFIG).is_file():
+        positions = BertConfig.from_pretrained(path).max_position_embeddings
+        chosen["model_max_length"] = int(min(chosen.get("model_max_length") or positions, positions))
+    chosen.update(settings)
+    return tokenizer_class(path / VOCABULARY, **chosen)
+
+
+def _plain(value: Any) -> Any:
+    # Newer files describe a special token by an object with its text under "content".
+    return value["content"] if isinstance(value, dict) and "content" in value else value
+
+
+def check_vocabulary(tokenizer: BertTokenizer, config: BertConfig) -> None:
+    """Refuse a tokenizer whose ids the model has no rows for.
+
+    Raises:
+        ConfigError: by size.
+    """
+    if len(tokenizer) > config.vocab_size:
+        raise ConfigError(f"the vocabulary has {len(tokenizer)} tokens, but the model has rows for {config.vocab_size}")

@@ -1,0 +1,40 @@
+"""Names of tensors in files ↔ names in the model, as data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+# Spellings of checkpoints converted before 2019, and the names that stand for them now.
+_OLD_NAMES: Final = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
+# A constant that transformers saved until 2022: the numbers 0, 1, 2, …
+_CONSTANTS: Final = re.compile(r"(^|\.)embeddings\.position_ids$")
+
+
+def rename(keys: Iterable[str], expected: set[str], prefix: str) -> dict[str, str]:
+    """Map each key of a file to the model's own name for it.
+
+    Args:
+        keys: as they stand in the file.
+        expected: the model's state-dict names.
+        prefix: the name of the bare model inside a model with a head ("bert").
+
+    Returns:
+        file key → model name; a constant that needs no loading is left out, a key without a counterpart
+        keeps its (modern) name.
+    """
+    names = {}
+    for key in keys:
+        if _CONSTANTS.search(key):
+            continue
+        name = key
+        for old, new in _OLD_NAMES:
+            if name.endswith(old):
+                name = name.removesuffix(old) + new
+        if name not in expected:
+            # A bare model's file read into a model with a head, or the other way round.
+            longer, shorter = f"{prefix}.{name}", name.removeprefix(f"{prefix}.")
+            name = longer if longer in expected else shorter if shorter in expected else name
+        names[key] = name
+    return names

@@ -1,0 +1,1 @@
+"""Arguments, printing and exit codes; nothing else of the package prints."""

@@ -1,0 +1,88 @@
+"""The command `glassbert`.
+
+Exit codes: 0; 1 when a run failed; 2 when it was used wrongly or given bad input; 130 after Ctrl-C. An error is one
+line on stderr; `glassbert --debug …` shows where it came from.
+
+Commands import what they need when they run, so `glassbert --help` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import glassbert
+from glassbert.cli.train import demo, train
+from glassbert.cli.use import evaluate, predict
+from glassbert.errors import GlassbertError, TrainingError
+
+app = typer.Typer(
+    name="glassbert",
+    help="BERT as a glass box: from raw text to vocabulary, training, fast answers, and every tensor in sight.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"glassbert {glassbert.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+app.command()(demo)
+app.command()(train)
+app.command()(evaluate)
+app.command()(predict)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = bool(given) and given[0] == "--debug"
+    if not given:
+        given = ["--help"]
+    try:
+        code = app(args=given, prog_name="glassbert", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except typer.TyperException as error:
+        if debug:
+            raise
+        # A wrong argument; the class says which option or command it is about.
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _fail(f"{message} (see: glassbert --help)", 2)
+    except GlassbertError as error:
+        if debug:
+            raise
+        return _fail(str(error), 1 if isinstance(error, TrainingError) else 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; nothing was saved", 130)
+    except BrokenPipeError:
+        # The reader of our output left early (`| head`); there is nobody to tell.
+        sys.stderr.close()
+        return 1
+
+
+def _fail(message: str, code: int) -> int:
+    if message:
+        print(f"glassbert: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def run() -> None:
+    """Run as the program that `pip` installs."""
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What the user sees: progress bars, tables, notes. Results go to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from glassbert.tasks import ClassificationMetrics
+    from glassbert.train import Event
+
+
+def out() -> Console:
+    """Return the console for results."""
+    return Console(highlight=False)
+
+
+def notes() -> Console:
+    """Return the console for everything else."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print one line of JSON on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def note_cut(cut: int, texts: int, limit: int) -> None:
+    """Say on stderr how many texts were cut, if any were."""
+    if cut:
+        which = "the text is" if texts == 1 else f"{cut} of {texts} texts are"
+        notes().print(f"note: {which} longer than the model's {limit} tokens; the end was cut")
+
+
+class TrainingDisplay:
+    """Shows a run's events: a live bar where stderr is a terminal, a line for each epoch in any case.
+
+    Use as a context manager and pass `show` as `on_event`.
+    """
+
+    def __init__(self) -> None:
+        """Open no display yet; the bar appears with the first step."""
+        self._console = notes()
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}"),
+            TextColumn("lr {task.fields[rate]:.1e}"),
+            TextColumn("{task.fields[speed]:,.0f} tokens/s"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._task: Any = None
+        self._loss = 0.0
+        self._speed = 0.0
+
+    def __enter__(self) -> TrainingDisplay:
+        """Start."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        """Take one event of a training run."""
+        from glassbert.train import Evaluation, Step
+
+        if isinstance(event, Step):
+            # Single batches jump about; what one can read is a mean over about the last ten.
+            keep = 0.0 if event.step == 1 else 0.9
+            self._loss = keep * self._loss + (1 - keep) * event.loss
+            self._speed = keep * self._speed + (1 - keep) * event.tokens / event.seconds
+            fields: dict[str, Any] = {
+                "epoch": f"{event.epoch + 1}",
+                "loss": self._loss,
+                "rate": event.learning_rate,
+                "speed": self._speed,
+            }
+            if self._task is None:
+                self._task = self._progress.add_task("", total=event.steps, **fields)
+            self._progress.update(self._task, completed=event.step, **fields)
+        elif isinstance(event, Evaluation):
+            self._console.print(
+                f"epoch {event.epoch + 1}  step {event.step:>5}  loss {self._loss:.4f}  "
+                f"accuracy on held-out data {event.metrics.accuracy:.4f}  ({self._speed:,.0f} tokens/s)"
+            )
+        else:
+            self._console.print(escape(event.message))
+
+
+def print_metrics(metrics: ClassificationMetrics) -> None:
+    """Print accuracy, F1 and, where it fits a screen, the confusion matrix."""
+    console = out()
+    console.print(
+        f"accuracy [bold]{metrics.accuracy:.4f}[/]   macro F1 {metrics.macro_f1:.4f}   on {metrics.examples} texts"
+    )
+    if len(metrics.labels) > 12:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("true \\ predicted", justify="right", style="dim")
+    for label in metrics.labels:
+        table.add_column(escape(label), justify="right")
+    table.add_column("F1", justify="right")
+    for index, (label, row) in enumerate(zip(metrics.labels, metrics.confusion, strict=True)):
+        cells = [
+            f"[bold green]{value}[/]" if column == index else f"[red]{value}[/]" if value else "[dim]·[/]"
+            for column, value in enumerate(row)
+        ]
+        table.add_row(escape(label), *cells, f"{metrics.f1[label]:.3f}")
+    console.print(table)
+
+
+def program() -> str:
+    """Return what the user has to type to run this program again."""
+    name = Path(sys.argv[0])
+    if name.name == "__main__.py":
+        return f"{os.path.relpath(sys.executable) if not shutil.which('python') else 'python'} -m glassbert"
+    found = shutil.which(name.name)
+    if found and os.path.samefile(found, name):
+        return name.name
+    return os.path.relpath(name)

@@ -1,0 +1,137 @@
+"""`glassbert demo` and `glassbert train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glassbert.cli.options import Encoding, Header, Json, LabelColumn, Out, Overwrite, TextColumn
+
+# Sentences for the end of the demo; none of them is in the embedded data.
+_NEW_SENTENCES = (
+    "Könnten Sie mir bitte sagen, wann die Bibliothek schließt?",
+    "The ferry leaves at noon, so bring a sandwich.",
+    "¿Quién dejó la ventana abierta anoche?",
+    "Le facteur est passé avant que le chien ne se réveille.",
+    "这家小店的豆浆比对面的好喝。",
+)
+
+
+def demo(
+    out: Out = Path("glassbert-demo"),
+    epochs: Annotated[int, typer.Option(help="Passes over the training sentences.")] = 6,
+    seed: Annotated[int, typer.Option(help="Decides fresh weights, the order of the data and dropout.")] = 0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Train a small BERT from nothing on the embedded sentences: which of five languages is this?
+
+    Learns a vocabulary, trains, evaluates, saves a model folder, loads it again and classifies new sentences.
+
+    Example: glassbert demo --out my-first-bert
+    """
+    from glassbert.cli.printing import TrainingDisplay, notes, print_json, print_metrics, program
+    from glassbert.cli.printing import out as results
+    from glassbert.infer import pipeline
+    from glassbert.train import DEMO_TRAINING, run_demo
+
+    console = notes()
+    console.print("[bold]From raw text to a BERT of width 464 that tells five languages apart[/]")
+    training = dataclasses.replace(DEMO_TRAINING, epochs=epochs, seed=seed)
+    with TrainingDisplay() as display:
+        result = run_demo(out, training=training, overwrite=overwrite, on_event=display.show)
+    assert result.metrics is not None
+    if json:
+        print_json(result.metrics.to_dict())
+        return
+    screen = results()
+    screen.print()
+    print_metrics(result.metrics)
+    screen.print(f"\nsaved in [bold]{out}[/]: {', '.join(sorted(os.listdir(out)))}")
+    screen.print("\nloaded again, on sentences it has never seen:")
+    classify = pipeline("text-classification", model=out)
+    for sentence, answer in zip(_NEW_SENTENCES, classify(_NEW_SENTENCES), strict=True):
+        screen.print(f"  [bold]{answer.label}[/] {answer.score:.3f}  {sentence}")
+    folder = Path(os.path.relpath(Path(__file__).parent.parent / "data"))
+    screen.print("\ntry next:")
+    for command in (
+        f'predict {out} "Où est la gare, s\'il vous plaît ?"',
+        f"evaluate {out} {folder / 'languages.test.jsonl'}",
+        f"train {folder / 'languages.train.jsonl'} --model {out} --out my-model --epochs 1",
+    ):
+        screen.print(f"  {program()} {command}", soft_wrap=True)
+
+
+def train(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Training data: .csv, .tsv or .jsonl.", show_default=False)
+    ],
+    model: Annotated[Path, typer.Option("--model", help="Folder of the model to begin with.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the result; must be new or empty.", show_default=False)],
+    valid: Annotated[
+        Path | None, typer.Option("--valid", help="Data to evaluate on after every epoch.", show_default=False)
+    ] = None,
+    task: Annotated[str, typer.Option(help="What the model learns to do.")] = "text-classification",
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    header: Header = True,
+    encoding: Encoding = "utf-8",
+    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Examples per optimizer step.")] = 32,
+    lr: Annotated[float, typer.Option("--lr", "--learning-rate", help="Highest learning rate.")] = 5e-5,
+    warmup: Annotated[float, typer.Option(help="Share of all steps in which the rate rises.")] = 0.1,
+    weight_decay: Annotated[float, typer.Option(help="Decay of weights, not of biases and LayerNorm.")] = 0.01,
+    max_length: Annotated[
+        int | None, typer.Option(help="Most tokens of a text; longer ones are cut, and counted.", show_default=False)
+    ] = None,
+    token_budget: Annotated[
+        int, typer.Option(help="Most tokens computed at once; changes memory, not results.")
+    ] = 8192,
+    seed: Annotated[int, typer.Option(help="Decides fresh weights, the order of the data and dropout.")] = 0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Fine-tune a model on a file of texts and labels.
+
+    Example: glassbert train train.tsv --valid dev.tsv --model FOLDER --out OUT
+             --text-column 0 --label-column 1 --no-header
+    """
+    from glassbert.cli.printing import TrainingDisplay, print_json, print_metrics, program
+    from glassbert.cli.printing import out as results
+    from glassbert.train import FinetuneSettings, TrainingSettings, finetune
+
+    settings = FinetuneSettings(
+        train=data,
+        validation=valid,
+        model=model,
+        out=out,
+        task=task,  # type: ignore[arg-type]  # the settings check it
+        text_column=text_column,
+        label_column=label_column,
+        header=header,
+        encoding=encoding,
+        max_length=max_length,
+        overwrite=overwrite,
+        training=TrainingSettings(
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=lr,
+            warmup=warmup,
+            weight_decay=weight_decay,
+            token_budget=token_budget,
+            seed=seed,
+        ),
+    )
+    with TrainingDisplay() as display:
+        result = finetune(settings, on_event=display.show)
+    if json:
+        metrics = {} if result.metrics is None else result.metrics.to_dict()
+        print_json({"folder": str(out), "steps": len(result.history), "loss": result.history[-1].loss, **metrics})
+        return
+    if result.metrics is not None:
+        print_metrics(result.metrics)
+    results().print(f'saved in [bold]{out}[/]; next: {program()} predict {out} "a text"', soft_wrap=True)

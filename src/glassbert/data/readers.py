@@ -1,0 +1,157 @@
+"""Files → records, one at a time: CSV, TSV and JSON lines.
+
+Lines end at LF, with or without a CR before it, and nowhere else (not at U+2028, U+0085 and their like). TSV has no
+quoting: a `"` is a character as any other. Nothing is dropped or changed in silence.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+from glassbert.errors import DataError
+
+Format = Literal["csv", "tsv", "jsonl"]
+FORMATS: Final[dict[str, Format]] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl"}
+_BLOCK: Final = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """One row: values by column name, and where it stands.
+
+    Attributes:
+        values: in the order of the columns; columns without a header are named "0", "1", …
+        file, line: the file as the user named it, and the line where the row begins, from 1.
+    """
+
+    values: dict[str, str]
+    file: str
+    line: int
+
+    def get(self, column: str) -> str:
+        """Return the value of a column, by name or by number from 0.
+
+        Raises:
+            DataError: no such column; names those that are there.
+        """
+        if column in self.values:
+            return self.values[column]
+        if column.isdecimal() and int(column) < len(self.values):
+            return list(self.values.values())[int(column)]
+        names = ", ".join(repr(name) for name in self.values)
+        raise DataError(f"no column {column!r}; the columns are {names}", file=self.file, line=self.line)
+
+
+def read_records(path: str | Path, *, header: bool = True, encoding: str = "utf-8") -> Iterator[Record]:
+    """Read a file by its ending.
+
+    Args:
+        path: ends in .csv, .tsv or .jsonl.
+        header: whether the first row of a CSV or TSV file names the columns; else they are "0", "1", …
+        encoding: any that Python knows; a byte order mark is dropped.
+
+    Raises:
+        DataError: no such file, another ending, bytes that are not of the encoding (with their offset), a row with
+            more or fewer fields than the first, a broken JSON line; with file and line.
+    """
+    kind = FORMATS.get(Path(path).suffix.lower())
+    if kind is None:
+        raise DataError(f"cannot tell the format by the ending; expected one of {', '.join(FORMATS)}", file=path)
+    lines = _lines(path, encoding)
+    if kind == "jsonl":
+        yield from _json_records(lines, str(path))
+        return
+    rows = _tsv_rows(lines) if kind == "tsv" else _csv_rows(lines, str(path))
+    columns: list[str] | None = None
+    for number, row in rows:
+        if columns is None:
+            columns = row if header else [str(index) for index in range(len(row))]
+            if len(set(columns)) != len(columns):
+                raise DataError("two columns of the header have the same name", file=path, line=number)
+            if header:
+                continue
+        if len(row) != len(columns):
+            raise DataError(f"{len(row)} fields, expected {len(columns)}", file=path, line=number)
+        yield Record(values=dict(zip(columns, row, strict=True)), file=str(path), line=number)
+
+
+def _lines(path: str | Path, encoding: str) -> Iterator[str]:
+    """Give the lines with their ends, split at LF only; the last may lack one."""
+    try:
+        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)()
+    except LookupError:
+        raise DataError(f"no encoding is called {encoding!r}; try utf-8, latin-1, cp1252, gb18030 or utf-16") from None
+    try:
+        with open(path, "rb") as file:
+            offset = 0
+            rest = ""
+            while True:
+                block = file.read(_BLOCK)
+                # What the decoder holds back from the block before counts towards the place of an error.
+                waiting = len(decoder.getstate()[0])
+                try:
+                    text = rest + decoder.decode(block, final=not block)
+                except UnicodeDecodeError as error:
+                    place = offset - waiting + error.start
+                    found = f"the byte {error.object[error.start]:#04x} at offset {place} is not {encoding}"
+                    raise DataError(f"{found}; name the file's encoding with --encoding", file=path) from None
+                offset += len(block)
+                *whole, rest = text.split("\n")
+                yield from (line + "\n" for line in whole)
+                if not block:
+                    if rest:
+                        yield rest
+                    return
+    except FileNotFoundError:
+        raise DataError("no such file", file=path) from None
+    except IsADirectoryError:
+        raise DataError("is a folder, expected a file", file=path) from None
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", file=path) from None
+
+
+def _bare(line: str) -> str:
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def _tsv_rows(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(lines, 1):
+        if _bare(line):
+            yield number, _bare(line).split("\t")
+
+
+def _csv_rows(lines: Iterator[str], file: str) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(1 << 30)
+    reader = csv.reader(lines, strict=True)
+    begin = 1
+    try:
+        for row in reader:
+            if row:
+                yield begin, row
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"not readable as CSV: {error}", file=file, line=begin) from None
+
+
+def _json_records(lines: Iterator[str], file: str) -> Iterator[Record]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"not readable as JSON: {error}", file=file, line=number) from None
+        if not isinstance(value, dict):
+            raise DataError(f"expected a JSON object, found {type(value).__name__}", file=file, line=number)
+        yield Record(values={name: _field(item) for name, item in value.items()}, file=file, line=number)
+
+
+def _field(item: object) -> str:
+    """Give a JSON value as text: strings as they are, null as the empty text, all else as JSON."""
+    return item if isinstance(item, str) else "" if item is None else json.dumps(item, ensure_ascii=False)

@@ -1,0 +1,155 @@
+"""Reading and writing on disk, safely: the only code of the package that replaces something that stands.
+
+A folder is whole or it is not there. It is written under a temporary name beside its target, flushed to
+the disk, and renamed; an interruption at any moment leaves either the old folder or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from glassbert.errors import CheckpointError, OutputExistsError, SaveError
+
+
+def check_output(folder: str | Path, *, overwrite: bool) -> Path:
+    """Return `folder` as a path if a result may be written there.
+
+    Raises:
+        OutputExistsError: it is a file, or a folder that holds something while `overwrite` is false.
+    """
+    path = Path(folder)
+    if path.is_dir():
+        if any(path.iterdir()) and not overwrite:
+            raise OutputExistsError(f"{path} already holds something; choose another folder or add --overwrite")
+    elif path.exists() or path.is_symlink():
+        raise OutputExistsError(f"{path} is a file; the output must be a folder")
+    return path
+
+
+@contextlib.contextmanager
+def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder to write into; when the block ends well it becomes `target`.
+
+    Args:
+        target: the folder's final name; parents are created.
+        overwrite: whether a non-empty `target` may be replaced. It is replaced only at the very end.
+
+    Raises:
+        OutputExistsError: `target` holds something and `overwrite` is false, or is no folder.
+        SaveError: the disk refused a write; `target` is as it was before.
+    """
+    path = check_output(target, overwrite=overwrite)
+    stage: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        os.chmod(stage, 0o777 & ~_umask())
+        yield stage
+        _flush_tree(stage)
+        _replace(stage, path)
+    except OSError as error:
+        raise _refused(path, error) from error
+    except SaveError as error:
+        # A file inside was refused; the reader knows the folder by its final name only.
+        raise _refused(path, error.__cause__ or error) from error
+    finally:
+        if stage is not None and stage.exists():
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary name beside `target` to write to; when the block ends well it becomes `target`.
+
+    Raises:
+        OutputExistsError: `target` is there and `overwrite` is false.
+        SaveError: the disk refused a write; `target` is as it was before.
+    """
+    if target.exists() and not overwrite:
+        raise OutputExistsError(f"{target} is already there; choose another folder or ask to overwrite")
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        _flush(part)
+        os.replace(part, target)
+        _flush(target.parent)
+    except OSError as error:
+        raise _refused(target, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _refused(path: Path, cause: BaseException) -> SaveError:
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return SaveError(f"cannot write {path}: {reason}; what stood there still stands")
+
+
+def _replace(stage: Path, path: Path) -> None:
+    """Put `stage` in the place of `path`, keeping the old folder aside until the new one stands."""
+    if not path.exists():
+        os.rename(stage, path)
+    else:
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+        os.rename(path, aside / "was")
+        try:
+            os.rename(stage, path)
+        except OSError:
+            os.rename(aside / "was", path)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    _flush(path.parent)
+
+
+def _flush_tree(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            _flush(Path(parent, name))
+        _flush(Path(parent))
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    # The process's mask can only be read by setting it.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented UTF-8 JSON with a newline at the end."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: the file is missing, not UTF-8, not JSON, or holds something other than an object.
+    """
+    try:
+        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise CheckpointError(f"{path}: is a folder, expected a JSON file") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value

@@ -1,0 +1,141 @@
+"""From a model to something that runs fast, with the same answers.
+
+The engine uses the model's own layouts, attention functions and heads. What it changes: queries, keys and values come
+from one product in place of three, texts are computed in order of length and in calls of about as many tokens as the
+processor's caches like, and nothing is kept for a backward pass.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from glassbert.errors import InputError
+from glassbert.model.attention import packed
+from glassbert.model.base import BertPreTrainedModel
+from glassbert.model.bert import BertLayer, BertModel, Encoded
+from glassbert.model.inputs import Inputs
+from glassbert.model.layout import Layout, Packed
+from glassbert.tasks.batching import Collate, FeaturesT, by_tokens, score
+
+TOKENS_PER_CALL: Final = 4096
+
+
+class FusedLayer(nn.Module):
+    """One layer with queries, keys and values in one product."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        """Join the three projections; all else stays the layer's own."""
+        super().__init__()
+        assert isinstance(layer, BertLayer)
+        attention = layer.attention.self
+        projections = (attention.query, attention.key, attention.value)
+        self.heads = attention.num_attention_heads
+        # (H, H) three times -> (3H, H)
+        self.weight = torch.cat([projection.weight.detach() for projection in projections])
+        self.bias = torch.cat([projection.bias.detach() for projection in projections])
+        self.after_attention = layer.attention.output
+        self.feed_forward_chunk = layer.feed_forward_chunk
+
+    def forward(self, hidden: Tensor, layout: Layout) -> Tensor:
+        """(T, H) -> (T, H), or one row for each sequence after `narrow`."""
+        # (T, 3H) -> 3 times (T, A, D)
+        joint = nn.functional.linear(hidden, self.weight, self.bias)
+        query, key, value = joint.unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        context, _ = packed(layout.queries(query), key, value, layout, dropout=0.0)
+        attended = self.after_attention(context.flatten(-2), layout.queries(hidden))
+        return self.feed_forward_chunk(attended)
+
+
+class FusedBert(nn.Module):
+    """Stands in the place of a `BertModel` inside a head: the same `encode`, faster."""
+
+    def __init__(self, bert: BertModel) -> None:
+        """Take over the embeddings and the pooler, and fuse every layer."""
+        super().__init__()
+        self.config = bert.config
+        self.embeddings = bert.embeddings
+        self.pooler = bert.pooler
+        self.layers = nn.ModuleList(FusedLayer(layer) for layer in bert.encoder.layer)
+
+    def encode(
+        self, inputs: Inputs, *, first_only: bool = False, states: bool = False, weights: bool = False
+    ) -> Encoded:
+        """Do what `BertModel.encode` does.
+
+        Raises:
+            InputError: states or attention weights are asked for; the model gives them, the engine does not keep them.
+        """
+        if states or weights:
+            raise InputError("the engine keeps neither hidden states nor attentions; ask the model itself for them")
+        layout: Layout = Packed.from_mask(inputs.mask_or_ones())
+        hidden = self.embeddings(inputs, layout)
+        for index, layer in enumerate(self.layers):
+            if first_only and index == len(self.layers) - 1:
+                layout = layout.narrow()
+            hidden = layer(hidden, layout)
+        return Encoded(hidden=hidden, layout=layout, states=(), attentions=())
+
+
+class Engine:
+    """A model made ready to run: many texts in, answers in their order out.
+
+    Takes a copy of the weights as they are now; training the model afterwards does not reach the engine.
+
+    Args:
+        model: a `BertModel`, or a head with its BERT under `bert`.
+        tokens_per_call: most tokens that are computed at once.
+
+    Raises:
+        InputError: a model without a BERT that the engine knows.
+    """
+
+    def __init__(self, model: BertPreTrainedModel, *, tokens_per_call: int = TOKENS_PER_CALL) -> None:
+        """Fuse the layers; the head, if there is one, is shared with `model`."""
+        bert = model if isinstance(model, BertModel) else getattr(model, model.base_model_prefix, None)
+        if not isinstance(bert, BertModel):
+            raise InputError(f"the engine cannot run a {type(model).__name__}: it has no BertModel under 'bert'")
+        self.tokens_per_call = tokens_per_call
+        self.bert = FusedBert(bert).eval()
+        self.head: BertPreTrainedModel | None = None
+        if model is not bert:
+            # The head's own forward on top of the fused body: a copy that shares every other part.
+            self.head = copy.copy(model)
+            self.head._modules = {**model._modules, model.base_model_prefix: self.bert}
+            self.head.training = False
+
+    @torch.inference_mode()
+    def logits(self, features: Sequence[FeaturesT], collate: Collate[FeaturesT]) -> Tensor:
+        """Return the head's scores, one row for each of `features`, in their order.
+
+        Raises:
+            InputError: the engine was made from a model without a head.
+        """
+        if self.head is None:
+            raise InputError("a BertModel without a head gives no logits; use hidden_states")
+        head = self.head
+        return score(features, collate, lambda batch: head(**batch).logits, token_budget=self.tokens_per_call)
+
+    @torch.inference_mode()
+    def hidden_states(self, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Return the last layer's vectors of each sequence of ids, (length, H), in their order.
+
+        Raises:
+            InputError: an empty sequence, one that is longer than the model takes, or an id out of range.
+        """
+        results: list[Tensor] = [torch.empty(0)] * len(sequences)
+        for group in by_tokens([len(sequence) for sequence in sequences], self.tokens_per_call):
+            rows = [torch.tensor(sequences[place], dtype=torch.int64) for place in group]
+            lengths = torch.tensor([len(row) for row in rows])
+            ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.bert.config.pad_token_id)
+            mask = torch.arange(ids.shape[1]) < lengths[:, None]
+            inputs = Inputs.check(self.bert.config, ids=ids, embeds=None, mask=mask, types=None, positions=None)
+            encoded = self.bert.encode(inputs)
+            assert isinstance(encoded.layout, Packed)
+            for place, states in zip(group, encoded.layout.sequences(encoded.hidden), strict=True):
+                results[place] = states
+        return results

@@ -1,0 +1,237 @@
+"""The settings of a BERT: one plain dataclass, the `config.json` that people already have."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, get_args
+
+from glassbert.errors import ConfigError
+from glassbert.files import read_json, write_json
+
+HiddenAct = Literal["gelu", "gelu_new", "relu", "silu"]
+ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
+
+# Hard bounds, inclusive: beyond them a value is a mistake or an attack, not a model.
+_INTEGER_BOUNDS: Final = {
+    "vocab_size": (1, 10_000_000),
+    "hidden_size": (1, 65_536),
+    "num_hidden_layers": (0, 1_000),
+    "num_attention_heads": (1, 4_096),
+    "intermediate_size": (1, 1_048_576),
+    "max_position_embeddings": (1, 1_048_576),
+    "type_vocab_size": (1, 65_536),
+    "chunk_size_feed_forward": (0, 1_048_576),
+    "num_labels": (1, 1_000_000),
+}
+_PROBABILITIES: Final = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+_FLAGS: Final = ("output_attentions", "output_hidden_states", "return_dict", "gradient_checkpointing")
+
+# Keys of published config files that change what a model computes and have one value here.
+_FIXED: Final[dict[str, Any]] = {
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "is_encoder_decoder": False,
+    "pruned_heads": {},
+    "torchscript": False,
+}
+
+
+@dataclasses.dataclass(kw_only=True)
+class BertConfig:
+    """Sizes, rates and labels of a BERT; the defaults are bert-base-uncased.
+
+    Checked when it is built and again when a model is made from it. An unknown argument is a `TypeError`;
+    unknown keys of a `config.json` are kept in `extra` and written back.
+
+    Attributes:
+        vocab_size: rows of the word embeddings (V).
+        hidden_size: width of a token's vector (H); must divide by `num_attention_heads` (A).
+        num_hidden_layers: layers, one after the other (L).
+        intermediate_size: width inside the feed-forward (I).
+        hidden_act: activation of the feed-forward; `gelu` is the exact erf form, `gelu_new` the tanh form.
+        hidden_dropout_prob: dropout after embeddings, attention output and feed-forward.
+        attention_probs_dropout_prob: dropout on the attention weights.
+        classifier_dropout: dropout before a classifier; None takes `hidden_dropout_prob`.
+        max_position_embeddings: longest sequence in tokens.
+        type_vocab_size: kinds of segments.
+        initializer_range: standard deviation of fresh weights.
+        layer_norm_eps: added to the variance in LayerNorm.
+        pad_token_id: id of the padding token; its embedding row gets no gradient from the look-up.
+        gradient_checkpointing: recompute each layer in the backward pass in place of keeping its activations.
+        chunk_size_feed_forward: tokens per feed-forward call along the sequence; 0 takes all at once.
+        num_labels: classes of a classifier (C).
+        id2label, label2id: names of the classes, both ways.
+        problem_type: which loss a classifier takes; None decides by `num_labels` and the labels' dtype.
+        output_attentions, output_hidden_states, return_dict: what a forward call gives when it does not say.
+        architectures: class names, as written by whoever saved the model.
+        extra: keys of a `config.json` that glassbert has no use for.
+
+    Raises:
+        ConfigError: a value of the wrong type or outside its bounds, by name.
+    """
+
+    model_type: ClassVar[str] = "bert"
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: HiddenAct = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    classifier_dropout: float | None = None
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    gradient_checkpointing: bool = False
+    chunk_size_feed_forward: int = 0
+    num_labels: int = 2
+    id2label: dict[int, str] = dataclasses.field(default_factory=dict)
+    label2id: dict[str, int] = dataclasses.field(default_factory=dict)
+    problem_type: ProblemType | None = None
+    output_attentions: bool = False
+    output_hidden_states: bool = False
+    return_dict: bool = True
+    architectures: list[str] = dataclasses.field(default_factory=list)
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check every value and fill in the labels."""
+        if self.id2label and self.num_labels == 2:
+            # A file that names its labels need not count them.
+            self.num_labels = len(self.id2label)
+        self.validate()
+
+    def validate(self) -> None:
+        """Check every value; called again when a model is made, since a config may be edited in between."""
+        for name, (low, high) in _INTEGER_BOUNDS.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ConfigError(f"{name} is {value!r}, expected a whole number from {low} to {high}")
+        for name in _PROBABILITIES:
+            value = getattr(self, name)
+            if value is None and name == "classifier_dropout":
+                continue
+            if type(value) not in (int, float) or not 0.0 <= value < 1.0:
+                raise ConfigError(f"{name} is {value!r}, expected a number from 0 to below 1")
+        for name in ("initializer_range", "layer_norm_eps"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not math.isfinite(value) or not 0.0 <= value <= 10.0:
+                raise ConfigError(f"{name} is {value!r}, expected a number from 0 to 10")
+        for name in _FLAGS:
+            if type(getattr(self, name)) is not bool:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected true or false")
+        if self.hidden_act not in get_args(HiddenAct):
+            raise ConfigError(f"hidden_act is {self.hidden_act!r}, expected one of {', '.join(get_args(HiddenAct))}")
+        if self.problem_type is not None and self.problem_type not in get_args(ProblemType):
+            known = ", ".join(get_args(ProblemType))
+            raise ConfigError(f"problem_type is {self.problem_type!r}, expected one of {known}, or null")
+        if self.hidden_size % self.num_attention_heads:
+            raise ConfigError(_heads_message(self.hidden_size, self.num_attention_heads))
+        if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
+            raise ConfigError(
+                f"pad_token_id is {self.pad_token_id!r}, expected an id below vocab_size {self.vocab_size}"
+            )
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        default = {index: f"LABEL_{index}" for index in range(len(self.id2label))}
+        if not self.id2label or (self.id2label == default and len(default) != self.num_labels):
+            self.id2label = {index: f"LABEL_{index}" for index in range(self.num_labels)}
+            self.label2id = {}
+        if set(self.id2label) != set(range(self.num_labels)):
+            raise ConfigError(
+                f"id2label names the ids {sorted(self.id2label, key=str)}, expected 0 to {self.num_labels - 1}"
+                f" for num_labels {self.num_labels}"
+            )
+        names = {name: index for index, name in self.id2label.items()}
+        if len(names) != self.num_labels:
+            raise ConfigError("id2label gives two ids the same name")
+        self.id2label = dict(sorted(self.id2label.items()))
+        self.label2id = {name: index for index, name in self.id2label.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> BertConfig:
+        """Build a config from the keys of a `config.json`; keys without a meaning here go to `extra`.
+
+        Raises:
+            ConfigError: another `model_type`, a value out of bounds, or a feature that is not supported.
+        """
+        values = dict(values)
+        kind = values.pop("model_type", cls.model_type)
+        if kind != cls.model_type:
+            raise ConfigError(f"model_type is {kind!r}; glassbert runs models of model_type 'bert'")
+        for name, neutral in _FIXED.items():
+            if name in values and values[name] not in (neutral, None):
+                raise ConfigError(f"{name} is {values[name]!r}; this version supports {neutral!r} only")
+        if "id2label" in values:
+            values["id2label"] = _label_names(values["id2label"])
+        values.pop("label2id", None)  # rebuilt from id2label, so that the two cannot disagree
+        known = {field.name for field in dataclasses.fields(cls)} - {"extra"}
+        extra = {key: value for key, value in values.items() if key not in known}
+        given = {key: value for key, value in values.items() if key in known}
+        if given.get("architectures") is None:
+            given.pop("architectures", None)
+        return cls(**given, extra=extra)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all keys, `extra` included, as they stand in a `config.json`."""
+        values = dataclasses.asdict(self)
+        extra = values.pop("extra")
+        values["id2label"] = {str(index): name for index, name in self.id2label.items()}
+        for name in ("classifier_dropout", "problem_type"):
+            if values[name] is None:
+                del values[name]
+        return {"model_type": self.model_type, **values, **extra}
+
+    def to_json_string(self) -> str:
+        """Return `to_dict` as indented JSON."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json_file(cls, path: str | Path) -> BertConfig:
+        """Read one JSON file.
+
+        Raises:
+            CheckpointError: the file is missing or no JSON object.
+            ConfigError: its values make no BERT; the message begins with the file's name.
+        """
+        values = read_json(Path(path))
+        try:
+            return cls.from_dict(values)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> BertConfig:
+        """Read `config.json` of a model folder."""
+        return cls.from_json_file(Path(folder) / "config.json")
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` into `folder`, which is created where it is missing."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        write_json(Path(folder) / "config.json", self.to_dict())
+
+
+def _label_names(value: Any) -> dict[int, str]:
+    try:
+        names = {int(index): name for index, name in value.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(f"id2label is {value!r}, expected an object of names by id") from None
+    for index, name in names.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"id2label[{index}] is {name!r}, expected a string")
+    return names
+
+
+def _heads_message(width: int, heads: int) -> str:
+    near = sorted((h for h in range(1, min(width, 4 * heads) + 1) if width % h == 0), key=lambda h: (abs(h - heads), h))
+    choices = ", ".join(str(h) for h in sorted(near[:4]))
+    return f"hidden_size {width} does not divide by num_attention_heads {heads}; heads near that would be {choices}"

@@ -1,0 +1,87 @@
+"""The demo: a small BERT of width 464 learns from nothing to tell five languages apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from glassbert.data import load_sentences
+from glassbert.files import check_output
+from glassbert.model import BertConfig, BertForSequenceClassification
+from glassbert.tasks import Example
+from glassbert.tasks.text_classification import labels_of
+from glassbert.text import BasicTokenizer, BertTokenizer, learn_vocabulary
+from glassbert.train.finetuning import Notice, OnEvent, TrainingResult, _silent, train_classifier
+from glassbert.train.settings import TrainingSettings
+
+VOCABULARY_SIZE: Final = 6000
+DEMO_TRAINING: Final = TrainingSettings(epochs=6, batch_size=16, learning_rate=3e-4, warmup=0.1, seed=0)
+
+
+def demo_config(vocab_size: int, labels: tuple[str, ...]) -> BertConfig:
+    """Return the model of the demo: 2 layers of width 464 with 8 heads of 58, feed-forward 4 times as wide."""
+    return BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=464,
+        num_hidden_layers=2,
+        num_attention_heads=8,
+        intermediate_size=4 * 464,
+        max_position_embeddings=128,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        problem_type="single_label_classification",
+    )
+
+
+def run_demo(
+    out: str | Path,
+    *,
+    training: TrainingSettings = DEMO_TRAINING,
+    overwrite: bool = False,
+    on_event: OnEvent = _silent,
+) -> TrainingResult:
+    """Go from raw text to a saved classifier, on the embedded sentences.
+
+    Learns a vocabulary from the training part, builds the model with fresh weights, trains it, evaluates it on the test
+    part after every epoch (nothing is chosen by that) and saves a model folder. The same seed on the same machine gives
+    the same weights to the bit.
+
+    Args:
+        out: folder of the result; must be new or empty unless `overwrite`.
+        training: how to train.
+        overwrite: replace what stands in `out`.
+        on_event: called with every step, evaluation and notice.
+    """
+    path = check_output(out, overwrite=overwrite)
+    train = [Example(text=text, label=language) for text, language in load_sentences("train")]
+    test = [Example(text=text, label=language) for text, language in load_sentences("test")]
+    labels = labels_of(train)
+    # Lower case, since headlines shout in every language; accents stay, since they tell languages apart.
+    basic = BasicTokenizer(do_lower_case=True, strip_accents=False)
+    vocabulary = learn_vocabulary((example.text for example in train), size=VOCABULARY_SIZE, basic=basic)
+    tokenizer = BertTokenizer(vocabulary, strip_accents=False, model_max_length=128)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        model = BertForSequenceClassification(demo_config(len(vocabulary), labels))
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        on_event(
+            Notice(
+                message=f"{len(train)} sentences to learn from, {len(test)} to test on; a vocabulary of "
+                f"{len(vocabulary)} tokens; a BERT of {parameters / 1e6:.1f} million parameters"
+            )
+        )
+        return train_classifier(
+            model,
+            tokenizer,
+            train,
+            test,
+            out=path,
+            overwrite=overwrite,
+            training=training,
+            max_length=None,
+            record={"recipe": "demo", "training": dataclasses.asdict(training)},
+            on_event=on_event,
+        )

@@ -1,0 +1,222 @@
+"""The recipe `finetune`: data files and a model folder in, a trained model folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+import glassbert
+from glassbert.checkpoint import check_vocabulary, load_model, load_tokenizer, model_folder, save_model, save_tokenizer
+from glassbert.data import read_records
+from glassbert.errors import DataError, MissingExtraError
+from glassbert.files import check_output, new_folder, write_json
+from glassbert.model import BertConfig, BertForSequenceClassification
+from glassbert.tasks import ClassificationMetrics, Example
+from glassbert.tasks.text_classification import Features, collate, featurize, labels_of, measure, to_examples
+from glassbert.text import BertTokenizer
+from glassbert.train.loop import Step, fit, predict_logits
+from glassbert.train.plots import CONFUSION_MATRIX, LEARNING_CURVE, plot_confusion_matrix, plot_learning_curve
+from glassbert.train.settings import FinetuneSettings, TrainingSettings
+
+REPORT: Final = "training.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The metrics after an epoch, from 0, that ended with optimizer step `step`."""
+
+    epoch: int
+    step: int
+    metrics: ClassificationMetrics
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something the user should know, as one line."""
+
+    message: str
+
+
+Event = Step | Evaluation | Notice
+OnEvent = Callable[[Event], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What a recipe returns.
+
+    Attributes:
+        folder: where the model stands now.
+        history: every step.
+        evaluations: after every epoch, where there was data to evaluate on.
+    """
+
+    folder: Path
+    history: tuple[Step, ...]
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def metrics(self) -> ClassificationMetrics | None:
+        """The metrics of the saved model, if it was evaluated."""
+        return self.evaluations[-1].metrics if self.evaluations else None
+
+
+def _silent(_: Event) -> None:
+    """Take an event and do nothing."""
+
+
+def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> TrainingResult:
+    """Train a model on files of your own and save it.
+
+    The result is a model folder with `training.json` (settings, versions, losses, metrics) and pictures of the learning
+    curve and the confusion matrix. Torch's random state is as it was when this returns.
+
+    Args:
+        settings: what, on what, how, and where to.
+        on_event: called with every step, evaluation and notice.
+
+    Raises:
+        GlassbertError: one of its kinds, before training begins where that can be known before; see `glassbert.errors`.
+    """
+    out = check_output(settings.out, overwrite=settings.overwrite)
+    folder = model_folder(settings.model)
+    train = _read(settings.train, settings)
+    validation = [] if settings.validation is None else _read(settings.validation, settings)
+    labels = labels_of(train)
+    tokenizer = load_tokenizer(BertTokenizer, folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.training.seed)
+        model = classifier_for(folder, labels, on_event)
+        check_vocabulary(tokenizer, model.config)
+        return train_classifier(
+            model,
+            tokenizer,
+            train,
+            validation,
+            out=out,
+            overwrite=settings.overwrite,
+            training=settings.training,
+            max_length=settings.max_length,
+            record=dataclasses.asdict(settings),
+            on_event=on_event,
+        )
+
+
+def _read(path: str | Path, settings: FinetuneSettings) -> list[Example]:
+    records = read_records(path, header=settings.header, encoding=settings.encoding)
+    examples = list(to_examples(records, text_column=settings.text_column, label_column=settings.label_column))
+    if not examples:
+        raise DataError("holds no records", file=path)
+    return examples
+
+
+def classifier_for(folder: Path, labels: Sequence[str], on_event: OnEvent) -> BertForSequenceClassification:
+    """Load a classifier; its head is fresh unless the folder's own is for the same labels."""
+    stored = BertConfig.from_pretrained(folder)
+    names = dict(enumerate(labels))
+    config = dataclasses.replace(
+        stored, num_labels=len(labels), id2label=names, problem_type="single_label_classification"
+    )
+    same = stored.id2label == names
+    model = load_model(BertForSequenceClassification, folder, config=config, fresh=() if same else (r"^classifier\.",))
+    if model.loading_info.fresh:
+        on_event(Notice(message=f"new, with random weights: {', '.join(model.loading_info.fresh)}"))
+    return model
+
+
+def train_classifier(
+    model: BertForSequenceClassification,
+    tokenizer: BertTokenizer,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    *,
+    out: Path,
+    overwrite: bool,
+    training: TrainingSettings,
+    max_length: int | None,
+    record: dict[str, Any],
+    on_event: OnEvent,
+) -> TrainingResult:
+    """Train, evaluate after every epoch and save; what `finetune` and the demo share.
+
+    Args:
+        model: its config names the labels.
+        tokenizer: belongs to the model.
+        train: texts with labels.
+        validation: the same, to evaluate on; may be empty.
+        out: a new or empty folder, unless `overwrite`.
+        overwrite: replace what stands in `out`, at the very end.
+        training: how to train.
+        max_length: most tokens of a text; None takes what the tokenizer says.
+        record: the settings as they shall stand in `training.json`.
+        on_event: called with every step, evaluation and notice.
+    """
+    labels = tuple(model.config.id2label.values())
+    limit = min(max_length or tokenizer.model_max_length, model.config.max_position_embeddings)
+    features = list(featurize(train, tokenizer, labels, max_length=limit))
+    held_out = list(featurize(validation, tokenizer, labels, max_length=limit))
+    _tell_cut(features, limit, "training", on_event)
+    _tell_cut(held_out, limit, "validation", on_event)
+    to_batch = functools.partial(collate, tokenizer=tokenizer)
+    evaluations: list[Evaluation] = []
+    steps_done = 0
+
+    def on_step(step: Step) -> None:
+        nonlocal steps_done
+        steps_done = step.step
+        on_event(step)
+
+    def on_epoch(epoch: int) -> None:
+        if held_out:
+            logits = predict_logits(model, held_out, to_batch, training.token_budget)
+            gold = [labels[feature.label] for feature in held_out if feature.label is not None]
+            metrics = measure(gold, [labels[index] for index in logits.argmax(dim=-1).tolist()], labels)
+            evaluations.append(Evaluation(epoch=epoch, step=steps_done, metrics=metrics))
+            on_event(evaluations[-1])
+
+    history = fit(model, features, to_batch, training, on_step=on_step, on_epoch=on_epoch)
+    model.eval()
+    result = TrainingResult(folder=out, history=tuple(history), evaluations=tuple(evaluations))
+    with new_folder(out, overwrite=overwrite) as stage:
+        save_model(model, stage)
+        save_tokenizer(tokenizer, stage)
+        write_json(stage / REPORT, _report(result, record))
+        try:
+            plot_learning_curve(
+                history, [(done.step, done.metrics.accuracy) for done in evaluations], stage / LEARNING_CURVE
+            )
+            if result.metrics is not None:
+                plot_confusion_matrix(result.metrics, stage / CONFUSION_MATRIX)
+        except MissingExtraError as error:
+            on_event(Notice(message=f"no pictures: {error}"))
+    return result
+
+
+def _tell_cut(features: Sequence[Features], limit: int, part: str, on_event: OnEvent) -> None:
+    cut = sum(feature.encoding.cut > 0 for feature in features)
+    if cut:
+        on_event(Notice(message=f"{cut} of {len(features)} {part} texts are longer than {limit} tokens and were cut"))
+
+
+def _report(result: TrainingResult, record: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in record.items()}
+    return {
+        "settings": plain,
+        "versions": {
+            "glassbert": glassbert.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "threads": torch.get_num_threads(),
+        "losses": [step.loss for step in result.history],
+        "learning_rates": [step.learning_rate for step in result.history],
+        "evaluations": [
+            {"epoch": done.epoch, "step": done.step, **done.metrics.to_dict()} for done in result.evaluations
+        ],
+    }

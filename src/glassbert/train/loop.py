@@ -1,0 +1,135 @@
+"""The one training loop: random batches, micro-batches by tokens, AdamW, warm-up, clipping."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from glassbert.errors import TrainingError
+from glassbert.model import BertPreTrainedModel
+from glassbert.tasks.batching import Collate, FeaturesT, by_tokens, score
+from glassbert.train.optimizer import clip_gradients, get_linear_schedule_with_warmup, make_adamw
+from glassbert.train.settings import TrainingSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one optimizer step did.
+
+    Attributes:
+        step, steps: its number, from 1, and how many there will be.
+        epoch: from 0.
+        loss: mean over the examples of the batch.
+        learning_rate: that the step was made with.
+        grad_norm: joint norm of the gradients before clipping.
+        tokens: real tokens of the batch.
+        seconds: that the step took.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens: int
+    seconds: float
+
+
+def order_of(count: int, *, seed: int, epoch: int) -> list[int]:
+    """Return 0 … count - 1 in the random order of one epoch; it depends on nothing but the arguments."""
+    # One stream for each (seed, epoch): the odd constant spreads the epochs over the 64 bits of a seed.
+    generator = torch.Generator().manual_seed((seed + 0x9E3779B97F4A7C15 * (epoch + 1)) % 2**63)
+    return torch.randperm(count, generator=generator).tolist()
+
+
+def fit(
+    model: BertPreTrainedModel,
+    features: Sequence[FeaturesT],
+    collate: Collate[FeaturesT],
+    settings: TrainingSettings,
+    *,
+    on_step: Callable[[Step], None] = lambda _: None,
+    on_epoch: Callable[[int], None] = lambda _: None,
+) -> list[Step]:
+    """Train `model` in place.
+
+    Args:
+        model: its forward takes what `collate` returns and gives a `loss`, the mean over the examples.
+        features: the training data; `len` of one is its length in tokens.
+        collate: makes a forward call's arguments from some features.
+        settings: rates, sizes, seed.
+        on_step: called after every optimizer step.
+        on_epoch: called after every epoch with its number, from 0; the model is in training mode again after it.
+
+    Returns:
+        A report for every step.
+
+    Raises:
+        TrainingError: the loss of a batch is NaN or infinite; the model is as it was before that step.
+    """
+    steps_per_epoch = math.ceil(len(features) / settings.batch_size)
+    steps = steps_per_epoch * settings.epochs
+    optimizer = make_adamw(model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = get_linear_schedule_with_warmup(optimizer, math.ceil(settings.warmup * steps), steps)
+    history: list[Step] = []
+    for epoch in range(settings.epochs):
+        model.train()
+        order = order_of(len(features), seed=settings.seed, epoch=epoch)
+        for begin in range(0, len(order), settings.batch_size):
+            started = time.perf_counter()
+            chosen = order[begin : begin + settings.batch_size]
+            batch = [features[index] for index in chosen]
+            loss = backward(model, batch, collate, settings.token_budget)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} at step {len(history) + 1} (records {', '.join(map(str, sorted(chosen)))}); "
+                    "a lower learning rate may help"
+                )
+            norm = clip_gradients(model, settings.max_grad_norm)
+            rate = float(schedule.get_last_lr()[0])
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad(set_to_none=True)
+            history.append(
+                Step(
+                    step=len(history) + 1,
+                    steps=steps,
+                    epoch=epoch,
+                    loss=loss,
+                    learning_rate=rate,
+                    grad_norm=norm,
+                    tokens=sum(map(len, batch)),
+                    seconds=time.perf_counter() - started,
+                )
+            )
+            on_step(history[-1])
+        on_epoch(epoch)
+    return history
+
+
+def backward(
+    model: BertPreTrainedModel, batch: Sequence[FeaturesT], collate: Collate[FeaturesT], token_budget: int
+) -> float:
+    """Add the gradients of the mean loss over `batch`, micro-batch by micro-batch; return that loss."""
+    total = 0.0
+    for group in by_tokens([len(feature) for feature in batch], token_budget):
+        part = [batch[place] for place in group]
+        loss = model(**collate(part)).loss * (len(part) / len(batch))
+        loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: BertPreTrainedModel, features: Sequence[FeaturesT], collate: Collate[FeaturesT], token_budget: int
+) -> Tensor:
+    """Return the scores (N, C) of all features, in their order; the model is left in eval mode."""
+    model.eval()
+    return score(features, collate, lambda batch: model(**batch).logits, token_budget=token_budget)

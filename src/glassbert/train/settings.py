@@ -1,0 +1,95 @@
+"""What can be set about training."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Final, Literal
+
+from glassbert.errors import ConfigError
+
+Task = Literal["text-classification"]
+TASKS: Final[tuple[Task, ...]] = ("text-classification",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a model is trained.
+
+    Attributes:
+        epochs: passes over the training data.
+        batch_size: examples per optimizer step, drawn in random order whatever their length.
+        learning_rate: its highest value.
+        warmup: share of all steps in which the rate rises from 0.
+        weight_decay: decoupled decay of weights; biases and LayerNorm have none.
+        max_grad_norm: the gradients' joint norm is clipped to this.
+        token_budget: most tokens that are computed at once. A larger batch is split into micro-batches; the loss is
+            normalised over the whole step, so this changes memory and speed, not the result.
+        seed: decides fresh weights, the order of the data and dropout.
+
+    Raises:
+        ConfigError: a value out of range, by name.
+    """
+
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    token_budget: int = 8192
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        for name in ("epochs", "batch_size", "token_budget"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
+        for name in ("learning_rate", "max_grad_norm"):
+            _check(name, getattr(self, name), 0.0 < getattr(self, name) < float("inf"), "more than 0")
+        _check("warmup", self.warmup, 0.0 <= self.warmup <= 1.0, "a share from 0 to 1")
+        _check("weight_decay", self.weight_decay, 0.0 <= self.weight_decay < float("inf"), "0 or more")
+        _check("seed", self.seed, 0 <= self.seed < 2**63, "from 0 to 2^63 - 1")
+
+
+def _check(name: str, value: float, good: bool, expected: str) -> None:
+    if not good:
+        raise ConfigError(f"{name} is {value!r}, expected {expected}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings:
+    """What is trained on what, and where the result goes.
+
+    Attributes:
+        train: file of training records (.csv, .tsv, .jsonl).
+        model: folder of the model to begin with.
+        out: folder of the result; must be new or empty unless `overwrite`.
+        validation: file of records to evaluate on after every epoch.
+        task: what the model learns to do.
+        text_column, label_column: by name, or by number from 0.
+        header: whether the first row of CSV and TSV files names the columns.
+        encoding: of the data files.
+        max_length: most tokens of a text; None takes what the model takes.
+        overwrite: replace what stands in `out`.
+        training: how it is trained.
+    """
+
+    train: str | Path
+    model: str | Path
+    out: str | Path
+    validation: str | Path | None = None
+    task: Task = "text-classification"
+    text_column: str = "text"
+    label_column: str = "label"
+    header: bool = True
+    encoding: str = "utf-8"
+    max_length: int | None = None
+    overwrite: bool = False
+    training: TrainingSettings = TrainingSettings()
+
+    def __post_init__(self) -> None:
+        """Check the task and the length."""
+        if self.task not in TASKS:
+            raise ConfigError(f"task is {self.task!r}, expected one of {', '.join(TASKS)}")
+        if self.max_length is not None:
+            _check("max_length", self.max_length, self.max_length >= 3, "3 or more: [CLS], one token, [SEP]")
