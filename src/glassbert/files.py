@@ -1,12 +1,13 @@
 """Reading and writing on disk, safely: the only code of the package that replaces something that stands.
 
 A folder is whole or it is not there. It is written under a temporary name beside its target, flushed to
-the disk, and renamed; an interruption at any moment leaves either the old folder or the new one.
+the disk, and put in its place in one step; an interruption at any moment leaves either the old folder or the new one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -19,17 +20,29 @@ from glassbert.errors import CheckpointError, OutputExistsError, SaveError
 
 
 def check_output(folder: str | Path, *, overwrite: bool) -> Path:
-    """Return `folder` as a path if a result may be written there.
+    """Return `folder` as a path if a result may be written there; asked before the work that makes the result.
 
     Raises:
         OutputExistsError: it is a file, or a folder that holds something while `overwrite` is false.
+        SaveError: no folder can be put there: a mount point, the current folder, no right to write.
     """
     path = Path(folder)
-    if path.is_dir():
-        if any(path.iterdir()) and not overwrite:
-            raise OutputExistsError(f"{path} already holds something; choose another folder or add --overwrite")
-    elif path.exists() or path.is_symlink():
-        raise OutputExistsError(f"{path} is a file; the output must be a folder")
+    try:
+        if path.is_dir():
+            if any(path.iterdir()) and not overwrite:
+                raise OutputExistsError(f"{path} already holds something; choose another folder or add --overwrite")
+            if path.is_mount() or path.resolve() == Path.cwd():
+                # The new folder takes the old one's place by a rename, which these two do not allow.
+                raise SaveError(f"cannot write {path}: it cannot be replaced; choose a folder inside it")
+        elif path.exists() or path.is_symlink():
+            raise OutputExistsError(f"{path} is a file; the output must be a folder")
+        parent = next(parent for parent in (*path.absolute().parents,) if parent.exists())
+        if not parent.is_dir():
+            raise SaveError(f"cannot write {path}: {parent} is a file")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise SaveError(f"cannot write {path}: no right to write in {parent}")
+    except OSError as error:
+        raise SaveError(f"cannot write {path}: {error.strerror or error}") from None
     return path
 
 
@@ -84,7 +97,8 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     except OSError as error:
         raise _refused(target, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def _refused(path: Path, cause: BaseException) -> SaveError:
@@ -93,20 +107,35 @@ def _refused(path: Path, cause: BaseException) -> SaveError:
 
 
 def _replace(stage: Path, path: Path) -> None:
-    """Put `stage` in the place of `path`, keeping the old folder aside until the new one stands."""
+    """Put `stage` in the place of `path`; what stood there goes only when the new folder stands."""
     if not path.exists():
         os.rename(stage, path)
+    elif _exchange(stage, path):
+        shutil.rmtree(stage, ignore_errors=True)
     else:
+        # Two renames: an interruption between them leaves the old folder under the name of `aside`.
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-        os.rename(path, aside / "was")
         try:
+            os.rename(path, aside / "was")
             os.rename(stage, path)
-        except OSError:
-            os.rename(aside / "was", path)
+        except BaseException:
+            if not path.exists():
+                os.rename(aside / "was", path)
             raise
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            if path.exists():
+                shutil.rmtree(aside, ignore_errors=True)
     _flush(path.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step; False where the system cannot (it is Linux's renameat2)."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
 def _flush_tree(folder: Path) -> None:

@@ -60,10 +60,12 @@ def model_folder(folder: str | Path) -> Path:
         CheckpointError: there is no such folder, or it holds no `config.json`.
     """
     path = Path(folder)
-    if not path.is_dir():
-        raise CheckpointError(
-            f"{path}: " + ("is a file, expected a model folder" if path.exists() else "no such folder")
-        )
+    try:
+        known, there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror or error}") from None
+    if not known:
+        raise CheckpointError(f"{path}: " + ("is a file, expected a model folder" if there else "no such folder"))
     if not (path / CONFIG).is_file():
         raise CheckpointError(f"{path}: holds no {CONFIG}, so it is no model folder")
     return path
@@ -250,9 +252,9 @@ def load_tokenizer(tokenizer_class: type[TokenizerT], folder: str | Path, **sett
     if not (path / VOCABULARY).is_file():
         raise CheckpointError(f"{path}: holds no {VOCABULARY}")
     stored = read_json(path / TOKENIZER_CONFIG) if (path / TOKENIZER_CONFIG).is_file() else {}
-    chosen: dict[str, Any] = {
-        name: _plain(stored[name]) for name in (*_TOKENIZER_SETTINGS, "never_split") if name in stored
-    }
+    # null in the file means what leaving the key out means.
+    known = (*_TOKENIZER_SETTINGS, "never_split")
+    chosen: dict[str, Any] = {name: _plain(stored[name]) for name in known if stored.get(name) is not None}
     if (path / CONFIG).is_file():
         positions = BertConfig.from_pretrained(path).max_position_embeddings
         chosen["model_max_length"] = int(min(chosen.get("model_max_length") or positions, positions))

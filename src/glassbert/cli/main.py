@@ -75,6 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output left early (`| head`); there is nobody to tell.
         sys.stderr.close()
         return 1
+    except OSError as error:
+        if debug:
+            raise
+        return _fail(str(error), 1)
 
 
 def _fail(message: str, code: int) -> int:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 def out() -> Console:
     """Return the console for results."""
-    return Console(highlight=False)
+    return Console(highlight=False, emoji=False)
 
 
 def notes() -> Console:
     """Return the console for everything else."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
@@ -38,7 +38,7 @@ def note_cut(cut: int, texts: int, limit: int) -> None:
     """Say on stderr how many texts were cut, if any were."""
     if cut:
         which = "the text is" if texts == 1 else f"{cut} of {texts} texts are"
-        notes().print(f"note: {which} longer than the model's {limit} tokens; the end was cut")
+        notes().print(f"note: {which} longer than the model's {limit} tokens; the end was cut", soft_wrap=True)
 
 
 class TrainingDisplay:
@@ -96,10 +96,11 @@ class TrainingDisplay:
         elif isinstance(event, Evaluation):
             self._console.print(
                 f"epoch {event.epoch + 1}  step {event.step:>5}  loss {self._loss:.4f}  "
-                f"accuracy on held-out data {event.metrics.accuracy:.4f}  ({self._speed:,.0f} tokens/s)"
+                f"held-out accuracy {event.metrics.accuracy:.4f}  {self._speed:,.0f} tokens/s",
+                soft_wrap=True,
             )
         else:
-            self._console.print(escape(event.message))
+            self._console.print(escape(event.message), soft_wrap=True)
 
 
 def print_metrics(metrics: ClassificationMetrics) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from glassbert.cli.options import Encoding, Header, Json, LabelColumn, Out, Overwrite, TextColumn
 
@@ -51,19 +53,19 @@ def demo(
     screen = results()
     screen.print()
     print_metrics(result.metrics)
-    screen.print(f"\nsaved in [bold]{out}[/]: {', '.join(sorted(os.listdir(out)))}")
+    screen.print(f"\nsaved in [bold]{escape(str(out))}[/]: {', '.join(sorted(os.listdir(out)))}", soft_wrap=True)
     screen.print("\nloaded again, on sentences it has never seen:")
     classify = pipeline("text-classification", model=out)
     for sentence, answer in zip(_NEW_SENTENCES, classify(_NEW_SENTENCES), strict=True):
         screen.print(f"  [bold]{answer.label}[/] {answer.score:.3f}  {sentence}")
-    folder = Path(os.path.relpath(Path(__file__).parent.parent / "data"))
+    folder, data = shlex.quote(str(out)), Path(os.path.relpath(Path(__file__).parent.parent / "data"))
     screen.print("\ntry next:")
     for command in (
-        f'predict {out} "Où est la gare, s\'il vous plaît ?"',
-        f"evaluate {out} {folder / 'languages.test.jsonl'}",
-        f"train {folder / 'languages.train.jsonl'} --model {out} --out my-model --epochs 1",
+        f'predict {folder} "Où est la gare, s\'il vous plaît ?"',
+        f"evaluate {folder} {data / 'languages.test.jsonl'}",
+        f"train {data / 'languages.train.jsonl'} --model {folder} --out my-model --epochs 1",
     ):
-        screen.print(f"  {program()} {command}", soft_wrap=True)
+        screen.print(f"  {program()} {command}", soft_wrap=True, markup=False)
 
 
 def train(
@@ -134,4 +136,6 @@ def train(
         return
     if result.metrics is not None:
         print_metrics(result.metrics)
-    results().print(f'saved in [bold]{out}[/]; next: {program()} predict {out} "a text"', soft_wrap=True)
+    place = escape(str(out))
+    command = escape(f'{program()} predict {shlex.quote(str(out))} "a text"')
+    results().print(f"saved in [bold]{place}[/]; next: {command}", soft_wrap=True)

@@ -21,18 +21,18 @@ def predict(
 
     Example: glassbert predict OUT "a text to classify"
     """
-    from glassbert.cli.printing import note_cut, out, print_json
+    from glassbert.cli.printing import note_cut, print_json
     from glassbert.infer import pipeline
 
     classify = pipeline("text-classification", model=folder)
     answers = classify(texts)
     note_cut(sum(answer.cut > 0 for answer in answers), len(texts), classify.max_length)
-    console = out()
     for text, answer in zip(texts, answers, strict=True):
         if json:
             print_json({"text": text, **answer.to_dict()})
         else:
-            console.print(f"{answer.label}\t{answer.score:.4f}\t{text}", markup=False, soft_wrap=True)
+            # One line and three columns, whatever the text holds.
+            print(f"{answer.label}\t{answer.score:.4f}\t{' '.join(text.split())}")
 
 
 def evaluate(

@@ -84,8 +84,11 @@ def read_records(path: str | Path, *, header: bool = True, encoding: str = "utf-
 def _lines(path: str | Path, encoding: str) -> Iterator[str]:
     """Give the lines with their ends, split at LF only; the last may lack one."""
     try:
-        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)()
-    except LookupError:
+        codec = codecs.lookup(encoding)
+        if not codec._is_text_encoding or codec.incrementaldecoder is None or codec.name == "undefined":
+            raise LookupError
+        decoder = codec.incrementaldecoder()
+    except (LookupError, ValueError):
         raise DataError(f"no encoding is called {encoding!r}; try utf-8, latin-1, cp1252, gb18030 or utf-16") from None
     try:
         with open(path, "rb") as file:
@@ -93,14 +96,15 @@ def _lines(path: str | Path, encoding: str) -> Iterator[str]:
             rest = ""
             while True:
                 block = file.read(_BLOCK)
-                # What the decoder holds back from the block before counts towards the place of an error.
-                waiting = len(decoder.getstate()[0])
                 try:
                     text = rest + decoder.decode(block, final=not block)
                 except UnicodeDecodeError as error:
-                    place = offset - waiting + error.start
+                    # The decoder's object ends where the block does, and may begin in the block before.
+                    place = offset + len(block) - len(error.object) + error.start
                     found = f"the byte {error.object[error.start]:#04x} at offset {place} is not {encoding}"
                     raise DataError(f"{found}; name the file's encoding with --encoding", file=path) from None
+                if offset == 0:
+                    text = text.removeprefix("\ufeff")
                 offset += len(block)
                 *whole, rest = text.split("\n")
                 yield from (line + "\n" for line in whole)
@@ -144,12 +148,28 @@ def _json_records(lines: Iterator[str], file: str) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(_bare(line), object_pairs_hook=_without_twins)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"not readable as JSON: {error.msg} at column {error.colno}", file=file, line=number
+            ) from None
         except (ValueError, RecursionError) as error:
             raise DataError(f"not readable as JSON: {error}", file=file, line=number) from None
         if not isinstance(value, dict):
             raise DataError(f"expected a JSON object, found {type(value).__name__}", file=file, line=number)
         yield Record(values={name: _field(item) for name, item in value.items()}, file=file, line=number)
+
+
+def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object, and refuse what a dict would hide or nobody could write: twin keys, half characters."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key stands twice")
+    for name, value in pairs:
+        for text in (name, value):
+            if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
+                raise ValueError(f"half of a character (a lone surrogate) in {name!r}")
+    return values
 
 
 def _field(item: object) -> str:

@@ -1,8 +1,8 @@
 """From a model to something that runs fast, with the same answers.
 
 The engine uses the model's own layouts, attention functions and heads. What it changes: queries, keys and values come
-from one product in place of three, texts are computed in order of length and in calls of about as many tokens as the
-processor's caches like, and nothing is kept for a backward pass.
+from one product in place of three, weights are laid out for the processor in advance, texts are computed in order of
+length and in calls of a bounded number of tokens, and nothing is kept for a backward pass.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from glassbert.errors import InputError
+from glassbert.infer.linear import PreparedLinear
 from glassbert.model.attention import packed
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertLayer, BertModel, Encoded
+from glassbert.model.config import HiddenAct
 from glassbert.model.inputs import Inputs
 from glassbert.model.layout import Layout, Packed
 from glassbert.tasks.batching import Collate, FeaturesT, by_tokens, score
@@ -26,29 +28,35 @@ TOKENS_PER_CALL: Final = 4096
 
 
 class FusedLayer(nn.Module):
-    """One layer with queries, keys and values in one product."""
+    """One layer for inference: queries, keys and values in one product, all weights prepared."""
 
-    def __init__(self, layer: nn.Module) -> None:
-        """Join the three projections; all else stays the layer's own."""
+    def __init__(self, layer: nn.Module, activation: HiddenAct) -> None:
+        """Take the weights of a `BertLayer`."""
         super().__init__()
         assert isinstance(layer, BertLayer)
-        attention = layer.attention.self
-        projections = (attention.query, attention.key, attention.value)
+        attention, projection, output = layer.attention.self, layer.attention.output, layer.output
+        joined = (attention.query, attention.key, attention.value)
         self.heads = attention.num_attention_heads
         # (H, H) three times -> (3H, H)
-        self.weight = torch.cat([projection.weight.detach() for projection in projections])
-        self.bias = torch.cat([projection.bias.detach() for projection in projections])
-        self.after_attention = layer.attention.output
-        self.feed_forward_chunk = layer.feed_forward_chunk
+        self.query_key_value = PreparedLinear(
+            torch.cat([linear.weight for linear in joined]), torch.cat([linear.bias for linear in joined])
+        )
+        self.projection = PreparedLinear(projection.dense.weight, projection.dense.bias)
+        self.attention_norm = projection.LayerNorm
+        inner = layer.intermediate.dense
+        self.intermediate = PreparedLinear(inner.weight, inner.bias, activation)
+        self.output = PreparedLinear(output.dense.weight, output.dense.bias)
+        self.output_norm = output.LayerNorm
 
     def forward(self, hidden: Tensor, layout: Layout) -> Tensor:
         """(T, H) -> (T, H), or one row for each sequence after `narrow`."""
         # (T, 3H) -> 3 times (T, A, D)
-        joint = nn.functional.linear(hidden, self.weight, self.bias)
-        query, key, value = joint.unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        query, key, value = self.query_key_value(hidden).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         context, _ = packed(layout.queries(query), key, value, layout, dropout=0.0)
-        attended = self.after_attention(context.flatten(-2), layout.queries(hidden))
-        return self.feed_forward_chunk(attended)
+        # Fresh results are added to in place: nobody else holds them, and fresh memory is slow.
+        attended = self.attention_norm(self.projection(context.flatten(-2)).add_(layout.queries(hidden)))
+        normed: Tensor = self.output_norm(self.output(self.intermediate(attended)).add_(attended))
+        return normed
 
 
 class FusedBert(nn.Module):
@@ -60,7 +68,7 @@ class FusedBert(nn.Module):
         self.config = bert.config
         self.embeddings = bert.embeddings
         self.pooler = bert.pooler
-        self.layers = nn.ModuleList(FusedLayer(layer) for layer in bert.encoder.layer)
+        self.layers = nn.ModuleList(FusedLayer(layer, bert.config.hidden_act) for layer in bert.encoder.layer)
 
     def encode(
         self, inputs: Inputs, *, first_only: bool = False, states: bool = False, weights: bool = False
@@ -84,7 +92,7 @@ class FusedBert(nn.Module):
 class Engine:
     """A model made ready to run: many texts in, answers in their order out.
 
-    Takes a copy of the weights as they are now; training the model afterwards does not reach the engine.
+    It holds on to the model's tensors, and to copies of some; after training on, make a new engine.
 
     Args:
         model: a `BertModel`, or a head with its BERT under `bert`.
@@ -96,17 +104,19 @@ class Engine:
 
     def __init__(self, model: BertPreTrainedModel, *, tokens_per_call: int = TOKENS_PER_CALL) -> None:
         """Fuse the layers; the head, if there is one, is shared with `model`."""
+        # Modules of its own, so that the model's train() and eval() do not reach it, around the same tensors.
+        shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        model = copy.deepcopy(model, shared).eval()
         bert = model if isinstance(model, BertModel) else getattr(model, model.base_model_prefix, None)
         if not isinstance(bert, BertModel):
             raise InputError(f"the engine cannot run a {type(model).__name__}: it has no BertModel under 'bert'")
         self.tokens_per_call = tokens_per_call
-        self.bert = FusedBert(bert).eval()
+        self.bert = FusedBert(bert)
         self.head: BertPreTrainedModel | None = None
         if model is not bert:
-            # The head's own forward on top of the fused body: a copy that shares every other part.
-            self.head = copy.copy(model)
-            self.head._modules = {**model._modules, model.base_model_prefix: self.bert}
-            self.head.training = False
+            # The head's own forward on top of the fused body.
+            setattr(model, model.base_model_prefix, self.bert)
+            self.head = model
 
     @torch.inference_mode()
     def logits(self, features: Sequence[FeaturesT], collate: Collate[FeaturesT]) -> Tensor:
@@ -127,6 +137,8 @@ class Engine:
         Raises:
             InputError: an empty sequence, one that is longer than the model takes, or an id out of range.
         """
+        if not all(map(len, sequences)):
+            raise InputError("a sequence without any ids; even an empty text has [CLS] and [SEP]")
         results: list[Tensor] = [torch.empty(0)] * len(sequences)
         for group in by_tokens([len(sequence) for sequence in sequences], self.tokens_per_call):
             rows = [torch.tensor(sequences[place], dtype=torch.int64) for place in group]

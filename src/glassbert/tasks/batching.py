@@ -41,3 +41,12 @@ def score(
     rows = torch.cat([forward(collate([features[place] for place in group])) for group in groups])
     places = torch.tensor([place for group in groups for place in group])
     return torch.empty_like(rows).index_copy_(0, places, rows)
+
+
+def drop_tokens(ids: Tensor, rate: float, *, special: Tensor, mask_id: int) -> Tensor:
+    """Replace each token of `ids` (B, S) by `mask_id` with probability `rate`, but none of the ids in `special` (N,).
+
+    Draws from torch's own random state.
+    """
+    chosen = (torch.rand(ids.shape) < rate) & ~torch.isin(ids, special)
+    return ids.masked_fill(chosen, mask_id)

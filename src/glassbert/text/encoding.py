@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+from glassbert.errors import InputError
+
 Tensors = Literal["np", "pt"]
 
 
@@ -51,6 +53,8 @@ class BatchEncoding(dict[str, Any]):
 
 def as_arrays(values: dict[str, list[list[int]]], kind: Tensors) -> dict[str, Any]:
     """Turn lists of equal length into numpy arrays or torch tensors, int64; torch is imported only when asked for."""
+    if kind not in ("np", "pt"):
+        raise InputError(f"return_tensors is {kind!r}, expected 'np' or 'pt'")
     import numpy as np
 
     arrays = {name: np.asarray(rows, dtype=np.int64) for name, rows in values.items()}

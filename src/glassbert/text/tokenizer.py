@@ -77,6 +77,15 @@ class BertTokenizer:
         # Most words come again; the pieces of a word depend on nothing else.
         self._pieces = functools.lru_cache(maxsize=1 << 16)(self.wordpiece_tokenizer.split)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the cache of pieces out; it fills again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_pieces"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin with an empty cache."""
+        self.__dict__.update(state)
+        self._pieces = functools.lru_cache(maxsize=1 << 16)(self.wordpiece_tokenizer.split)
+
     @property
     def all_special_tokens(self) -> list[str]:
         """The five special tokens."""
@@ -174,6 +183,10 @@ class BertTokenizer:
         Raises:
             InputError: the text is no string, or truncation cannot reach `max_length`.
         """
+        if truncation not in (True, False, "longest_first", "only_first", "only_second"):
+            raise InputError(
+                f"truncation is {truncation!r}, expected True, False, longest_first, only_first, only_second"
+            )
         first = self.convert_tokens_to_ids(self.tokenize(text))
         second = [] if text_pair is None else self.convert_tokens_to_ids(self.tokenize(text_pair))
         extra = self.num_special_tokens_to_add(pair=text_pair is not None) if add_special_tokens else 0
@@ -254,6 +267,8 @@ class BertTokenizer:
                 raise InputError("text is one string, so text_pair must be one string too")
             pairs = [(text, text_pair)]
         else:
+            if not isinstance(text, Sequence):
+                raise InputError(f"text is of type {type(text).__name__}, expected a string or a list of strings")
             texts = list(text)
             seconds = [None] * len(texts) if text_pair is None else list(text_pair)
             if isinstance(text_pair, str) or len(seconds) != len(texts):
@@ -280,6 +295,8 @@ class BertTokenizer:
         self, encodings: Sequence[Encoding], *, padding: Padding = True, max_length: int | None = None
     ) -> dict[str, list[list[int]]]:
         """Fill encodings up to one length and return the lists that a model takes."""
+        if padding not in (True, False, "longest", "max_length"):
+            raise InputError(f"padding is {padding!r}, expected True, False, longest or max_length")
         limit = self.model_max_length if max_length is None else max_length
         lengths = [len(encoding) for encoding in encodings]
         target = 0 if padding is False else limit if padding == "max_length" else max(lengths, default=0)
@@ -328,10 +345,12 @@ def _cut(
     if way is True or way == "longest_first":
         if excess > len(first) + len(second):
             raise InputError(f"max_length {limit} leaves no room for the special tokens")
-        # Equally long texts: the first one is cut, so the spare place goes to the second, as in `tokenizers`.
+        # Of an odd number of places the spare one goes to the longer text, between equals to the second, as in
+        # `tokenizers`.
         keep_first, keep_second = len(first), len(second)
+        first_is_longer = keep_first > keep_second
         for _ in range(excess):
-            if keep_first >= keep_second:
+            if keep_first > keep_second or (keep_first == keep_second and not first_is_longer):
                 keep_first -= 1
             else:
                 keep_second -= 1

@@ -27,6 +27,8 @@ def load_vocabulary(path: str | Path) -> dict[str, int]:
         content = Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise VocabularyError(f"{path}: no such file") from None
+    except OSError as error:
+        raise VocabularyError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise VocabularyError(f"{path}: byte {error.start} is not UTF-8") from None
     lines = content.split("\n")
@@ -69,6 +71,10 @@ def learn_vocabulary(
     Raises:
         VocabularyError: no words in `texts`, or `size` leaves no room for the characters.
     """
+    if isinstance(texts, str):
+        raise VocabularyError("texts is one string, expected several; pass [text]")
+    if min_frequency < 1:
+        raise VocabularyError(f"min_frequency is {min_frequency}, expected 1 or more")
     basic = basic or BasicTokenizer()
     words = Counter(word for text in texts for word in basic.tokenize(text))
     if not words:
@@ -77,6 +83,9 @@ def learn_vocabulary(
     for word, count in words.items():
         for piece in _characters(word):
             characters[piece] += count
+            if piece.startswith("##"):
+                # As it stands alone too: some day a word will begin with it.
+                characters[piece[2:]] += count
     alphabet = sorted(piece for piece, count in characters.items() if count >= min_frequency)
     if len(SPECIAL_TOKENS) + len(alphabet) > size:
         raise VocabularyError(

@@ -12,13 +12,13 @@ from glassbert.data import load_sentences
 from glassbert.files import check_output
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks import Example
-from glassbert.tasks.text_classification import labels_of
+from glassbert.tasks.text_classification import featurize, labels_of
 from glassbert.text import BasicTokenizer, BertTokenizer, learn_vocabulary
 from glassbert.train.finetuning import Notice, OnEvent, TrainingResult, _silent, train_classifier
 from glassbert.train.settings import TrainingSettings
 
 VOCABULARY_SIZE: Final = 6000
-DEMO_TRAINING: Final = TrainingSettings(epochs=6, batch_size=16, learning_rate=3e-4, warmup=0.1, seed=0)
+DEMO_TRAINING: Final = TrainingSettings(epochs=6, batch_size=16, learning_rate=3e-4, warmup=0.1, token_dropout=0.4)
 
 
 def demo_config(vocab_size: int, labels: tuple[str, ...]) -> BertConfig:
@@ -63,6 +63,7 @@ def run_demo(
     basic = BasicTokenizer(do_lower_case=True, strip_accents=False)
     vocabulary = learn_vocabulary((example.text for example in train), size=VOCABULARY_SIZE, basic=basic)
     tokenizer = BertTokenizer(vocabulary, strip_accents=False, model_max_length=128)
+    features, held_out = (list(featurize(part, tokenizer, labels, max_length=128)) for part in (train, test))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         model = BertForSequenceClassification(demo_config(len(vocabulary), labels))
@@ -76,12 +77,11 @@ def run_demo(
         return train_classifier(
             model,
             tokenizer,
-            train,
-            test,
+            features,
+            held_out,
             out=path,
             overwrite=overwrite,
             training=training,
-            max_length=None,
             record={"recipe": "demo", "training": dataclasses.asdict(training)},
             on_event=on_event,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 import glassbert
 from glassbert.checkpoint import check_vocabulary, load_model, load_tokenizer, model_folder, save_model, save_tokenizer
@@ -18,6 +19,7 @@ from glassbert.errors import DataError, MissingExtraError
 from glassbert.files import check_output, new_folder, write_json
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks import ClassificationMetrics, Example
+from glassbert.tasks.batching import drop_tokens
 from glassbert.tasks.text_classification import Features, collate, featurize, labels_of, measure, to_examples
 from glassbert.text import BertTokenizer
 from glassbert.train.loop import Step, fit, predict_logits
@@ -90,6 +92,12 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
     validation = [] if settings.validation is None else _read(settings.validation, settings)
     labels = labels_of(train)
     tokenizer = load_tokenizer(BertTokenizer, folder)
+    limit = min(settings.max_length or tokenizer.model_max_length, tokenizer.model_max_length)
+    # Before the model is touched: a label or text out of place is told at once.
+    features = list(featurize(train, tokenizer, labels, max_length=limit))
+    held_out = list(featurize(validation, tokenizer, labels, max_length=limit))
+    _tell_cut(features, limit, "training", on_event)
+    _tell_cut(held_out, limit, "validation", on_event)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
         model = classifier_for(folder, labels, on_event)
@@ -97,12 +105,11 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
         return train_classifier(
             model,
             tokenizer,
-            train,
-            validation,
+            features,
+            held_out,
             out=out,
             overwrite=settings.overwrite,
             training=settings.training,
-            max_length=settings.max_length,
             record=dataclasses.asdict(settings),
             on_event=on_event,
         )
@@ -133,13 +140,12 @@ def classifier_for(folder: Path, labels: Sequence[str], on_event: OnEvent) -> Be
 def train_classifier(
     model: BertForSequenceClassification,
     tokenizer: BertTokenizer,
-    train: Sequence[Example],
-    validation: Sequence[Example],
+    features: Sequence[Features],
+    held_out: Sequence[Features],
     *,
     out: Path,
     overwrite: bool,
     training: TrainingSettings,
-    max_length: int | None,
     record: dict[str, Any],
     on_event: OnEvent,
 ) -> TrainingResult:
@@ -148,22 +154,26 @@ def train_classifier(
     Args:
         model: its config names the labels.
         tokenizer: belongs to the model.
-        train: texts with labels.
-        validation: the same, to evaluate on; may be empty.
+        features: the training data.
+        held_out: data to evaluate on; may be empty.
         out: a new or empty folder, unless `overwrite`.
         overwrite: replace what stands in `out`, at the very end.
         training: how to train.
-        max_length: most tokens of a text; None takes what the tokenizer says.
         record: the settings as they shall stand in `training.json`.
         on_event: called with every step, evaluation and notice.
     """
     labels = tuple(model.config.id2label.values())
-    limit = min(max_length or tokenizer.model_max_length, model.config.max_position_embeddings)
-    features = list(featurize(train, tokenizer, labels, max_length=limit))
-    held_out = list(featurize(validation, tokenizer, labels, max_length=limit))
-    _tell_cut(features, limit, "training", on_event)
-    _tell_cut(held_out, limit, "validation", on_event)
     to_batch = functools.partial(collate, tokenizer=tokenizer)
+    special = torch.tensor(sorted(tokenizer.all_special_ids))
+
+    def to_training_batch(features: Sequence[Features]) -> dict[str, Tensor]:
+        batch = to_batch(features)
+        if training.token_dropout:
+            batch["input_ids"] = drop_tokens(
+                batch["input_ids"], training.token_dropout, special=special, mask_id=tokenizer.mask_token_id
+            )
+        return batch
+
     evaluations: list[Evaluation] = []
     steps_done = 0
 
@@ -180,7 +190,7 @@ def train_classifier(
             evaluations.append(Evaluation(epoch=epoch, step=steps_done, metrics=metrics))
             on_event(evaluations[-1])
 
-    history = fit(model, features, to_batch, training, on_step=on_step, on_epoch=on_epoch)
+    history = fit(model, features, to_training_batch, training, on_step=on_step, on_epoch=on_epoch)
     model.eval()
     result = TrainingResult(folder=out, history=tuple(history), evaluations=tuple(evaluations))
     with new_folder(out, overwrite=overwrite) as stage:

@@ -13,6 +13,7 @@ from torch import Tensor
 from glassbert.errors import TrainingError
 from glassbert.model import BertPreTrainedModel
 from glassbert.tasks.batching import Collate, FeaturesT, by_tokens, score
+from glassbert.train.gradients import EmbeddingGradients
 from glassbert.train.optimizer import clip_gradients, get_linear_schedule_with_warmup, make_adamw
 from glassbert.train.settings import TrainingSettings
 
@@ -76,7 +77,8 @@ def fit(
     steps_per_epoch = math.ceil(len(features) / settings.batch_size)
     steps = steps_per_epoch * settings.epochs
     optimizer = make_adamw(model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = get_linear_schedule_with_warmup(optimizer, math.ceil(settings.warmup * steps), steps)
+    schedule = get_linear_schedule_with_warmup(optimizer, min(math.ceil(settings.warmup * steps), steps - 1), steps)
+    gradients = EmbeddingGradients(model)
     history: list[Step] = []
     for epoch in range(settings.epochs):
         model.train()
@@ -85,7 +87,8 @@ def fit(
             started = time.perf_counter()
             chosen = order[begin : begin + settings.batch_size]
             batch = [features[index] for index in chosen]
-            loss = backward(model, batch, collate, settings.token_budget)
+            with gradients.collected():
+                loss = backward(model, batch, collate, settings.token_budget)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at step {len(history) + 1} (records {', '.join(map(str, sorted(chosen)))}); "

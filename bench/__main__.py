@@ -1,0 +1,30 @@
+"""`python -m bench encode` and `python -m bench train`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench import encode, train
+
+
+def main() -> None:
+    """Read the arguments and run one benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Speed of glassbert beside its peers.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("encode", "texts to token vectors"), ("train", "optimizer steps of a classifier")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--json", type=Path, help="also write the figures to this file")
+        command.add_argument("--rounds", type=int, default=5, help="counted rounds (default: %(default)s)")
+        if name == "encode":
+            command.add_argument("--texts", type=int, default=256, help="how many texts (default: %(default)s)")
+        else:
+            command.add_argument("--steps", type=int, default=6, help="steps of a round (default: %(default)s)")
+    given = parser.parse_args()
+    if given.command == "encode":
+        encode.run(texts=given.texts, rounds=given.rounds, file=given.json)
+    else:
+        train.run(steps=given.steps, rounds=given.rounds, file=given.json)
+
+
+main()

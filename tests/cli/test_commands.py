@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import glassbert
+from glassbert import pipeline
+from glassbert.cli import main as program
+
+from .conftest import SENTENCES, Command
+
+
+def _train(command: Command, model: Path, data: Path, *more: str) -> None:
+    run = command("train", data, "--model", model, "--out", "out", "--epochs", "1", *more)
+    assert run.code == 0, run
+
+
+def test_train_saves_a_model_that_predicts(command: Command, model_folder: Path, data: Path, tmp_path: Path) -> None:
+    run = command("train", data, "--valid", data, "--model", model_folder, "--out", "out", "--epochs", "2")
+    assert run.code == 0
+    assert {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", "training.json"} <= {
+        file.name for file in (tmp_path / "out").iterdir()
+    }
+    assert "accuracy" in run.out
+    assert "saved in out" in run.out
+    assert run.err.count("held-out accuracy") == 2
+    report = json.loads((tmp_path / "out" / "training.json").read_text("utf-8"))
+    assert len(report["losses"]) == 2
+    assert len(report["evaluations"]) == 2
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+    assert command("predict", "out", "the cat").code == 0
+
+
+def test_train_with_json(command: Command, model_folder: Path, data: Path) -> None:
+    run = command(*("train", data, "--valid", data, "--model", model_folder, "--out", "out", "--epochs", "1", "--json"))
+    result = json.loads(run.out)
+    assert (run.code, run.out.count("\n")) == (0, 1)
+    assert (result["folder"], result["steps"], result["examples"]) == ("out", 1, 12)
+    assert 0 <= result["accuracy"] <= 1
+    assert result["loss"] > 0
+
+
+def test_a_new_head_is_told_of(command: Command, model_folder: Path, data: Path) -> None:
+    run = command("train", data, "--model", model_folder.with_name("bare"), "--out", "out", "--epochs", "1")
+    assert run.code == 0
+    assert run.err == "new, with random weights: classifier.weight, classifier.bias\n"
+
+
+def test_overwrite_replaces_the_folder(command: Command, model_folder: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    _train(command, model_folder, data, "--overwrite")
+    assert not (tmp_path / "out" / "mine.txt").exists()
+    assert (tmp_path / "out" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("a.tsv", "the cat\ten\nder Hund\tde\n", ["--no-header", "--text-column", "0", "--label-column", "1"]),
+        ("a.csv", "class,words\nen,the cat\nde,der Hund\n", ["--text-column", "words", "--label-column", "class"]),
+        ("a.csv", "class,words\nen,the cat\nde,der Hund\n", ["--text-column", "1", "--label-column", "0"]),
+        ("a.jsonl", '{"text": "the cat", "label": "en"}\n{"label": "de", "text": "der Hund"}\n', []),
+        ("a.csv", "text,label\nthe café,en\nder Hünd,de\n", ["--encoding", "latin-1"]),
+        ("a.csv", "text,label\nthe café,en\nder Hünd,de\n", ["--encoding", "utf-16"]),
+    ],
+)
+def test_columns_and_encodings(
+    command: Command, model_folder: Path, tmp_path: Path, name: str, content: str, options: list[str]
+) -> None:
+    (tmp_path / name).write_text(content, options[1] if "--encoding" in options else "utf-8")
+    _train(command, model_folder, tmp_path / name, *options)
+    run = command("evaluate", "out", name, "--json", *options)
+    assert json.loads(run.out)["examples"] == 2
+
+
+def test_the_same_seed_gives_the_same_model(command: Command, model_folder: Path, data: Path, tmp_path: Path) -> None:
+    weights = []
+    for seed in ("1", "1", "2"):
+        _train(command, model_folder, data, "--overwrite", "--batch-size", "4", "--seed", seed)
+        weights.append((tmp_path / "out" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_a_run_of_one_step_learns(command: Command, model_folder: Path, data: Path, tmp_path: Path) -> None:
+    _train(command, model_folder, data)
+    (rate,) = json.loads((tmp_path / "out" / "training.json").read_text("utf-8"))["learning_rates"]
+    assert rate > 0
+
+
+def test_predict(command: Command, model_folder: Path) -> None:
+    texts = ["the cat sat", "[bold]der Hund[/]", "a"]
+    run = command("predict", model_folder, *texts)
+    assert (run.code, run.err) == (0, "")
+    answers = pipeline("text-classification", model=model_folder)(texts)
+    for line, text, answer in zip(run.out.splitlines(), texts, answers, strict=True):
+        assert line.split()[:2] == [answer.label, f"{answer.score:.4f}"]
+        assert line.endswith(text)
+
+
+def test_predict_separates_with_tabs_and_leaves_texts_as_they_are(command: Command, model_folder: Path) -> None:
+    run = command("predict", model_folder, "a :heart: b")
+    assert run.out.rstrip("\n").split("\t")[2:] == ["a :heart: b"]
+
+
+def test_predict_with_json_gives_an_object_a_line(command: Command, model_folder: Path) -> None:
+    texts = ["the cat sat", "der Hund :heart:\n\t“é” 字", "cat " * 50]
+    run = command("predict", model_folder, *texts, "--json")
+    rows = [json.loads(line) for line in run.out.splitlines()]
+    assert [row["text"] for row in rows] == texts
+    assert [row["cut"] for row in rows] == [0, 0, 20]
+    for row in rows:
+        assert set(row) == {"text", "label", "score", "scores", "cut"}
+        assert set(row["scores"]) == {"de", "en"}
+        assert row["score"] == max(row["scores"].values()) == row["scores"][row["label"]]
+        assert sum(row["scores"].values()) == pytest.approx(1.0)
+
+
+def test_a_long_text_is_cut_and_that_is_said(command: Command, model_folder: Path, data: Path, tmp_path: Path) -> None:
+    long = "cat " * 50
+    run = command("predict", model_folder, long)
+    assert (run.code, run.err) == (0, "note: the text is longer than the model's 32 tokens; the end was cut\n")
+    run = command("predict", model_folder, long, "a", long)
+    assert (run.code, run.err) == (0, "note: 2 of 3 texts are longer than the model's 32 tokens; the end was cut\n")
+    (tmp_path / "long.csv").write_text(f"text,label\n{long},en\nder Hund,de\n")
+    run = command("evaluate", model_folder, "long.csv", "--json")
+    assert (run.code, run.err) == (0, "note: 1 of 2 texts are longer than the model's 32 tokens; the end was cut\n")
+    assert json.loads(run.out)["examples"] == 2
+    run = command("train", "long.csv", "--valid", "long.csv", "--model", model_folder, "--out", "out", "--epochs", "1")
+    assert run.code == 0
+    assert "1 of 2 training texts are longer than 32 tokens and were cut\n" in run.err
+    assert "1 of 2 validation texts are longer than 32 tokens and were cut\n" in run.err
+
+
+def test_evaluate_with_json(command: Command, model_folder: Path, data: Path) -> None:
+    run = command("evaluate", model_folder, data, "--json")
+    metrics = json.loads(run.out)
+    assert (run.code, run.err, run.out.count("\n")) == (0, "", 1)
+    assert set(metrics) == {"accuracy", "macro_f1", "f1", "labels", "confusion", "examples"}
+    answers = pipeline("text-classification", model=model_folder)([text for text, _ in SENTENCES])
+    right = sum(answer.label == label for answer, (_, label) in zip(answers, SENTENCES, strict=True))
+    assert metrics["accuracy"] == pytest.approx(right / 12)
+    assert [sum(row) for row in metrics["confusion"]] == [6, 6]
+    assert (metrics["labels"], metrics["examples"]) == (["de", "en"], 12)
+
+
+def test_evaluate_prints_a_table(command: Command, model_folder: Path, data: Path) -> None:
+    run = command("evaluate", model_folder, data)
+    assert run.code == 0
+    assert "on 12 texts" in run.out
+    assert "true \\ predicted" in run.out
+    assert run.err == ""
+
+
+def test_a_folder_may_have_brackets_in_its_name(command: Command, model_folder: Path, data: Path) -> None:
+    run = command("train", data, "--model", model_folder, "--out", "x[/]y", "--epochs", "1")
+    assert run.code == 0
+    assert "saved in x[/]y" in run.out
+
+
+def test_a_label_that_cannot_be_written_is_refused(command: Command, model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "label": "\\ud800"}\n{"text": "b", "label": "x"}\n')
+    run = command("train", "a.jsonl", "--model", model_folder, "--out", "out", "--epochs", "1")
+    assert run.code == 2
+
+
+def test_version(command: Command) -> None:
+    run = command("--version")
+    assert (run.code, run.out, run.err) == (0, f"glassbert {glassbert.__version__}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], []])
+def test_help_names_the_commands(command: Command, arguments: list[str]) -> None:
+    run = command(*arguments)
+    assert run.code == 0
+    for name in ("demo", "train", "evaluate", "predict"):
+        assert name in run.out
+
+
+@pytest.mark.parametrize("name", ["demo", "train", "evaluate", "predict"])
+def test_help_of_a_command_has_an_example(command: Command, name: str) -> None:
+    run = command(name, "--help")
+    assert run.code == 0
+    assert f"glassbert {name}" in run.out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (glassbert.TrainingError("the loss is nan"), 1, "the loss is nan"),
+        (glassbert.SaveError("two\nlines"), 2, "two lines"),
+        (KeyboardInterrupt(), 130, "interrupted; nothing was saved"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_exit_codes(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, message: str
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(program, "app", fail)
+    run = command("predict", "m", "a")
+    assert (run.code, run.out, run.err) == (code, "", f"glassbert: error: {message}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"], ["predict"]])
+def test_help_does_not_wait_for_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys; from glassbert.cli.main import main; main(sys.argv[1:]);"
+        "print(*({'torch', 'numpy', 'matplotlib'} & sys.modules.keys()), 'end')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1].split() == ["end"]
+
+
+def test_the_package_runs_as_a_program(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "glassbert", "evaluate", "nothing", "nothing.csv"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "glassbert: error: nothing.csv: no such file\n"

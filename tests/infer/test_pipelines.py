@@ -1,0 +1,95 @@
+"""Text to typed results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from glassbert import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    BertTokenizer,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    InputError,
+    learn_vocabulary,
+    pipeline,
+)
+from glassbert.tasks import Example
+
+TEXTS = ["the sun is warm", "rain", "snow and ice and wind and hail all day long"]
+TOKENIZER = BertTokenizer(learn_vocabulary(TEXTS, size=100, min_frequency=1), model_max_length=8)
+
+
+def classifier() -> BertForSequenceClassification:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(TOKENIZER),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=8,
+        initializer_range=0.5,
+        id2label={0: "dry", 1: "wet"},
+    )
+    return BertForSequenceClassification(config).eval()
+
+
+def test_one_text_or_several_in_order() -> None:
+    model = classifier()
+    classify = pipeline("text-classification", model=model, tokenizer=TOKENIZER)
+    answers = classify(TEXTS)
+    values = TOKENIZER(TEXTS, padding=True, truncation=True, return_tensors="pt")
+    with torch.inference_mode():
+        expected = model(**values).logits.softmax(dim=-1)
+    for answer, row in zip(answers, expected.tolist(), strict=True):
+        assert list(answer.scores.values()) == pytest.approx(row, abs=1e-6)
+        assert answer.score == max(answer.scores.values()) == answer.scores[answer.label]
+    assert [answer.cut > 0 for answer in answers] == [False, False, True]
+    alone = classify(TEXTS[1])
+    assert alone.score == pytest.approx(answers[1].score, abs=1e-6)
+    assert classify([]) == []
+
+
+def test_evaluation_compares_with_the_true_labels() -> None:
+    classify = pipeline("text-classification", model=classifier(), tokenizer=TOKENIZER)
+    gold = [classify(TEXTS[0]).label, "wet", "dry"]
+    metrics, answers = classify.evaluate([Example(text=t, label=g) for t, g in zip(TEXTS, gold, strict=True)])
+    right = sum(answer.label == label for answer, label in zip(answers, gold, strict=True))
+    assert metrics.accuracy == pytest.approx(right / 3)
+    with pytest.raises(DataError, match=r"f\.tsv:2: label 'snow'"):
+        classify.evaluate([Example(text="a", label="snow", file="f.tsv", line=2)])
+
+
+@pytest.mark.parametrize("text", ["", " \n\t"])
+def test_an_empty_text_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="empty"):
+        pipeline("text-classification", model=classifier(), tokenizer=TOKENIZER)(text)
+
+
+def test_what_is_no_text_is_refused() -> None:
+    classify = pipeline("text-classification", model=classifier(), tokenizer=TOKENIZER)
+    with pytest.raises(InputError, match="int"):
+        classify([1])  # type: ignore[list-item]
+
+
+def test_a_pipeline_needs_a_task_a_tokenizer_and_a_head(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="text-clasification"):
+        pipeline("text-clasification", model=classifier(), tokenizer=TOKENIZER)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="tokenizer="):
+        pipeline("text-classification", model=classifier())
+    BertModel(classifier().config).save_pretrained(tmp_path / "bare")
+    with pytest.raises(CheckpointError, match="glassbert train"):
+        pipeline("text-classification", model=tmp_path / "bare")
+
+
+def test_a_vocabulary_too_large_for_the_model_is_refused() -> None:
+    model = classifier()
+    larger = BertTokenizer({**TOKENIZER.vocab, "one": len(TOKENIZER)})
+    with pytest.raises(ConfigError, match="rows"):
+        pipeline("text-classification", model=model, tokenizer=larger)

@@ -1,0 +1,96 @@
+"""Cases that transformers 4.4.2 computed: weights, inputs, outputs, gradients."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from glassbert.checkpoint.keys import rename
+from glassbert.model import AttentionBackend, BertConfig, BertForSequenceClassification, BertModel, BertPreTrainedModel
+
+HERE = Path(__file__).parent / "golden"
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "oracle" / "model"
+CLASSES: dict[str, type[BertPreTrainedModel]] = {
+    "BertModel": BertModel,
+    "BertForSequenceClassification": BertForSequenceClassification,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One case: what was computed, and the tensors by name."""
+
+    values: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    def model(self, backend: AttentionBackend) -> BertPreTrainedModel:
+        """Build the model with the case's weights, in eval mode."""
+        config = BertConfig.from_dict(self.values["config"])
+        model = CLASSES[self.values["class"]](config, **self.values["init"])
+        given = {name.removeprefix("weight."): t for name, t in self.tensors.items() if name.startswith("weight.")}
+        names = rename(given, set(model.state_dict()), "bert")
+        model.load_state_dict({name: given[key] for key, name in names.items()})
+        model.attention_backend = backend
+        return model.eval()
+
+    def arguments(self, call: int = 0) -> dict[str, Any]:
+        """Return the keyword arguments of one call."""
+        given: dict[str, Any] = self.values["calls"][call]["arguments"]
+        return {name: self.tensors[v["tensor"]] if isinstance(v, dict) else v for name, v in given.items()}
+
+    def outputs(self, call: int = 0) -> dict[str, Any]:
+        """Return what it gave, tuples as lists."""
+        named: dict[str, Any] = self.values["calls"][call]["outputs"]
+        return {name: self._tensors(where) for name, where in named.items()}
+
+    def _tensors(self, where: Any) -> Any:
+        return [self._tensors(one) for one in where] if isinstance(where, list) else self.tensors[where]
+
+
+def case(name: str) -> Case:
+    """Load a case, from this folder or from the collection beside the repository; skip where it is in neither."""
+    for folder in (HERE, SHARED):
+        if (folder / f"{name}.json").is_file():
+            values = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            return Case(values, load_file(folder / f"{name}.safetensors"))
+    pytest.skip(f"the golden case {name} is not on this machine")
+
+
+def real_rows(found: Tensor, expected: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Leave out rows of padding, which no backend owes anyone, where the tensors have rows (B, S, …)."""
+    if mask is None or found.dim() < 3:
+        return found, expected
+    if found.dim() == 4:  # attentions (B, A, S, S): rows are queries
+        found, expected = found.transpose(1, 2), expected.transpose(1, 2)
+    real = mask.bool()
+    return found[real], expected[real]
+
+
+def largest_difference(found: Any, expected: Any, mask: Tensor | None) -> float:
+    """Compare two tensors, or two sequences of them, on real rows."""
+    if not isinstance(expected, Tensor):
+        assert len(found) == len(expected)
+        return max(largest_difference(one, other, mask) for one, other in zip(found, expected, strict=True))
+    assert found.shape == expected.shape
+    found, expected = real_rows(found, expected, mask)
+    return float((found.double() - expected.double()).abs().max())
+
+
+BACKENDS: tuple[AttentionBackend, ...] = ("eager", "sdpa", "packed")
+
+
+def seeded(config: BertConfig, model_class: type[BertPreTrainedModel], seed: int = 0) -> BertPreTrainedModel:
+    """Build a model whose weights are all random and large, biases and LayerNorm too, so that mix-ups show."""
+    torch.manual_seed(seed)
+    model = model_class(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.3)
+    return model.eval()

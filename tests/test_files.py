@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glassbert import CheckpointError, OutputExistsError, SaveError, files
+from glassbert.files import check_output, new_file, new_folder, read_json, write_json
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A folder that holds a result already, with nothing beside it."""
+    folder = tmp_path / "out"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "a.txt").write_text("old")
+    (folder / "inner" / "b.txt").write_text("old")
+    return folder
+
+
+def _content(folder: Path) -> dict[str, str]:
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+OLD = {"out/a.txt": "old", os.path.join("out", "inner", "b.txt"): "old"}
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_check_output_takes_what_is_new_or_empty(tmp_path: Path) -> None:
+    assert check_output(tmp_path, overwrite=False) == tmp_path
+    assert check_output(str(tmp_path / "a" / "b"), overwrite=False) == tmp_path / "a" / "b"
+    assert _names(tmp_path) == []
+
+
+def test_check_output_refuses_what_holds_something(old: Path) -> None:
+    with pytest.raises(OutputExistsError, match="already holds something"):
+        check_output(old, overwrite=False)
+    assert check_output(old, overwrite=True) == old
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("kind", ["file", "broken link"])
+def test_check_output_refuses_what_is_no_folder(tmp_path: Path, kind: str, overwrite: bool) -> None:
+    path = tmp_path / "out"
+    if kind == "file":
+        path.touch()
+    else:
+        path.symlink_to(tmp_path / "nothing")
+    with pytest.raises(OutputExistsError, match="must be a folder"):
+        check_output(path, overwrite=overwrite)
+
+
+def test_check_output_refuses_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises((OutputExistsError, SaveError)):
+        check_output(tmp_path / ("a" * 300), overwrite=False)
+
+
+def test_a_new_folder_stands_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b" / "out"
+    with new_folder(target) as stage:
+        assert stage.parent == target.parent
+        (stage / "inner").mkdir()
+        (stage / "inner" / "c.txt").write_text("new")
+        assert not target.exists()
+    assert _content(target) == {os.path.join("inner", "c.txt"): "new"}
+    assert _names(target.parent) == ["out"]
+
+
+def test_a_folder_is_replaced_as_a_whole(old: Path) -> None:
+    with new_folder(old, overwrite=True) as stage:
+        (stage / "c.txt").write_text("new")
+        assert _content(old) == {"a.txt": "old", os.path.join("inner", "b.txt"): "old"}
+    assert _content(old.parent) == {os.path.join("out", "c.txt"): "new"}
+    assert _names(old.parent) == ["out"]
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with new_folder(tmp_path / "out") as stage:
+        (stage / "c.txt").write_text("new")
+    assert _content(tmp_path) == {os.path.join("out", "c.txt"): "new"}
+
+
+def test_a_folder_that_holds_something_is_refused_before_the_block(old: Path) -> None:
+    with pytest.raises(OutputExistsError), new_folder(old):
+        raise AssertionError
+    assert _content(old.parent) == OLD
+
+
+class _Stop(BaseException):
+    """An interruption of any kind."""
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), _Stop()], ids=repr)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_exception_inside_leaves_nothing_behind(old: Path, error: BaseException, overwrite: bool) -> None:
+    target = old if overwrite else old.with_name("new")
+
+    def write() -> None:
+        with new_folder(target, overwrite=overwrite) as stage:
+            (stage / "c.txt").write_text("new")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
+    assert _content(old.parent) == OLD
+    assert _names(old.parent) == ["out"]
+
+
+def _full(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "write",
+        "fsync",
+        "mkdtemp",
+        "first rename",
+        "second rename",
+    ],
+)
+def test_a_full_disk_leaves_the_old_folder(old: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    rename, calls = os.rename, 0
+
+    def fail_at(source: Any, target: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == {"first rename": 1, "second rename": 2}[where]:
+            _full()
+        rename(source, target)
+
+    if where in ("fsync", "mkdtemp"):
+        monkeypatch.setattr(os if where == "fsync" else tempfile, where, _full)
+    elif where != "write":
+        monkeypatch.setattr(os, "rename", fail_at)
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)  # as on a system that cannot swap two folders
+
+    def write() -> None:
+        with new_folder(old, overwrite=True) as stage:
+            if where == "write":
+                monkeypatch.setattr(Path, "write_text", _full)
+            (stage / "c.txt").write_text("new")
+
+    with pytest.raises(SaveError) as caught:
+        write()
+    monkeypatch.undo()
+    assert str(caught.value) == f"cannot write {old}: No space left on device; what stood there still stands"
+    assert _content(old.parent) == OLD
+    assert _names(old.parent) == ["out"]
+
+
+def test_a_refused_file_inside_names_the_folder(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_flush", _full)
+    with (
+        pytest.raises(SaveError) as caught,
+        new_folder(old, overwrite=True) as stage,
+        new_file(stage / "c.txt") as part,
+    ):
+        part.write_text("new")
+    assert str(caught.value).startswith(f"cannot write {old}: No space left")
+    assert _content(old.parent) == OLD
+
+
+@pytest.mark.parametrize("when", ["between the renames", "at both renames"])
+def test_an_interruption_while_replacing_keeps_the_old_folder(
+    old: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    rename, calls = os.rename, 0
+
+    def interrupted(source: Any, target: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(errno.EIO, "broken") if when == "at both renames" else KeyboardInterrupt
+        if calls == 3 and when == "at both renames":
+            raise OSError(errno.EIO, "broken")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    with pytest.raises((KeyboardInterrupt, SaveError)), new_folder(old, overwrite=True) as stage:
+        (stage / "c.txt").write_text("new")
+    monkeypatch.undo()
+    # Under its own name or another, the old content is there.
+    assert sorted(_content(old.parent).values()) == ["old", "old"]
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from glassbert.files import new_file, new_folder
+
+target = Path(sys.argv[2])
+if sys.argv[1] == "folder":
+    with new_folder(target, overwrite=True) as stage:
+        (stage / "a.txt").write_text("new")
+        print("ready", flush=True)
+        time.sleep(60)
+else:
+    with new_file(target / "a.txt", overwrite=True) as part:
+        part.write_text("ne")
+        print("ready", flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_killed_process_leaves_the_old_folder_whole(old: Path, kind: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED, kind, str(old)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert (old / "a.txt").read_text() == "old"
+    assert (old / "inner" / "b.txt").read_text() == "old"
+    # What is left of the dead process is in nobody's way.
+    with new_folder(old, overwrite=True) as stage:
+        (stage / "c.txt").write_text("new")
+    assert _content(old) == {"c.txt": "new"}
+
+
+@pytest.fixture
+def restored_umask() -> Iterator[None]:
+    mask = os.umask(0o022)
+    yield
+    os.umask(mask)
+
+
+@pytest.mark.parametrize(("mask", "folder", "file"), [(0o022, 0o755, 0o644), (0o077, 0o700, 0o600), (0, 0o777, 0o666)])
+@pytest.mark.usefixtures("restored_umask")
+def test_permissions_follow_the_umask(tmp_path: Path, mask: int, folder: int, file: int) -> None:
+    os.umask(mask)
+    with new_folder(tmp_path / "out") as stage, new_file(stage / "c.txt") as part:
+        part.write_text("new")
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == folder
+    assert stat.S_IMODE((tmp_path / "out" / "c.txt").stat().st_mode) == file
+    assert os.umask(0) == mask
+
+
+def test_two_writers_of_one_folder_do_not_mix(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    (target / "x").mkdir(parents=True)
+    barrier = threading.Barrier(2)
+
+    def write(name: str) -> None:
+        with new_folder(target, overwrite=True) as stage:
+            (stage / "a.txt").write_text(name)
+            barrier.wait(timeout=30)
+            (stage / "b.txt").write_text(name)
+            if name == "second":
+                first.join(timeout=30)
+
+    first = threading.Thread(target=write, args=("first",))
+    second = threading.Thread(target=write, args=("second",))
+    first.start()
+    second.start()
+    second.join(timeout=60)
+    assert _content(target) == {"a.txt": "second", "b.txt": "second"}
+    assert _names(tmp_path) == ["out"]
+
+
+def test_a_new_file_stands_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b.txt"
+    with new_file(target) as part:
+        part.write_text("new")
+        assert not target.exists()
+    assert _content(tmp_path) == {os.path.join("a", "b.txt"): "new"}
+
+
+def test_a_file_is_replaced_when_that_was_asked_for(old: Path) -> None:
+    with pytest.raises(OutputExistsError, match="already there"), new_file(old / "a.txt"):
+        raise AssertionError
+    assert (old / "a.txt").read_text() == "old"
+    with new_file(old / "a.txt", overwrite=True) as part:
+        part.write_text("new")
+    assert (old / "a.txt").read_text() == "new"
+    assert _names(old) == ["a.txt", "inner"]
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()], ids=repr)
+def test_an_exception_inside_leaves_the_old_file(old: Path, error: BaseException) -> None:
+    def write() -> None:
+        with new_file(old / "a.txt", overwrite=True) as part:
+            part.write_text("ne")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
+    assert _content(old.parent) == OLD
+
+
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file(old: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(os, name, _full)
+    with (
+        pytest.raises(SaveError, match=r"cannot write .*a\.txt: No space left on device"),
+        new_file(old / "a.txt", overwrite=True) as part,
+    ):
+        part.write_text("new")
+    monkeypatch.undo()
+    assert _content(old.parent) == OLD
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_parent_that_is_a_file_is_refused(old: Path, overwrite: bool) -> None:
+    with pytest.raises(SaveError, match="cannot write"), new_folder(old / "a.txt" / "new", overwrite=overwrite):
+        raise AssertionError
+    assert _content(old.parent) == OLD
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_whose_parent_is_a_file_is_refused(old: Path, overwrite: bool) -> None:
+    with pytest.raises(SaveError, match="cannot write"), new_file(old / "a.txt" / "new", overwrite=overwrite):
+        raise AssertionError
+    assert _content(old.parent) == OLD
+
+
+def test_json_is_written_as_one_reads_it(tmp_path: Path) -> None:
+    value = {"b": 1, "a": ["é", None], "字": {"x": True}}
+    write_json(tmp_path / "a.json", value)
+    content = (tmp_path / "a.json").read_bytes().decode("utf-8")
+    assert content.startswith('{\n  "b": 1,\n  "a": [\n    "é"')
+    assert content.endswith("}\n")
+    assert read_json(tmp_path / "a.json") == value
+
+
+def test_a_byte_order_mark_before_json_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not readable as JSON"),
+        (b"{", "not readable as JSON"),
+        (b"\xff", "not readable as JSON"),
+        (b"[" * 100_000, "not readable as JSON"),
+        (b"[1]", "expected a JSON object, found list"),
+        (b"null", "expected a JSON object, found NoneType"),
+        (b'"a"', "expected a JSON object, found str"),
+    ],
+)
+def test_json_that_is_no_object_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        read_json(tmp_path / "a.json")
+    assert str(caught.value).startswith(f"{tmp_path / 'a.json'}: {message}")
+
+
+def test_json_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"a\.json: no such file"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        read_json(tmp_path)
+
+
+def test_two_folders_are_swapped_in_one_step_where_the_system_can(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = old.with_name("other")
+    other.mkdir()
+    if not files._exchange(other, old):
+        pytest.skip("this system cannot swap two folders")
+    assert (other / "a.txt").exists()
+    assert not list(old.iterdir())
+    files._exchange(other, old)
+    other.rmdir()
+    # Then no rename takes place while an old folder is replaced.
+    monkeypatch.setattr(os, "rename", _full)
+    with new_folder(old, overwrite=True) as stage:
+        (stage / "c.txt").write_text("new")
+    assert _names(old) == ["c.txt"]
+    assert _names(old.parent) == ["out"]
+
+
+def test_places_that_cannot_be_written_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SaveError, match="cannot be replaced"):
+        check_output(".", overwrite=True)
+    Path("file.txt").write_text("x")
+    with pytest.raises(SaveError, match="cannot write"):
+        check_output("file.txt/out", overwrite=True)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(SaveError, match="no right to write"):
+        check_output("out", overwrite=True)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import glassbert
+
+NAMES = [
+    "BasicTokenizer",
+    "BertConfig",
+    "BertForSequenceClassification",
+    "BertModel",
+    "BertPreTrainedModel",
+    "BertTokenizer",
+    "CheckpointError",
+    "Classification",
+    "ClassificationMetrics",
+    "ConfigError",
+    "DataError",
+    "Engine",
+    "FinetuneSettings",
+    "GlassbertError",
+    "InputError",
+    "MissingExtraError",
+    "ModelOutput",
+    "OutputExistsError",
+    "SaveError",
+    "TextClassificationPipeline",
+    "TrainingError",
+    "TrainingResult",
+    "TrainingSettings",
+    "VocabularyError",
+    "WordpieceTokenizer",
+    "finetune",
+    "get_linear_schedule_with_warmup",
+    "learn_vocabulary",
+    "load",
+    "pipeline",
+    "read_records",
+]
+
+
+def test_the_public_names_are_these() -> None:
+    assert glassbert.__all__ == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_there(name: str) -> None:
+    value = getattr(glassbert, name)
+    assert value.__name__ == name
+    assert value.__module__.startswith("glassbert.")
+    assert value.__doc__
+    assert getattr(glassbert, name) is value
+
+
+def test_dir_lists_them() -> None:
+    assert set(NAMES) <= set(dir(glassbert))
+    assert "__version__" in dir(glassbert)
+
+
+@pytest.mark.parametrize("name", ["BertForNothing", "bertmodel", "_Engine", ""])
+def test_an_unknown_name_is_an_attribute_error(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"module 'glassbert' has no attribute '{name}'"):
+        getattr(glassbert, name)
+
+
+def test_errors_have_one_base() -> None:
+    errors = [getattr(glassbert, name) for name in NAMES if name.endswith("Error")]
+    assert len(errors) == 10
+    assert all(issubclass(error, glassbert.GlassbertError) for error in errors)
+
+
+def test_everything_is_imported_by_a_star() -> None:
+    code = "from glassbert import *; import glassbert; assert set(glassbert.__all__) <= set(globals())"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_import_waits_for_nothing_heavy() -> None:
+    code = (
+        "import sys, glassbert; dir(glassbert); glassbert.__version__; glassbert.DataError;"
+        "print(*({'torch', 'numpy', 'rich', 'typer', 'matplotlib', 'safetensors'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("\n", "")
+
+
+def test_the_tokenizer_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys; from glassbert import BertTokenizer, read_records;"
+        "print(*({'torch', 'numpy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("\n", "")

@@ -1,0 +1,198 @@
+"""The recipe: files in, a model folder out, and nothing lost when that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from glassbert import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    BertTokenizer,
+    DataError,
+    FinetuneSettings,
+    OutputExistsError,
+    SaveError,
+    TrainingSettings,
+    finetune,
+    learn_vocabulary,
+    load,
+    pipeline,
+)
+from glassbert.files import read_json
+from glassbert.train import Event, Notice, Step
+
+GOOD = ["what a lovely day", "lovely food and lovely people", "a good and happy film", "happy day", "good good good"]
+BAD = ["what a nasty day", "nasty food and rude people", "a bad and sad film", "sad day", "bad bad bad"]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """Return the folder of a tiny model without a head."""
+    vocabulary = learn_vocabulary(GOOD + BAD, size=200, min_frequency=1)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=16,
+        initializer_range=0.3,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    BertModel(config).save_pretrained(tmp_path / "base")
+    BertTokenizer(vocabulary, model_max_length=16).save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    file = tmp_path / "train.tsv"
+    rows = [f"{text}\tgood\n" for text in GOOD] + [f"{text}\tbad\n" for text in BAD]
+    file.write_text("".join(rows), encoding="utf-8")
+    return file
+
+
+def settings(base: Path, data: Path, **changes: object) -> FinetuneSettings:
+    values: dict[str, object] = {
+        "train": data,
+        "validation": data,
+        "model": base,
+        "out": base.parent / "out",
+        "text_column": "0",
+        "label_column": "1",
+        "header": False,
+        "training": TrainingSettings(epochs=16, batch_size=4, learning_rate=1e-2),
+    }
+    return FinetuneSettings(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_from_files_to_answers(base: Path, data: Path) -> None:
+    events: list[Event] = []
+    state = torch.get_rng_state()
+    result = finetune(settings(base, data), on_event=events.append)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert result.metrics is not None
+    assert result.metrics.accuracy >= 0.9
+    assert result.metrics.labels == ("bad", "good")
+    assert sum(isinstance(event, Step) for event in events) == 48
+    assert any("classifier.weight" in event.message for event in events if isinstance(event, Notice))
+    assert sorted(os.listdir(result.folder)) == [
+        "config.json",
+        "confusion_matrix.png",
+        "learning_curve.png",
+        "model.safetensors",
+        "tokenizer_config.json",
+        "training.json",
+        "vocab.txt",
+    ]
+    report = read_json(result.folder / "training.json")
+    assert len(report["losses"]) == 48
+    assert report["settings"]["training"]["learning_rate"] == 5e-3
+    assert report["versions"]["torch"] == torch.__version__
+    assert len(report["evaluations"]) == 16
+    for picture in ("confusion_matrix.png", "learning_curve.png"):
+        assert (result.folder / picture).read_bytes().startswith(b"\x89PNG")
+    classify = pipeline("text-classification", model=result.folder)
+    assert [answer.label for answer in classify([GOOD[0], BAD[0]])] == ["good", "bad"]
+
+
+def test_training_goes_on_from_its_own_result_with_the_same_head(base: Path, data: Path) -> None:
+    first = finetune(settings(base, data))
+    quick = TrainingSettings(epochs=1, learning_rate=1e-9)
+    result = finetune(settings(first.folder, data, out=base.parent / "more", training=quick))
+    assert result.metrics is not None
+    assert result.metrics == first.metrics
+
+
+def test_other_labels_get_a_new_head(base: Path, data: Path) -> None:
+    first = finetune(settings(base, data)).folder
+    other = data.with_name("other.jsonl")
+    rows = [{"text": text, "label": label} for text, label in zip(GOOD, ["x", "y", "z", "x", "y"], strict=True)]
+    other.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    changes = {"train": other, "validation": None, "text_column": "text", "label_column": "label", "header": True}
+    result = finetune(settings(first, data, out=base.parent / "xyz", **changes))
+    model = load(result.folder)
+    assert isinstance(model, BertForSequenceClassification)
+    assert model.config.id2label == {0: "x", 1: "y", 2: "z"}
+    assert result.metrics is None
+
+
+def test_the_same_seed_gives_the_same_file(base: Path, data: Path) -> None:
+    weights = []
+    for name in ("one", "two"):
+        folder = finetune(settings(base, data, out=base.parent / name)).folder
+        weights.append((folder / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_an_output_folder_that_holds_something_is_refused_before_training(base: Path, data: Path) -> None:
+    out = base.parent / "out"
+    out.mkdir()
+    (out / "precious.txt").write_text("mine", encoding="utf-8")
+    events: list[Event] = []
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        finetune(settings(base, data), on_event=events.append)
+    assert not events
+    finetune(settings(base, data, overwrite=True))
+    assert not (out / "precious.txt").exists()
+
+
+def test_a_full_disk_leaves_the_previous_folder(base: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = base.parent / "out"
+    finetune(settings(base, data))
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("glassbert.checkpoint.folder.save_file", full)
+    with pytest.raises(SaveError, match=r"out: No space left on device; what stood there still stands"):
+        finetune(settings(base, data, overwrite=True))
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert sorted(file.name for file in out.parent.iterdir() if file.name.startswith(".")) == []
+
+
+def test_labels_that_training_lacks_are_named_before_training(base: Path, data: Path) -> None:
+    valid = data.with_name("valid.tsv")
+    valid.write_text("happy day\tgood\nodd day\tstrange\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"valid\.tsv:2: label 'strange'"):
+        finetune(settings(base, data, validation=valid))
+    assert not (base.parent / "out").exists()
+
+
+def test_cut_texts_are_counted(base: Path, data: Path) -> None:
+    notes: list[str] = []
+    quick = TrainingSettings(epochs=1)
+    finetune(
+        settings(base, data, max_length=4, training=quick),
+        on_event=lambda event: notes.append(event.message) if isinstance(event, Notice) else None,
+    )
+    assert "8 of 10 training texts are longer than 4 tokens and were cut" in notes
+
+
+def test_without_matplotlib_there_are_no_pictures_but_all_else(
+    base: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    notes: list[str] = []
+    result = finetune(
+        settings(base, data),
+        on_event=lambda event: notes.append(event.message) if isinstance(event, Notice) else None,
+    )
+    assert "no pictures: matplotlib is not installed; it comes with: pip install 'glassbert[train]'" in notes
+    assert (result.folder / "model.safetensors").exists()
+    assert not (result.folder / "learning_curve.png").exists()
+
+
+def test_records_are_needed(base: Path, data: Path) -> None:
+    data.write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match="holds no records"):
+        finetune(settings(base, data))
