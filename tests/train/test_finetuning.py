@@ -95,7 +95,7 @@ def test_from_files_to_answers(base: Path, data: Path) -> None:
     ]
     report = read_json(result.folder / "training.json")
     assert len(report["losses"]) == 48
-    assert report["settings"]["training"]["learning_rate"] == 5e-3
+    assert report["settings"]["training"]["learning_rate"] == 1e-2
     assert report["versions"]["torch"] == torch.__version__
     assert len(report["evaluations"]) == 16
     for picture in ("confusion_matrix.png", "learning_curve.png"):

@@ -59,7 +59,7 @@ class TrainingDisplay:
             TextColumn("{task.fields[speed]:,.0f} tokens/s"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._console.is_interactive,
             transient=True,
         )
         self._task: Any = None

@@ -90,6 +90,14 @@ def train(
     max_length: Annotated[
         int | None, typer.Option(help="Most tokens of a text; longer ones are cut, and counted.", show_default=False)
     ] = None,
+    token_dropout: Annotated[
+        float, typer.Option(help="Share of tokens replaced by [MASK] in training; helps on small data.")
+    ] = 0.0,
+    crop: Annotated[
+        int | None,
+        typer.Option(help="Read longer training texts through random windows of so many tokens.", show_default=False),
+    ] = None,
+    max_grad_norm: Annotated[float, typer.Option(help="The gradients' joint norm is clipped to this.")] = 1.0,
     token_budget: Annotated[
         int, typer.Option(help="Most tokens computed at once; changes memory, not results.")
     ] = 8192,
@@ -124,6 +132,9 @@ def train(
             learning_rate=lr,
             warmup=warmup,
             weight_decay=weight_decay,
+            max_grad_norm=max_grad_norm,
+            token_dropout=token_dropout,
+            crop=crop,
             token_budget=token_budget,
             seed=seed,
         ),

@@ -71,22 +71,39 @@ class FusedBert(nn.Module):
         self.layers = nn.ModuleList(FusedLayer(layer, bert.config.hidden_act) for layer in bert.encoder.layer)
 
     def encode(
-        self, inputs: Inputs, *, first_only: bool = False, states: bool = False, weights: bool = False
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        *,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        first_only: bool = False,
     ) -> Encoded:
         """Do what `BertModel.encode` does.
 
         Raises:
-            InputError: states or attention weights are asked for; the model gives them, the engine does not keep them.
+            InputError: as there, and where states or attention weights are asked for, which the engine does not keep.
         """
-        if states or weights:
+        if output_attentions or output_hidden_states:
             raise InputError("the engine keeps neither hidden states nor attentions; ask the model itself for them")
+        inputs = Inputs.check(
+            self.config,
+            ids=input_ids,
+            embeds=inputs_embeds,
+            mask=attention_mask,
+            types=token_type_ids,
+            positions=position_ids,
+        )
         layout: Layout = Packed.from_mask(inputs.mask_or_ones())
         hidden = self.embeddings(inputs, layout)
         for index, layer in enumerate(self.layers):
             if first_only and index == len(self.layers) - 1:
                 layout = layout.narrow()
             hidden = layer(hidden, layout)
-        return Encoded(hidden=hidden, layout=layout, states=(), attentions=())
+        return Encoded(hidden=hidden, layout=layout)
 
 
 class Engine:
@@ -145,8 +162,7 @@ class Engine:
             lengths = torch.tensor([len(row) for row in rows])
             ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.bert.config.pad_token_id)
             mask = torch.arange(ids.shape[1]) < lengths[:, None]
-            inputs = Inputs.check(self.bert.config, ids=ids, embeds=None, mask=mask, types=None, positions=None)
-            encoded = self.bert.encode(inputs)
+            encoded = self.bert.encode(ids, mask)
             assert isinstance(encoded.layout, Packed)
             for place, states in zip(group, encoded.layout.sequences(encoded.hidden), strict=True):
                 results[place] = states

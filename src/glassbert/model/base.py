@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Self, TypeVar, get_args
 
 from torch import nn
 
 from glassbert.errors import ConfigError
 from glassbert.model.attention import AttentionBackend
 from glassbert.model.config import BertConfig
+from glassbert.model.outputs import ModelOutput
+
+OutputT = TypeVar("OutputT", bound=ModelOutput)
 
 
 def initialize_weights(module: nn.Module, deviation: float) -> None:
@@ -71,6 +74,11 @@ class BertPreTrainedModel(nn.Module):
         """Give every module of this model fresh weights."""
         for module in self.modules():
             initialize_weights(module, self.config.initializer_range)
+
+    def as_asked(self, output: OutputT, return_dict: bool | None) -> OutputT | tuple[Any, ...]:
+        """Return `output`, or its plain tuple where `return_dict` says so (None asks the config)."""
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **settings: Any) -> Self:

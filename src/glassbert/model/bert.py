@@ -191,48 +191,51 @@ class BertEncoder(nn.Module):
         self.gradient_checkpointing = config.gradient_checkpointing
         self.layer = nn.ModuleList(BertLayer(config) for _ in range(config.num_hidden_layers))
 
-    def forward(self, hidden: Tensor, layout: Layout, backend: AttentionBackend, *, first_only: bool) -> Encoded:
-        """Run all layers; with `first_only` the last one computes the first tokens alone."""
-        inputs, attentions = [], []
+    def forward(
+        self, hidden: Tensor, layout: Layout, backend: AttentionBackend, *, first_only: bool
+    ) -> tuple[Layout, list[Tensor], list[Tensor | None]]:
+        """Run all layers; with `first_only` the last one computes the first tokens alone.
+
+        Returns:
+            Where the last layer's rows lie; the input of the first layer and the output of each, L + 1 times (…, H);
+            the attention weights of each, L times (B, A, S, S) from `eager`, else L times None.
+        """
+        states, attentions = [hidden], []
         for index, layer in enumerate(self.layer):
-            inputs.append(hidden)
             if first_only and index == len(self.layer) - 1:
                 layout = layout.narrow()
             if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
                 hidden, weights = checkpoint(layer, hidden, layout, backend, use_reentrant=False)
             else:
                 hidden, weights = layer(hidden, layout, backend)
+            states.append(hidden)
             attentions.append(weights)
-        return Encoded(hidden=hidden, layout=layout, states=(*inputs, hidden), attentions=tuple(attentions))
+        return layout, states, attentions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
-    """What the encoder made, still in its layout; a head takes from it the rows that it needs.
+    """What the body made, still in its layout; a head takes from it the rows that it needs.
 
     Attributes:
         hidden: the last layer's rows, (…, H).
         layout: where they lie.
-        states: input of the first layer and output of each, L + 1 times (…, H).
-        attentions: L times (B, A, S, S) from `eager`, else L times None.
+        hidden_states: L + 1 times (B, S, H), where asked for.
+        attentions: L times (B, A, S, S), where asked for.
     """
 
     hidden: Tensor
     layout: Layout
-    states: tuple[Tensor, ...]
-    attentions: tuple[Tensor | None, ...]
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
     def first(self) -> Tensor:
         """Return the first token's last vectors, (B, 1, H)."""
         return self.layout.first(self.hidden)
 
-    def padded_states(self) -> tuple[Tensor, ...]:
-        """Return all states as (B, S, H), zeros in rows that were not computed."""
-        return tuple(self.layout.leave(state) for state in self.states)
-
-    def weights(self) -> tuple[Tensor, ...]:
-        """Return the attention weights of every layer, (B, A, S, S)."""
-        return tuple(weights for weights in self.attentions if weights is not None)
+    def padded(self) -> Tensor:
+        """Return all last vectors as (B, S, H), zeros in rows that were not computed."""
+        return self.layout.leave(self.hidden)
 
 
 class BertPooler(nn.Module):
@@ -275,26 +278,51 @@ class BertModel(BertPreTrainedModel):
         self.embeddings.word_embeddings = value
 
     def encode(
-        self, inputs: Inputs, *, first_only: bool = False, states: bool = False, weights: bool = False
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        *,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        first_only: bool = False,
     ) -> Encoded:
-        """Run embeddings and encoder; heads call this and take the rows that they need.
+        """Check the inputs and run embeddings and encoder; heads call this and take the rows that they need.
 
-        Args:
-            inputs: checked inputs of the call.
-            first_only: only the first token of each sequence will be read from the last layer.
-            states: the states of every layer will be read in full, so nothing is left out.
-            weights: the attention weights will be read; they are formed by `eager`, whatever is set.
+        The arguments are those of `forward`. Attention weights are formed by `eager`, whatever backend is set. With
+        `first_only` the caller will read nothing but the first token of each sequence, so the last layer computes no
+        other row, unless states or weights are asked for.
+
+        Raises:
+            InputError: as `forward`.
         """
-        backend: AttentionBackend = "eager" if weights else self.attention_backend
+        inputs = Inputs.check(
+            self.config,
+            ids=input_ids,
+            embeds=inputs_embeds,
+            mask=attention_mask,
+            types=token_type_ids,
+            positions=position_ids,
+        )
+        want_weights = self.config.output_attentions if output_attentions is None else output_attentions
+        want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        backend: AttentionBackend = "eager" if want_weights else self.attention_backend
         layout: Layout
         if backend == "packed":
             layout = Packed.from_mask(inputs.mask_or_ones())
         else:
             layout = Padded.from_mask(inputs.mask, length=inputs.shape[1])
+        first_only = first_only and not want_states and not want_weights
         hidden = self.embeddings(inputs, layout)
-        first_only = first_only and not states and not weights
-        encoded: Encoded = self.encoder(hidden, layout, backend, first_only=first_only)
-        return encoded
+        layout, states, attentions = self.encoder(hidden, layout, backend, first_only=first_only)
+        return Encoded(
+            hidden=states[-1],
+            layout=layout,
+            hidden_states=tuple(map(layout.leave, states)) if want_states else None,
+            attentions=tuple(weights for weights in attentions if weights is not None) if want_weights else None,
+        )
 
     def forward(
         self,
@@ -323,22 +351,19 @@ class BertModel(BertPreTrainedModel):
         Raises:
             InputError: shapes that disagree, ids out of range, more tokens than there are positions.
         """
-        weights = self.config.output_attentions if output_attentions is None else output_attentions
-        states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        inputs = Inputs.check(
-            self.config,
-            ids=input_ids,
-            embeds=inputs_embeds,
-            mask=attention_mask,
-            types=token_type_ids,
-            positions=position_ids,
+        encoded = self.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
         )
-        encoded = self.encode(inputs, states=states, weights=weights)
         output = BaseModelOutputWithPoolingAndCrossAttentions(
-            last_hidden_state=encoded.layout.leave(encoded.hidden),
+            last_hidden_state=encoded.padded(),
             pooler_output=None if self.pooler is None else self.pooler(encoded.first()),
-            hidden_states=encoded.padded_states() if states else None,
-            attentions=encoded.weights() if weights else None,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+        return self.as_asked(output, return_dict)

@@ -10,7 +10,6 @@ from glassbert.model import losses
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertModel
 from glassbert.model.config import BertConfig
-from glassbert.model.inputs import Inputs
 from glassbert.model.outputs import SequenceClassifierOutput
 
 
@@ -59,24 +58,22 @@ class BertForSequenceClassification(BertPreTrainedModel):
         Raises:
             InputError: as `BertModel`, and for labels that do not fit.
         """
-        weights = self.config.output_attentions if output_attentions is None else output_attentions
-        states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        inputs = Inputs.check(
-            self.config,
-            ids=input_ids,
-            embeds=inputs_embeds,
-            mask=attention_mask,
-            types=token_type_ids,
-            positions=position_ids,
+        encoded = self.bert.encode(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            first_only=True,
         )
-        encoded = self.bert.encode(inputs, first_only=True, states=states, weights=weights)
         assert self.bert.pooler is not None
         logits = self.classifier(self.dropout(self.bert.pooler(encoded.first())))
         output = SequenceClassifierOutput(
             loss=None if labels is None else losses.sequence_classification(logits, labels, self.config),
             logits=logits,
-            hidden_states=encoded.padded_states() if states else None,
-            attentions=encoded.weights() if weights else None,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+        return self.as_asked(output, return_dict)

@@ -167,6 +167,26 @@ def featurize(
         yield Features(encoding=encoding, label=label)
 
 
+def crop(features: Features, length: int) -> Features:
+    """Keep a window of at most `length` tokens, special ones included, at a random place of one text.
+
+    Draws from torch's own random state, once for every text that is longer.
+    """
+    encoding = features.encoding
+    left_out = len(encoding) - length
+    if left_out <= 0:
+        return features
+    begin = 1 + int(torch.randint(left_out + 1, ()))  # [CLS] stays where it is
+    kept = [0, *range(begin, begin + length - 2), len(encoding) - 1]
+    window = Encoding(
+        ids=[encoding.ids[place] for place in kept],
+        types=[encoding.types[place] for place in kept],
+        special=[encoding.special[place] for place in kept],
+        cut=encoding.cut + left_out,
+    )
+    return dataclasses.replace(features, encoding=window)
+
+
 def collate(features: Sequence[Features], tokenizer: BertTokenizer) -> dict[str, Tensor]:
     """Make the keyword arguments of a forward call: (B, S) ids, types and mask, and (B,) labels where all are known."""
     values = tokenizer.pad_encodings([feature.encoding for feature in features])

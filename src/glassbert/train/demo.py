@@ -18,7 +18,7 @@ from glassbert.train.finetuning import Notice, OnEvent, TrainingResult, _silent,
 from glassbert.train.settings import TrainingSettings
 
 VOCABULARY_SIZE: Final = 6000
-DEMO_TRAINING: Final = TrainingSettings(epochs=6, batch_size=16, learning_rate=3e-4, warmup=0.1, token_dropout=0.4)
+DEMO_TRAINING: Final = TrainingSettings(epochs=6, batch_size=16, learning_rate=3e-4, token_dropout=0.4, crop=32)
 
 
 def demo_config(vocab_size: int, labels: tuple[str, ...]) -> BertConfig:

@@ -20,7 +20,7 @@ from glassbert.files import check_output, new_folder, write_json
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks import ClassificationMetrics, Example
 from glassbert.tasks.batching import drop_tokens
-from glassbert.tasks.text_classification import Features, collate, featurize, labels_of, measure, to_examples
+from glassbert.tasks.text_classification import Features, collate, crop, featurize, labels_of, measure, to_examples
 from glassbert.text import BertTokenizer
 from glassbert.train.loop import Step, fit, predict_logits
 from glassbert.train.plots import CONFUSION_MATRIX, LEARNING_CURVE, plot_confusion_matrix, plot_learning_curve
@@ -167,6 +167,8 @@ def train_classifier(
     special = torch.tensor(sorted(tokenizer.all_special_ids))
 
     def to_training_batch(features: Sequence[Features]) -> dict[str, Tensor]:
+        if training.crop is not None:
+            features = [crop(feature, training.crop) for feature in features]
         batch = to_batch(features)
         if training.token_dropout:
             batch["input_ids"] = drop_tokens(

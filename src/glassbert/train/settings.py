@@ -25,6 +25,8 @@ class TrainingSettings:
         max_grad_norm: the gradients' joint norm is clipped to this.
         token_dropout: share of a text's tokens that are replaced by `[MASK]`, anew in every epoch, so that the model
             learns to read all of a text and not one telling word. Helps where the data is small; 0 leaves texts alone.
+        crop: most tokens of a training text; a longer one is read through a window of this length, at a random place
+            and anew in every epoch. None reads whole texts.
         token_budget: most tokens that are computed at once. A larger batch is split into micro-batches; the loss is
             normalised over the whole step, so this changes memory and speed, not the result.
         seed: decides fresh weights, the order of the data and dropout.
@@ -40,6 +42,7 @@ class TrainingSettings:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     token_dropout: float = 0.0
+    crop: int | None = None
     token_budget: int = 8192
     seed: int = 0
 
@@ -51,6 +54,8 @@ class TrainingSettings:
             _check(name, getattr(self, name), 0.0 < getattr(self, name) < float("inf"), "more than 0")
         _check("warmup", self.warmup, 0.0 <= self.warmup <= 1.0, "a share from 0 to 1")
         _check("token_dropout", self.token_dropout, 0.0 <= self.token_dropout < 1.0, "a share from 0 to below 1")
+        if self.crop is not None:
+            _check("crop", self.crop, self.crop >= 3, "3 or more: [CLS], one token, [SEP]")
         _check("weight_decay", self.weight_decay, 0.0 <= self.weight_decay < float("inf"), "0 or more")
         _check("seed", self.seed, 0 <= self.seed < 2**63, "from 0 to 2^63 - 1")
 

@@ -1,0 +1,76 @@
+"""What the README says can be done, is done."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from glassbert import BertConfig, BertModel, BertTokenizer, learn_vocabulary
+from glassbert.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.M | re.S)
+TEXTS = [("the soup was warm and good", "1"), ("cold soup and no bread", "0"), ("good bread", "1"), ("no", "0")] * 3
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to a folder that holds a small model in FOLDER."""
+    monkeypatch.chdir(tmp_path)
+    vocabulary = learn_vocabulary([text for text, _ in TEXTS], size=100)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=16,
+    )
+    BertModel(config).save_pretrained("FOLDER")
+    BertTokenizer(vocabulary).save_pretrained("FOLDER")
+    return tmp_path
+
+
+def write(names: tuple[str, ...], header: str) -> None:
+    for name in names:
+        rows = "".join(f"{text}\t{label}\n" for text, label in TEXTS)
+        Path(name).write_text(header + rows, encoding="utf-8")
+
+
+@pytest.mark.usefixtures("place")
+def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    write(("train.tsv", "dev.tsv", "test.tsv"), "")
+    (block,) = [block for kind, block in BLOCKS if not kind and "--valid" in block]
+    commands = block.replace("\\\n", " ").strip().split("\n")
+    assert [shlex.split(command)[1] for command in commands] == ["train", "evaluate", "predict"]
+    for command in commands:
+        assert main(shlex.split(command)[1:]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("place")
+def test_the_python(capsys: pytest.CaptureFixture[str]) -> None:
+    write(("train.tsv", "dev.tsv"), "text\tlabel\n")
+    blocks = [block for kind, block in BLOCKS if kind == "python"]
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    printed = capsys.readouterr().out
+    # The comments in the README say what is printed.
+    for shape in re.findall(r"# \(.*?\) = \((.*?)\)$", README, flags=re.M):
+        assert f"torch.Size([{shape}])" in printed
+
+
+def test_the_map_of_the_house_names_every_room() -> None:
+    rooms = {path.parent.name for path in (ROOT / "src" / "glassbert").glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `(\w+)/`", README, flags=re.M)) == rooms
+
+
+@pytest.mark.parametrize("picture", re.findall(r"\]\((docs/[^)]+)\)", README))
+def test_the_pictures_are_there(picture: str) -> None:
+    assert (ROOT / picture).stat().st_size > 1000
