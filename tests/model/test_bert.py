@@ -204,3 +204,10 @@ def test_the_backend_is_set_for_the_whole_model_and_checked() -> None:
 def test_a_model_needs_a_config() -> None:
     with pytest.raises(ConfigError, match="BertConfig"):
         BertModel({"hidden_size": 8})  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tracing_a_packed_model_is_refused_since_it_would_freeze_one_batch() -> None:
+    model = BertModel(BertConfig(**SMALL, return_dict=False)).eval()
+    with pytest.raises(InputError, match="sdpa"), torch.no_grad():
+        torch.jit.trace(model, (IDS,))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from glassbert.errors import InputError
 from glassbert.model.activations import ACT2FN
 from glassbert.model.attention import ATTENTION, AttentionBackend
 from glassbert.model.base import BertPreTrainedModel
@@ -311,6 +312,8 @@ class BertModel(BertPreTrainedModel):
         backend: AttentionBackend = "eager" if want_weights else self.attention_backend
         layout: Layout
         if backend == "packed":
+            if torch.jit.is_tracing():
+                raise InputError("the packed layout cannot be traced; set model.attention_backend = 'sdpa' first")
             layout = Packed.from_mask(inputs.mask_or_ones())
         else:
             layout = Padded.from_mask(inputs.mask, length=inputs.shape[1])
