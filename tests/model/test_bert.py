@@ -211,3 +211,14 @@ def test_tracing_a_packed_model_is_refused_since_it_would_freeze_one_batch() -> 
     model = BertModel(BertConfig(**SMALL, return_dict=False)).eval()
     with pytest.raises(InputError, match="sdpa"), torch.no_grad():
         torch.jit.trace(model, (IDS,))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_padded_model_traces_and_takes_other_lengths() -> None:
+    model = seeded(BertConfig(**SMALL, return_dict=False), BertModel)
+    model.attention_backend = "sdpa"
+    with torch.no_grad():
+        traced = torch.jit.trace(model, (IDS, torch.ones_like(IDS)))
+        ids, mask = torch.arange(21).view(3, 7), torch.ones(3, 7, dtype=torch.int64)
+        assert (traced(ids, mask)[0] - model(ids, mask)[0]).abs().max() < 1e-5

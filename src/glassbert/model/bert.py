@@ -299,6 +299,11 @@ class BertModel(BertPreTrainedModel):
         Raises:
             InputError: as `forward`.
         """
+        want_weights = self.config.output_attentions if output_attentions is None else output_attentions
+        want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        backend: AttentionBackend = "eager" if want_weights else self.attention_backend
+        if backend == "packed" and torch.jit.is_tracing():
+            raise InputError("the packed layout cannot be traced; set model.attention_backend = 'sdpa' first")
         inputs = Inputs.check(
             self.config,
             ids=input_ids,
@@ -307,13 +312,8 @@ class BertModel(BertPreTrainedModel):
             types=token_type_ids,
             positions=position_ids,
         )
-        want_weights = self.config.output_attentions if output_attentions is None else output_attentions
-        want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        backend: AttentionBackend = "eager" if want_weights else self.attention_backend
         layout: Layout
         if backend == "packed":
-            if torch.jit.is_tracing():
-                raise InputError("the packed layout cannot be traced; set model.attention_backend = 'sdpa' first")
             layout = Packed.from_mask(inputs.mask_or_ones())
         else:
             layout = Padded.from_mask(inputs.mask, length=inputs.shape[1])

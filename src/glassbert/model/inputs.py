@@ -107,7 +107,8 @@ class Inputs:
 def _check_range(name: str, values: Tensor, end: int, end_name: str) -> None:
     if values.dtype not in _INTEGERS:
         raise InputError(f"{name} has the dtype {values.dtype}, expected torch.int64")
-    if values.device.type == "cpu" and values.numel():
+    # A trace has shapes but no values.
+    if values.device.type == "cpu" and values.numel() and not torch.jit.is_tracing():
         low, high = (int(value) for value in values.aminmax())
         if low < 0 or high >= end:
             raise InputError(f"{name} holds {low if low < 0 else high}, expected 0 to {end - 1} ({end_name} {end})")
