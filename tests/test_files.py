@@ -22,9 +22,9 @@ from glassbert.files import check_output, new_file, new_folder, read_json, write
 def old(tmp_path: Path) -> Path:
     """A folder that holds a result already, with nothing beside it."""
     folder = tmp_path / "out"
-    (folder / "inner").mkdir(parents=True)
+    folder.mkdir()
     (folder / "a.txt").write_text("old")
-    (folder / "inner" / "b.txt").write_text("old")
+    (folder / "b.txt").write_text("old")
     return folder
 
 
@@ -32,7 +32,7 @@ def _content(folder: Path) -> dict[str, str]:
     return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
 
 
-OLD = {"out/a.txt": "old", os.path.join("out", "inner", "b.txt"): "old"}
+OLD = {"out/a.txt": "old", "out/b.txt": "old"}
 
 
 def _names(folder: Path) -> list[str]:
@@ -52,13 +52,9 @@ def test_check_output_refuses_what_holds_something(old: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("kind", ["file", "broken link"])
-def test_check_output_refuses_what_is_no_folder(tmp_path: Path, kind: str, overwrite: bool) -> None:
+def test_check_output_refuses_what_is_no_folder(tmp_path: Path, overwrite: bool) -> None:
     path = tmp_path / "out"
-    if kind == "file":
-        path.touch()
-    else:
-        path.symlink_to(tmp_path / "nothing")
+    path.touch()
     with pytest.raises(OutputExistsError, match="must be a folder"):
         check_output(path, overwrite=overwrite)
 
@@ -82,7 +78,7 @@ def test_a_new_folder_stands_when_the_block_ends(tmp_path: Path) -> None:
 def test_a_folder_is_replaced_as_a_whole(old: Path) -> None:
     with new_folder(old, overwrite=True) as stage:
         (stage / "c.txt").write_text("new")
-        assert _content(old) == {"a.txt": "old", os.path.join("inner", "b.txt"): "old"}
+        assert _content(old) == {"a.txt": "old", "b.txt": "old"}
     assert _content(old.parent) == {os.path.join("out", "c.txt"): "new"}
     assert _names(old.parent) == ["out"]
 
@@ -227,7 +223,7 @@ def test_a_killed_process_leaves_the_old_folder_whole(old: Path, kind: str) -> N
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert (old / "a.txt").read_text() == "old"
-    assert (old / "inner" / "b.txt").read_text() == "old"
+    assert (old / "b.txt").read_text() == "old"
     # What is left of the dead process is in nobody's way.
     with new_folder(old, overwrite=True) as stage:
         (stage / "c.txt").write_text("new")
@@ -254,7 +250,7 @@ def test_permissions_follow_the_umask(tmp_path: Path, mask: int, folder: int, fi
 
 def test_two_writers_of_one_folder_do_not_mix(tmp_path: Path) -> None:
     target = tmp_path / "out"
-    (target / "x").mkdir(parents=True)
+    target.mkdir()
     barrier = threading.Barrier(2)
 
     def write(name: str) -> None:
@@ -289,7 +285,7 @@ def test_a_file_is_replaced_when_that_was_asked_for(old: Path) -> None:
     with new_file(old / "a.txt", overwrite=True) as part:
         part.write_text("new")
     assert (old / "a.txt").read_text() == "new"
-    assert _names(old) == ["a.txt", "inner"]
+    assert _names(old) == ["a.txt", "b.txt"]
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()], ids=repr)
@@ -391,11 +387,58 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SaveError, match="cannot be replaced"):
+    with pytest.raises(OutputExistsError, match="the current folder"):
         check_output(".", overwrite=True)
     Path("file.txt").write_text("x")
     with pytest.raises(SaveError, match="cannot write"):
         check_output("file.txt/out", overwrite=True)
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(SaveError, match="no right to write"):
+    monkeypatch.setattr(tempfile, "mkdtemp", _full)
+    with pytest.raises(SaveError, match="No space left"):
         check_output("out", overwrite=True)
+
+
+def test_what_must_not_be_lost_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = tmp_path / "work"
+    (work / "inner").mkdir(parents=True)
+    (work / "data.tsv").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"holds .*data\.tsv, which would be lost"):
+        check_output(work, overwrite=True, keep=[work / "data.tsv"])
+    with pytest.raises(OutputExistsError, match="holds the folder inner"):
+        check_output(work, overwrite=True)
+    monkeypatch.chdir(work / "inner")
+    for name in ("..", str(tmp_path)):
+        with pytest.raises(OutputExistsError, match="would be lost"):
+            check_output(name, overwrite=True)
+    assert (work / "data.tsv").read_text() == "mine"
+
+
+def test_a_link_stands_for_its_target(tmp_path: Path) -> None:
+    for name in ("there", "not yet"):
+        link = tmp_path / f"link to {name}"
+        link.symlink_to(tmp_path / name)
+    (tmp_path / "there").mkdir()
+    for name in ("there", "not yet"):
+        with new_folder(tmp_path / f"link to {name}") as stage:
+            (stage / "a.txt").write_text("new")
+        assert (tmp_path / f"link to {name}").is_symlink()
+        assert (tmp_path / name / "a.txt").read_text() == "new"
+    assert _names(tmp_path) == ["link to not yet", "link to there", "not yet", "there"]
+
+
+def test_a_folder_that_another_run_filled_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    def two_runs() -> None:
+        with new_folder(tmp_path / "out") as stage:
+            (stage / "a.txt").write_text("late")
+            with new_folder(tmp_path / "out") as other:
+                (other / "a.txt").write_text("early")
+
+    with pytest.raises(SaveError, match="cannot write"):
+        two_runs()
+    assert _content(tmp_path) == {"out/a.txt": "early"}
+
+
+def test_a_new_file_has_the_rights_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    with new_file(tmp_path / "a") as part:
+        part.touch(mode=0o600)
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode

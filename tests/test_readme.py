@@ -37,15 +37,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write(names: tuple[str, ...], header: str) -> None:
+def write(names: tuple[str, ...]) -> None:
     for name in names:
         rows = "".join(f"{text}\t{label}\n" for text, label in TEXTS)
-        Path(name).write_text(header + rows, encoding="utf-8")
+        Path(name).write_text(rows, encoding="utf-8")
 
 
 @pytest.mark.usefixtures("place")
 def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    write(("train.tsv", "dev.tsv", "test.tsv"), "")
+    write(("train.tsv", "dev.tsv", "test.tsv"))
     (block,) = [block for kind, block in BLOCKS if not kind and "--valid" in block]
     commands = block.replace("\\\n", " ").strip().split("\n")
     assert [shlex.split(command)[1] for command in commands] == ["train", "evaluate", "predict"]
@@ -55,7 +55,7 @@ def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("place")
 def test_the_python(capsys: pytest.CaptureFixture[str]) -> None:
-    write(("train.tsv", "dev.tsv"), "text\tlabel\n")
+    write(("train.tsv", "dev.tsv"))
     blocks = [block for kind, block in BLOCKS if kind == "python"]
     assert len(blocks) == 2
     for block in blocks:

@@ -12,38 +12,62 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from glassbert.errors import CheckpointError, OutputExistsError, SaveError
 
 
-def check_output(folder: str | Path, *, overwrite: bool) -> Path:
-    """Return `folder` as a path if a result may be written there; asked before the work that makes the result.
+def check_output(folder: str | Path, *, overwrite: bool, keep: Iterable[str | Path] = ()) -> Path:
+    """Return the folder that a result may be written to; asked before the work that makes the result.
+
+    Args:
+        folder: its name; a symbolic link stands for what it points to.
+        overwrite: whether a folder that holds files may be replaced.
+        keep: files and folders that the work needs; a folder that holds one of them is never replaced.
 
     Raises:
-        OutputExistsError: it is a file, or a folder that holds something while `overwrite` is false.
-        SaveError: no folder can be put there: a mount point, the current folder, no right to write.
+        OutputExistsError: it is a file, or holds something while `overwrite` is false, or holds what is not to be lost:
+            folders, the current folder, the home folder, something of `keep`.
+        SaveError: no folder can be put there: a mount point, no right to write.
     """
     path = Path(folder)
     try:
+        if path.is_symlink() or path.name in ("", ".."):
+            path = path.resolve()
         if path.is_dir():
-            if any(path.iterdir()) and not overwrite:
-                raise OutputExistsError(f"{path} already holds something; choose another folder or add --overwrite")
-            if path.is_mount() or path.resolve() == Path.cwd():
-                # The new folder takes the old one's place by a rename, which these two do not allow.
-                raise SaveError(f"cannot write {path}: it cannot be replaced; choose a folder inside it")
-        elif path.exists() or path.is_symlink():
+            if any(path.iterdir()):
+                _check_replaceable(path, overwrite, keep)
+            elif path.resolve() == Path.cwd():
+                raise OutputExistsError(f"{path} is the current folder; choose a folder inside it")
+            if path.is_mount():
+                # The new folder takes the old one's place by a rename, which a mount point does not allow.
+                raise SaveError(f"cannot write {path}: it is a mount point; choose a folder inside it")
+        elif path.exists():
             raise OutputExistsError(f"{path} is a file; the output must be a folder")
-        parent = next(parent for parent in (*path.absolute().parents,) if parent.exists())
-        if not parent.is_dir():
-            raise SaveError(f"cannot write {path}: {parent} is a file")
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise SaveError(f"cannot write {path}: no right to write in {parent}")
+        parent = next(parent for parent in path.absolute().parents if parent.exists())
+        os.rmdir(tempfile.mkdtemp(prefix=_prefix(path), dir=parent))
     except OSError as error:
-        raise SaveError(f"cannot write {path}: {error.strerror or error}") from None
+        raise _refused(path, error) from None
     return path
+
+
+def _check_replaceable(path: Path, overwrite: bool, keep: Iterable[str | Path]) -> None:
+    if not overwrite:
+        raise OutputExistsError(f"{path} already holds something; choose another folder or add --overwrite")
+    full = path.resolve()
+    for needed in (Path.cwd(), Path("~").expanduser(), *keep):
+        if Path(needed).resolve().is_relative_to(full):
+            raise OutputExistsError(f"{path} holds {needed}, which would be lost; choose another folder")
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            raise OutputExistsError(f"{path} holds the folder {entry.name}, so no model folder; choose another folder")
+
+
+def _prefix(path: Path) -> str:
+    # Of a name near the system's limit only a part fits beside what makes it temporary.
+    return f".{path.name[:40]}."
 
 
 @contextlib.contextmanager
@@ -62,11 +86,15 @@ def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     stage: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        stage = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=path.parent))
         os.chmod(stage, 0o777 & ~_umask())
         yield stage
         _flush_tree(stage)
-        _replace(stage, path)
+        if overwrite:
+            _replace(stage, path)
+        else:
+            os.rename(stage, path)  # refused by the system where a folder with files has appeared since
+            _flush(path.parent)
     except OSError as error:
         raise _refused(path, error) from error
     except SaveError as error:
@@ -91,6 +119,7 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield part
+        part.chmod(0o666 & ~_umask())  # as any new file; some writers are stricter
         _flush(part)
         os.replace(part, target)
         _flush(target.parent)
@@ -114,7 +143,7 @@ def _replace(stage: Path, path: Path) -> None:
         shutil.rmtree(stage, ignore_errors=True)
     else:
         # Two renames: an interruption between them leaves the old folder under the name of `aside`.
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+        aside = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".old", dir=path.parent))
         try:
             os.rename(path, aside / "was")
             os.rename(stage, path)

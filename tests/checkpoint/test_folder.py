@@ -23,6 +23,7 @@ from glassbert import (
     ConfigError,
     OutputExistsError,
     SaveError,
+    VocabularyError,
 )
 from glassbert.checkpoint import check_vocabulary, load_model
 
@@ -231,3 +232,28 @@ def test_a_real_model_on_real_sentences_equals_transformers() -> None:
     real = values["attention_mask"].bool()
     assert (found.last_hidden_state - expected.last_hidden_state)[real].abs().max() < 1e-5
     assert (found.pooler_output - expected.pooler_output).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"model_max_length": "x"},
+        {"model_max_length": float("nan")},
+        {"model_max_length": 2},
+        {"never_split": 5},
+        {"do_lower_case": "yes"},
+        {"padding_side": "up"},
+        {"cls_token": 5},
+    ],
+    ids=str,
+)
+def test_bad_settings_of_a_tokenizer_name_file_and_key(folder: Path, setting: dict[str, Any]) -> None:
+    (folder / "tokenizer_config.json").write_text(json.dumps(setting), encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"tokenizer_config\.json: {next(iter(setting))} is"):
+        BertTokenizer.from_pretrained(folder)
+
+
+def test_a_special_token_that_the_vocabulary_lacks_names_the_file(folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text('{"cls_token": "[ZZZ]"}', encoding="utf-8")
+    with pytest.raises(VocabularyError, match=r"vocab\.txt: .*\[ZZZ\]"):
+        BertTokenizer.from_pretrained(folder)

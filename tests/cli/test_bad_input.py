@@ -100,7 +100,8 @@ def test_one_class_only(command: Command, model_folder: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("option", ["--text-column", "--label-column"])
 def test_a_column_that_is_not_there(command: Command, model_folder: Path, data: Path, option: str, column: str) -> None:
     run = command("train", data, "--model", model_folder, "--out", "out", option, column)
-    _assert_refused(run, f"data.csv:2: no column '{column}'; the columns are 'text', 'label'")
+    hint = "(a file without a header row needs --no-header)"
+    _assert_refused(run, f"data.csv:2: no column '{column}'; the columns are 'text', 'label' {hint}")
 
 
 def test_an_unknown_encoding(command: Command, model_folder: Path, data: Path) -> None:

@@ -124,7 +124,8 @@ def test_a_column_that_is_not_there_names_those_that_are(tmp_path: Path, column:
     _, record = _read(tmp_path, "a.csv", b"text,label\na,b\nc,d\n")
     with pytest.raises(DataError) as caught:
         record.get(column)
-    assert str(caught.value) == f"{tmp_path / 'a.csv'}:3: no column {column!r}; the columns are 'text', 'label'"
+    hint = " (a file without a header row needs --no-header)"
+    assert str(caught.value) == f"{tmp_path / 'a.csv'}:3: no column {column!r}; the columns are 'text', 'label'{hint}"
 
 
 @pytest.mark.parametrize(

@@ -93,3 +93,17 @@ def test_a_vocabulary_too_large_for_the_model_is_refused() -> None:
     larger = BertTokenizer({**TOKENIZER.vocab, "one": len(TOKENIZER)})
     with pytest.raises(ConfigError, match="rows"):
         pipeline("text-classification", model=model, tokenizer=larger)
+
+
+@pytest.mark.parametrize("texts", [{"text": "a"}, 3, None, b"abc"])
+def test_what_is_no_list_of_texts_is_refused(texts: object) -> None:
+    with pytest.raises(InputError, match=type(texts).__name__):
+        pipeline("text-classification", model=classifier(), tokenizer=TOKENIZER)(texts)  # type: ignore[call-overload]
+
+
+def test_damaged_weights_give_no_answer() -> None:
+    model = classifier()
+    with torch.no_grad():
+        model.classifier.bias.fill_(float("nan"))
+    with pytest.raises(InputError, match="not finite"):
+        pipeline("text-classification", model=model, tokenizer=TOKENIZER)("rain")

@@ -124,7 +124,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
     with torch.no_grad():
         model.classifier.bias.fill_(float("nan"))
     before = [parameter.clone() for parameter in model.parameters()]
-    with pytest.raises(TrainingError, match=r"nan at step 1 \(records"):
+    with pytest.raises(TrainingError, match="the loss is nan at step 1"):
         fit(model, features(), collate, TrainingSettings(epochs=1))
     for one, other in zip(before, model.parameters(), strict=True):
         assert torch.equal(one.nan_to_num(7), other.detach().nan_to_num(7))
@@ -182,5 +182,16 @@ def test_gradients_are_clipped() -> None:
     ids=str,
 )
 def test_bad_settings_are_named(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(values))):
+        TrainingSettings(**values)
+
+
+def test_weights_that_break_in_the_last_step_are_not_passed_on() -> None:
+    with pytest.raises(TrainingError, match=r"not finite after epoch 1|is (nan|inf) at step"):
+        fit(fresh(), features(), collate, TrainingSettings(epochs=1, batch_size=23, learning_rate=3e38))
+
+
+@pytest.mark.parametrize("values", [{"epochs": "2"}, {"batch_size": 2.0}, {"epochs": True}, {"seed": None}], ids=str)
+def test_settings_of_the_wrong_type_are_named(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
         TrainingSettings(**values)

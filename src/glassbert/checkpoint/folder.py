@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from glassbert.checkpoint.keys import rename
-from glassbert.errors import CheckpointError, ConfigError
+from glassbert.errors import CheckpointError, ConfigError, VocabularyError
 from glassbert.files import new_file, read_json, write_json
 from glassbert.model.attention import AttentionBackend
 from glassbert.model.base import BertPreTrainedModel, initialize_weights
@@ -252,14 +252,39 @@ def load_tokenizer(tokenizer_class: type[TokenizerT], folder: str | Path, **sett
     if not (path / VOCABULARY).is_file():
         raise CheckpointError(f"{path}: holds no {VOCABULARY}")
     stored = read_json(path / TOKENIZER_CONFIG) if (path / TOKENIZER_CONFIG).is_file() else {}
-    # null in the file means what leaving the key out means.
-    known = (*_TOKENIZER_SETTINGS, "never_split")
-    chosen: dict[str, Any] = {name: _plain(stored[name]) for name in known if stored.get(name) is not None}
+    chosen = _tokenizer_settings(stored, path / TOKENIZER_CONFIG)
     if (path / CONFIG).is_file():
         positions = BertConfig.from_pretrained(path).max_position_embeddings
-        chosen["model_max_length"] = int(min(chosen.get("model_max_length") or positions, positions))
+        chosen["model_max_length"] = int(min(chosen.get("model_max_length", positions), positions))
     chosen.update(settings)
-    return tokenizer_class(path / VOCABULARY, **chosen)
+    try:
+        return tokenizer_class(path / VOCABULARY, **chosen)
+    except VocabularyError as error:
+        where = "" if str(path / VOCABULARY) in str(error) else f"{path / VOCABULARY}: "
+        raise VocabularyError(f"{where}{error}") from None
+
+
+def _tokenizer_settings(stored: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Take the settings that we know out of a file, checked; null means what leaving the key out means."""
+    chosen = {}
+    for name in (*_TOKENIZER_SETTINGS, "never_split"):
+        value = _plain(stored.get(name))
+        if value is None:
+            continue
+        if name == "model_max_length":
+            good, expected = type(value) in (int, float) and value >= 3, "a number from 3 on"
+        elif name in ("do_lower_case", "tokenize_chinese_chars", "strip_accents"):
+            good, expected = isinstance(value, bool), "true or false"
+        elif name == "never_split":
+            good, expected = isinstance(value, list) and all(isinstance(word, str) for word in value), "a list of words"
+        elif name == "padding_side":
+            good, expected = value in ("right", "left"), "'right' or 'left'"
+        else:
+            good, expected = isinstance(value, str) and bool(value), "a token"
+        if not good:
+            raise ConfigError(f"{file}: {name} is {value!r}, expected {expected}")
+        chosen[name] = value
+    return chosen
 
 
 def _plain(value: Any) -> Any:

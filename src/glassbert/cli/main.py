@@ -8,6 +8,9 @@ Commands import what they need when they run, so `glassbert --help` does not wai
 
 from __future__ import annotations
 
+import io
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -58,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = ["--help"]
     try:
         code = app(args=given, prog_name="glassbert", standalone_mode=False)
+        if code == 130:  # how typer reports Ctrl-C
+            return _fail("interrupted", 130)
         return code if isinstance(code, int) else 0
     except typer.TyperException as error:
         if debug:
@@ -70,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(str(error), 1 if isinstance(error, TrainingError) else 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; nothing was saved", 130)
+        return _fail("interrupted", 130)
     except BrokenPipeError:
         # The reader of our output left early (`| head`); there is nobody to tell.
         sys.stderr.close()
@@ -87,6 +92,19 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def _terminate(*_: object) -> None:
+    # Unwinds as Ctrl-C does, so that nothing half-written stays behind.
+    sys.exit(143)
+
+
 def run() -> None:
     """Run as the program that `pip` installs."""
+    # Threads that wait for each other in a busy loop are a little faster on an idle machine (1.5%), and several times
+    # slower beside another busy program: two trainings at once ran at a fifth of the speed. Read when torch is loaded.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for terminals that cannot show every character
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

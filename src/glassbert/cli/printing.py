@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ def notes() -> Console:
 
 def print_json(value: Any) -> None:
     """Print one line of JSON on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def note_cut(cut: int, texts: int, limit: int) -> None:
@@ -107,7 +108,8 @@ def print_metrics(metrics: ClassificationMetrics) -> None:
     """Print accuracy, F1 and, where it fits a screen, the confusion matrix."""
     console = out()
     console.print(
-        f"accuracy [bold]{metrics.accuracy:.4f}[/]   macro F1 {metrics.macro_f1:.4f}   on {metrics.examples} texts"
+        f"accuracy [bold]{metrics.accuracy:.4f}[/]   macro F1 {metrics.macro_f1:.4f}   on {metrics.examples} texts",
+        soft_wrap=True,
     )
     if len(metrics.labels) > 12:
         return
@@ -123,6 +125,12 @@ def print_metrics(metrics: ClassificationMetrics) -> None:
         ]
         table.add_row(escape(label), *cells, f"{metrics.f1[label]:.3f}")
     console.print(table)
+
+
+def typed(path: Path) -> str:
+    """Return `path` as one types it in a shell; a name that looks like an option gets a folder before it."""
+    name = shlex.quote(str(path))
+    return f"./{name}" if name.startswith("-") else name
 
 
 def program() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +35,7 @@ def demo(
 
     Example: glassbert demo --out my-first-bert
     """
-    from glassbert.cli.printing import TrainingDisplay, notes, print_json, print_metrics, program
+    from glassbert.cli.printing import TrainingDisplay, notes, print_json, print_metrics, program, typed
     from glassbert.cli.printing import out as results
     from glassbert.infer import pipeline
     from glassbert.train import DEMO_TRAINING, run_demo
@@ -58,7 +57,7 @@ def demo(
     classify = pipeline("text-classification", model=out)
     for sentence, answer in zip(_NEW_SENTENCES, classify(_NEW_SENTENCES), strict=True):
         screen.print(f"  [bold]{answer.label}[/] {answer.score:.3f}  {sentence}")
-    folder, data = shlex.quote(str(out)), Path(os.path.relpath(Path(__file__).parent.parent / "data"))
+    folder, data = typed(out), Path(os.path.relpath(Path(__file__).parent.parent / "data"))
     screen.print("\ntry next:")
     for command in (
         f'predict {folder} "Où est la gare, s\'il vous plaît ?"',
@@ -110,7 +109,7 @@ def train(
     Example: glassbert train train.tsv --valid dev.tsv --model FOLDER --out OUT
              --text-column 0 --label-column 1 --no-header
     """
-    from glassbert.cli.printing import TrainingDisplay, print_json, print_metrics, program
+    from glassbert.cli.printing import TrainingDisplay, print_json, print_metrics, program, typed
     from glassbert.cli.printing import out as results
     from glassbert.train import FinetuneSettings, TrainingSettings, finetune
 
@@ -148,5 +147,5 @@ def train(
     if result.metrics is not None:
         print_metrics(result.metrics)
     place = escape(str(out))
-    command = escape(f'{program()} predict {shlex.quote(str(out))} "a text"')
+    command = escape(f'{program()} predict {typed(out)} "a text"')
     results().print(f"saved in [bold]{place}[/]; next: {command}", soft_wrap=True)

@@ -34,18 +34,24 @@ class Record:
     file: str
     line: int
 
-    def get(self, column: str) -> str:
+    def get(self, column: str | int) -> str:
         """Return the value of a column, by name or by number from 0.
 
         Raises:
             DataError: no such column; names those that are there.
         """
+        column = str(column)
         if column in self.values:
             return self.values[column]
         if column.isdecimal() and int(column) < len(self.values):
             return list(self.values.values())[int(column)]
-        names = ", ".join(repr(name) for name in self.values)
-        raise DataError(f"no column {column!r}; the columns are {names}", file=self.file, line=self.line)
+        names = ", ".join(repr(name if len(name) <= 30 else name[:29] + "…") for name in self.values)
+        hint = (
+            ""
+            if "0" in self.values or self.file.endswith(".jsonl")
+            else " (a file without a header row needs --no-header)"
+        )
+        raise DataError(f"no column {column!r}; the columns are {names}{hint}", file=self.file, line=self.line)
 
 
 def read_records(path: str | Path, *, header: bool = True, encoding: str = "utf-8") -> Iterator[Record]:
@@ -103,6 +109,8 @@ def _lines(path: str | Path, encoding: str) -> Iterator[str]:
                     place = offset + len(block) - len(error.object) + error.start
                     found = f"the byte {error.object[error.start]:#04x} at offset {place} is not {encoding}"
                     raise DataError(f"{found}; name the file's encoding with --encoding", file=path) from None
+                except UnicodeError as error:
+                    raise DataError(f"{error}; name the file's encoding with --encoding", file=path) from None
                 if offset == 0:
                     text = text.removeprefix("\ufeff")
                 offset += len(block)

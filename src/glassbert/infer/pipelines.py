@@ -49,6 +49,8 @@ class TextClassificationPipeline:
             DataError: a text is empty.
             InputError: something that is no text.
         """
+        if not isinstance(texts, (str, list, tuple)):
+            raise InputError(f"texts is of type {type(texts).__name__}, expected a string or a list of strings")
         if isinstance(texts, str):
             return self.classify([Example(text=texts)])[0]
         return self.classify([Example(text=text) for text in texts])

@@ -23,7 +23,7 @@ from glassbert.model.activations import ACT2FN
 from glassbert.model.attention import ATTENTION, AttentionBackend
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.config import BertConfig
-from glassbert.model.inputs import Inputs
+from glassbert.model.inputs import Inputs, is_tracing
 from glassbert.model.layout import Layout, Packed, Padded
 from glassbert.model.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
@@ -302,7 +302,7 @@ class BertModel(BertPreTrainedModel):
         want_weights = self.config.output_attentions if output_attentions is None else output_attentions
         want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         backend: AttentionBackend = "eager" if want_weights else self.attention_backend
-        if backend == "packed" and torch.jit.is_tracing():
+        if backend == "packed" and is_tracing():
             raise InputError("the packed layout cannot be traced; set model.attention_backend = 'sdpa' first")
         inputs = Inputs.check(
             self.config,

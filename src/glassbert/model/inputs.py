@@ -61,6 +61,15 @@ class Inputs:
         Raises:
             InputError: by name, with what was found and what was expected.
         """
+        for name, value in (
+            ("input_ids", ids),
+            ("inputs_embeds", embeds),
+            ("attention_mask", mask),
+            ("token_type_ids", types),
+            ("position_ids", positions),
+        ):
+            if value is not None and not isinstance(value, Tensor):
+                raise InputError(f"{name} is of type {type(value).__name__}, expected a torch.Tensor")
         if (ids is None) == (embeds is None):
             raise InputError("give either input_ids or inputs_embeds" + ("" if ids is None else ", not both"))
         if ids is not None:
@@ -104,11 +113,17 @@ class Inputs:
         return cls(ids=ids, embeds=embeds, mask=mask, types=types, positions=positions)
 
 
+def is_tracing() -> bool:
+    """Whether `torch.jit.trace` is watching: shapes are known, values are not."""
+    tracing: bool = torch._C._get_tracing_state() is not None
+    return tracing
+
+
 def _check_range(name: str, values: Tensor, end: int, end_name: str) -> None:
     if values.dtype not in _INTEGERS:
         raise InputError(f"{name} has the dtype {values.dtype}, expected torch.int64")
     # A trace has shapes but no values.
-    if values.device.type == "cpu" and values.numel() and not torch.jit.is_tracing():
+    if values.device.type == "cpu" and values.numel() and not is_tracing():
         low, high = (int(value) for value in values.aminmax())
         if low < 0 or high >= end:
             raise InputError(f"{name} holds {low if low < 0 else high}, expected 0 to {end - 1} ({end_name} {end})")

@@ -31,6 +31,8 @@ def sequence_classification(logits: Tensor, labels: Tensor, config: BertConfig) 
     Raises:
         InputError: labels of another shape, or a class id that does not exist.
     """
+    if not isinstance(labels, Tensor):
+        raise InputError(f"labels is of type {type(labels).__name__}, expected a torch.Tensor")
     kind = problem_type(config, labels)
     if kind == "single_label_classification":
         if tuple(labels.shape) != (logits.shape[0],) or labels.is_floating_point():
@@ -39,7 +41,8 @@ def sequence_classification(logits: Tensor, labels: Tensor, config: BertConfig) 
                 f"({logits.shape[0]},)"
             )
         if labels.device.type == "cpu" and (int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]):
-            raise InputError(f"labels hold ids outside 0 to {logits.shape[1] - 1}: {sorted(set(labels.tolist()))}")
+            found = sorted({label for label in labels.tolist() if not 0 <= label < logits.shape[1]})
+            raise InputError(f"labels hold ids outside 0 to {logits.shape[1] - 1}: {found}")
         return F.cross_entropy(logits, labels)
     expected = tuple(logits.shape)
     if kind == "regression" and labels.dim() == 1 and logits.shape[1] == 1:

@@ -25,7 +25,7 @@ class Record(Protocol):
     def line(self) -> int:
         """The line it begins on, from 1."""
 
-    def get(self, column: str) -> str:
+    def get(self, column: str | int) -> str:
         """Return the value of a column, by name or number."""
 
 
@@ -103,7 +103,7 @@ class ClassificationMetrics:
         return dataclasses.asdict(self)
 
 
-def to_examples(records: Iterable[Record], *, text_column: str, label_column: str) -> Iterator[Example]:
+def to_examples(records: Iterable[Record], *, text_column: str | int, label_column: str | int) -> Iterator[Example]:
     """Take text and label out of rows.
 
     Raises:
@@ -199,7 +199,13 @@ def collate(features: Sequence[Features], tokenizer: BertTokenizer) -> dict[str,
 
 
 def decode(logits: Tensor, labels: Sequence[str], cut: Sequence[int]) -> list[Classification]:
-    """Turn scores (B, C) into answers, one a row."""
+    """Turn scores (B, C) into answers, one a row.
+
+    Raises:
+        InputError: scores that are NaN or infinite.
+    """
+    if not torch.isfinite(logits).all():
+        raise InputError("the model's scores are not finite numbers; its weights are damaged")
     answers = []
     for row, left_out in zip(logits.float().softmax(dim=-1).tolist(), cut, strict=True):
         best = max(range(len(row)), key=row.__getitem__)

@@ -15,7 +15,7 @@ from torch import Tensor
 import glassbert
 from glassbert.checkpoint import check_vocabulary, load_model, load_tokenizer, model_folder, save_model, save_tokenizer
 from glassbert.data import read_records
-from glassbert.errors import DataError, MissingExtraError
+from glassbert.errors import ConfigError, DataError, MissingExtraError
 from glassbert.files import check_output, new_folder, write_json
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks import ClassificationMetrics, Example
@@ -86,13 +86,16 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
     Raises:
         GlassbertError: one of its kinds, before training begins where that can be known before; see `glassbert.errors`.
     """
-    out = check_output(settings.out, overwrite=settings.overwrite)
+    needed = [path for path in (settings.train, settings.validation, settings.model) if path is not None]
+    out = check_output(settings.out, overwrite=settings.overwrite, keep=needed)
     folder = model_folder(settings.model)
     train = _read(settings.train, settings)
     validation = [] if settings.validation is None else _read(settings.validation, settings)
     labels = labels_of(train)
     tokenizer = load_tokenizer(BertTokenizer, folder)
-    limit = min(settings.max_length or tokenizer.model_max_length, tokenizer.model_max_length)
+    limit = settings.max_length or tokenizer.model_max_length
+    if limit > tokenizer.model_max_length:
+        raise ConfigError(f"max_length is {limit}, but the model takes {tokenizer.model_max_length} tokens at most")
     # Before the model is touched: a label or text out of place is told at once.
     features = list(featurize(train, tokenizer, labels, max_length=limit))
     held_out = list(featurize(validation, tokenizer, labels, max_length=limit))

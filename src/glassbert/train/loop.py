@@ -72,7 +72,8 @@ def fit(
         A report for every step.
 
     Raises:
-        TrainingError: the loss of a batch is NaN or infinite; the model is as it was before that step.
+        TrainingError: the loss or the gradients of a batch are NaN or infinite (the model is as it was before that
+            step), or the weights are after an epoch.
     """
     steps_per_epoch = math.ceil(len(features) / settings.batch_size)
     steps = steps_per_epoch * settings.epochs
@@ -89,12 +90,14 @@ def fit(
             batch = [features[index] for index in chosen]
             with gradients.collected():
                 loss = backward(model, batch, collate, settings.token_budget)
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss} at step {len(history) + 1} (records {', '.join(map(str, sorted(chosen)))}); "
-                    "a lower learning rate may help"
-                )
             norm = clip_gradients(model, settings.max_grad_norm)
+            for name, value in (("loss", loss), ("norm of the gradients", norm)):
+                if not math.isfinite(value):
+                    places = ", ".join(map(str, sorted(chosen)))
+                    raise TrainingError(
+                        f"the {name} is {value} at step {len(history) + 1}; a lower learning rate may help "
+                        f"(records of the batch, counted from 0: {places})"
+                    )
             rate = float(schedule.get_last_lr()[0])
             optimizer.step()
             schedule.step()
@@ -112,6 +115,9 @@ def fit(
                 )
             )
             on_step(history[-1])
+        for name, parameter in model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise TrainingError(f"{name} is not finite after epoch {epoch + 1}; a lower learning rate may help")
         on_epoch(epoch)
     return history
 

@@ -45,14 +45,14 @@ def plot_learning_curve(history: Sequence[Step], evaluations: Sequence[tuple[int
     losses = [step.loss for step in history]
     axes.plot(steps, losses, color=_BLUE, alpha=0.25, linewidth=1.0, label="loss of each batch")
     axes.plot(steps, _running_mean(losses), color=_BLUE, linewidth=2.0, label="running mean of the loss")
-    axes.set(xlabel="step", ylabel="training loss", ylim=(0.0, None), xlim=(0, len(steps)))
+    axes.set(xlabel="step", ylabel="training loss", ylim=(0.0, None), xlim=(0, 1.02 * len(steps)))
     axes.spines[["top", "right"]].set_visible(False)
     handles, names = axes.get_legend_handles_labels()
     if evaluations:
         right = axes.twinx()
         at, values = zip(*evaluations, strict=True)
         right.plot(at, values, color=_ORANGE, marker="o", linewidth=1.5, label="accuracy on held-out data")
-        right.set(ylabel="accuracy", ylim=(0.0, 1.02))
+        right.set(ylabel="accuracy", ylim=(0.0, 1.05))
         right.spines[["top"]].set_visible(False)
         more = right.get_legend_handles_labels()
         handles, names = handles + more[0], names + more[1]

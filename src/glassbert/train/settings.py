@@ -48,10 +48,15 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            whole = field.name in ("epochs", "batch_size", "token_budget", "crop", "seed")
+            if type(value) not in ((int,) if whole else (int, float)) and not (field.name == "crop" and value is None):
+                raise ConfigError(f"{field.name} is {value!r}, expected a {'whole ' if whole else ''}number")
         for name in ("epochs", "batch_size", "token_budget"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
         for name in ("learning_rate", "max_grad_norm"):
-            _check(name, getattr(self, name), 0.0 < getattr(self, name) < float("inf"), "more than 0")
+            _check(name, getattr(self, name), 0.0 < getattr(self, name) < float("inf"), "a finite number more than 0")
         _check("warmup", self.warmup, 0.0 <= self.warmup <= 1.0, "a share from 0 to 1")
         _check("token_dropout", self.token_dropout, 0.0 <= self.token_dropout < 1.0, "a share from 0 to below 1")
         if self.crop is not None:
@@ -88,8 +93,8 @@ class FinetuneSettings:
     out: str | Path
     validation: str | Path | None = None
     task: Task = "text-classification"
-    text_column: str = "text"
-    label_column: str = "label"
+    text_column: str | int = "text"
+    label_column: str | int = "label"
     header: bool = True
     encoding: str = "utf-8"
     max_length: int | None = None
@@ -97,7 +102,16 @@ class FinetuneSettings:
     training: TrainingSettings = TrainingSettings()
 
     def __post_init__(self) -> None:
-        """Check the task and the length."""
+        """Check the task, the length, and what would otherwise fail late."""
+        for name in ("train", "model", "out", "validation"):
+            value = getattr(self, name)
+            if not isinstance(value, (str, Path)) and not (name == "validation" and value is None):
+                raise ConfigError(f"{name} is {value!r}, expected the path of one file or folder")
+        for name in ("header", "overwrite"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected True or False")
+        if not isinstance(self.training, TrainingSettings):
+            raise ConfigError(f"training is {self.training!r}, expected TrainingSettings(…)")
         if self.task not in TASKS:
             raise ConfigError(f"task is {self.task!r}, expected one of {', '.join(TASKS)}")
         if self.max_length is not None:

@@ -1,0 +1,34 @@
+"""Interrupted runs leave with the usual codes, say so in one line, and leave nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_the_middle_of_training(
+    model_folder: Path, data: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    out = tmp_path / "place" / "out"
+    command = [sys.executable, "-m", "glassbert", "train", data, "--model", model_folder, "--out", out]
+    command += ["--valid", data, "--epochs", "100000"]
+    run = subprocess.Popen(
+        list(map(str, command)), stderr=subprocess.PIPE, text=True, env={**os.environ, "TERM": "dumb"}
+    )
+    assert run.stderr is not None
+    for line in run.stderr:
+        if line.startswith("epoch 2"):
+            break
+    run.send_signal(number)
+    rest = run.stderr.read()
+    assert run.wait(timeout=60) == code
+    assert "Traceback" not in rest
+    if number == signal.SIGINT:
+        assert rest.splitlines()[-1] == "glassbert: error: interrupted"
+    assert not out.parent.exists() or list(out.parent.iterdir()) == []
