@@ -18,16 +18,15 @@ def test_a_signal_in_the_middle_of_training(
     out = tmp_path / "place" / "out"
     command = [sys.executable, "-m", "glassbert", "train", data, "--model", model_folder, "--out", out]
     command += ["--valid", data, "--epochs", "100000"]
-    run = subprocess.Popen(
-        list(map(str, command)), stderr=subprocess.PIPE, text=True, env={**os.environ, "TERM": "dumb"}
-    )
-    assert run.stderr is not None
-    for line in run.stderr:
-        if line.startswith("epoch 2"):
-            break
-    run.send_signal(number)
-    rest = run.stderr.read()
-    assert run.wait(timeout=60) == code
+    environment = {**os.environ, "TERM": "dumb"}
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=environment) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if line.startswith("epoch 2"):
+                break
+        run.send_signal(number)
+        rest = run.stderr.read()
+        assert run.wait(timeout=60) == code
     assert "Traceback" not in rest
     if number == signal.SIGINT:
         assert rest.splitlines()[-1] == "glassbert: error: interrupted"

@@ -46,11 +46,8 @@ class Record:
         if column.isdecimal() and int(column) < len(self.values):
             return list(self.values.values())[int(column)]
         names = ", ".join(repr(name if len(name) <= 30 else name[:29] + "…") for name in self.values)
-        hint = (
-            ""
-            if "0" in self.values or self.file.endswith(".jsonl")
-            else " (a file without a header row needs --no-header)"
-        )
+        has_header = "0" not in self.values and not self.file.endswith(".jsonl")
+        hint = " (a file without a header row needs --no-header)" if has_header else ""
         raise DataError(f"no column {column!r}; the columns are {names}{hint}", file=self.file, line=self.line)
 
 
