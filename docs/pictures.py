@@ -15,7 +15,7 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 DOCS = Path(__file__).parent
-WIDTH = 112
+WIDTH = 118
 # Dark grey on paper white; reds and greens as in print.
 THEME = TerminalTheme(
     (252, 252, 250),
@@ -39,7 +39,7 @@ SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http:/
 </style>
 <defs>{lines}</defs>
 <rect fill="#fcfcfa" stroke="#d0d0cc" x="1" y="1" width="{terminal_width}" height="{terminal_height}" rx="8"/>
-<g transform="translate({terminal_x}, {terminal_y})">
+<g transform="translate({terminal_x}, 10)">
 {backgrounds}
 <g class="{unique_id}-matrix">{matrix}</g>
 </g>
@@ -62,7 +62,7 @@ def main() -> None:
     shown = shown.replace(os.path.relpath(DOCS.parent, place) + os.sep, "")
     console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False)
     console.print(Text.assemble("$ ", ("make demo", "bold")))
-    console.print(Text.from_ansi(shown.rstrip()))
+    console.print(Text.from_ansi(shown.rstrip()), "")
     console.save_svg(str(DOCS / "demo.svg"), theme=THEME, code_format=SVG)
 
 
