@@ -62,7 +62,8 @@ def main() -> None:
     shown = shown.replace(os.path.relpath(DOCS.parent, place) + os.sep, "")
     console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False)
     console.print(Text.assemble("$ ", ("make demo", "bold")))
-    console.print(Text.from_ansi(shown.rstrip()), "")
+    console.print(Text.from_ansi(shown.rstrip()))
+    console.print()  # room at the lower edge
     console.save_svg(str(DOCS / "demo.svg"), theme=THEME, code_format=SVG)
 
 
