@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from glassbert.checkpoint.folder import MODEL_CLASSES
 from glassbert.checkpoint.keys import rename
-from glassbert.model import AttentionBackend, BertConfig, BertForSequenceClassification, BertModel, BertPreTrainedModel
+from glassbert.model import AttentionBackend, BertConfig, BertPreTrainedModel
 
 HERE = Path(__file__).parent / "golden"
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "oracle" / "model"
-CLASSES: dict[str, type[BertPreTrainedModel]] = {
-    "BertModel": BertModel,
-    "BertForSequenceClassification": BertForSequenceClassification,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +31,31 @@ class Case:
     def model(self, backend: AttentionBackend) -> BertPreTrainedModel:
         """Build the model with the case's weights, in eval mode."""
         config = BertConfig.from_dict(self.values["config"])
-        model = CLASSES[self.values["class"]](config, **self.values["init"])
+        model = MODEL_CLASSES[self.values["class"]](config, **self.values["init"])
         given = {name.removeprefix("weight."): t for name, t in self.tensors.items() if name.startswith("weight.")}
         names = rename(given, set(model.state_dict()), "bert")
         model.load_state_dict({name: given[key] for key, name in names.items()})
+        if "prune_heads" in self.values:
+            model.prune_heads({int(layer): heads for layer, heads in self.values["prune_heads"].items()})
         model.attention_backend = backend
         return model.eval()
 
-    def arguments(self, call: int = 0) -> dict[str, Any]:
-        """Return the keyword arguments of one call."""
+    @property
+    def calls(self) -> int:
+        """How many forward calls there are."""
+        return len(self.values["calls"])
+
+    def arguments(self, call: int = 0, earlier: Sequence[Any] = ()) -> dict[str, Any]:
+        """Return the keyword arguments of one call; some are outputs of earlier ones."""
         given: dict[str, Any] = self.values["calls"][call]["arguments"]
-        return {name: self.tensors[v["tensor"]] if isinstance(v, dict) else v for name, v in given.items()}
+        return {name: self._argument(value, earlier) for name, value in given.items()}
+
+    def _argument(self, value: Any, earlier: Sequence[Any]) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if "tensor" in value:
+            return self.tensors[value["tensor"]].clone()  # so that a model that writes into it is found out
+        return getattr(earlier[value["call"]], value["output"])
 
     def outputs(self, call: int = 0) -> dict[str, Any]:
         """Return what it gave, tuples as lists."""
@@ -65,10 +77,12 @@ def case(name: str) -> Case:
 
 def real_rows(found: Tensor, expected: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Leave out rows of padding, which no backend owes anyone, where the tensors have rows (B, S, …)."""
-    if mask is None or found.dim() < 3:
+    if mask is None or found.dim() < 2:
         return found, expected
-    if found.dim() == 4:  # attentions (B, A, S, S): rows are queries
+    if found.dim() == 4:  # attentions (B, A, S, …) and cached keys: rows are queries
         found, expected = found.transpose(1, 2), expected.transpose(1, 2)
+    if tuple(found.shape[:2]) != tuple(mask.shape):
+        return found, expected
     real = mask.bool()
     return found[real], expected[real]
 
@@ -76,6 +90,7 @@ def real_rows(found: Tensor, expected: Tensor, mask: Tensor | None) -> tuple[Ten
 def largest_difference(found: Any, expected: Any, mask: Tensor | None) -> float:
     """Compare two tensors, or two sequences of them, on real rows."""
     if not isinstance(expected, Tensor):
+        assert isinstance(found, tuple)
         assert len(found) == len(expected)
         return max(largest_difference(one, other, mask) for one, other in zip(found, expected, strict=True))
     assert found.shape == expected.shape

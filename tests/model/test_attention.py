@@ -51,7 +51,7 @@ def test_two_tokens_by_hand() -> None:
     second = math.e**2 / (math.e**2 + 1)
     expected = torch.tensor([10 * first + 20 * (1 - first), 10 * second + 20 * (1 - second)])
     for name in ("eager", "sdpa"):
-        context, weights = ATTENTION[name](query, key, value, Padded(mask=None, length=2), dropout=0.0)
+        context, weights = ATTENTION[name](query, key, value, Padded.from_mask(None, shape=(1, 2)), dropout=0.0)
         assert torch.allclose(context.flatten(), expected)
         if weights is not None:
             assert torch.allclose(weights.flatten(), torch.tensor([first, 1 - first, second, 1 - second]))
@@ -135,7 +135,7 @@ def test_dropout_of_attention_keeps_the_mean(backend: str) -> None:
     # The expected context under dropout is the context without; 4,000 draws come within a few standard errors.
     generator = torch.Generator().manual_seed(3)
     query, key, value = (torch.randn(1, 4, 1, 2, generator=generator) for _ in range(3))
-    layout = Padded(mask=None, length=4) if backend != "packed" else Packed.from_mask(torch.ones(1, 4).bool())
+    layout = Padded.from_mask(None, shape=(1, 4)) if backend != "packed" else Packed.from_mask(torch.ones(1, 4).bool())
     if backend == "packed":
         query, key, value = query[0], key[0], value[0]
     function = ATTENTION[backend]  # type: ignore[index]

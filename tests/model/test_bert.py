@@ -207,6 +207,7 @@ def test_a_model_needs_a_config() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_tracing_a_packed_model_is_refused_since_it_would_freeze_one_batch() -> None:
     model = BertModel(BertConfig(**SMALL, return_dict=False)).eval()
     with pytest.raises(InputError, match="sdpa"), torch.no_grad():

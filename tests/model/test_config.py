@@ -55,13 +55,36 @@ def test_an_unknown_argument_is_a_type_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "values",
-    [{"is_decoder": True}, {"position_embedding_type": "relative_key"}, {"pruned_heads": {"0": [1]}}],
+    ("values", "message"),
+    [
+        ({"is_encoder_decoder": True}, "is_encoder_decoder is True"),
+        ({"add_cross_attention": True}, "is_decoder"),
+        ({"position_embedding_type": "rotary"}, "position_embedding_type is 'rotary'"),
+        ({"pruned_heads": {"12": [1]}}, "pruned_heads"),
+        ({"pruned_heads": {"0": [12]}}, "pruned_heads"),
+        ({"pruned_heads": {"0": [-1]}}, "pruned_heads"),
+        ({"pruned_heads": {"first": [0]}}, "pruned_heads"),
+        ({"pruned_heads": [0]}, "pruned_heads"),
+        ({"pruned_heads": {"0": 1}}, "pruned_heads"),
+        ({"tie_word_embeddings": "yes"}, "tie_word_embeddings"),
+    ],
     ids=str,
 )
-def test_what_would_change_the_model_is_refused_not_ignored(values: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(values))):
+def test_what_would_change_the_model_is_refused_not_ignored(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         BertConfig.from_dict(values)
+
+
+def test_pruned_heads_are_numbers_in_order_whatever_a_file_says() -> None:
+    config = BertConfig.from_dict({"pruned_heads": {"2": [3, 1, 3], "0": [5], "1": []}})
+    assert config.pruned_heads == {0: [5], 2: [1, 3]}
+    assert config.to_dict()["pruned_heads"] == {"0": [5], "2": [1, 3]}
+    assert BertConfig.from_dict(config.to_dict()) == config
+
+
+def test_a_function_as_activation_is_no_part_of_a_file() -> None:
+    with pytest.raises(ConfigError, match="hidden_act is the function"):
+        BertConfig(hidden_act=abs).to_dict()
 
 
 def test_another_kind_of_model_is_refused_by_name() -> None:

@@ -34,7 +34,7 @@ def test_first_rows_come_in_the_order_of_the_batch() -> None:
     layout = Packed.from_mask(MASK)
     stream = layout.enter(VALUES)
     assert layout.first(stream).tolist() == [[1], [6], [11], [16]]
-    narrow = layout.narrow()
+    narrow = layout.narrow_to_first()
     rows = narrow.queries(stream)
     assert rows.tolist() == [6, 1, 16, 11]
     assert narrow.first(rows).tolist() == [[1], [6], [11], [16]]
@@ -59,12 +59,12 @@ def test_a_masked_first_token_is_computed_but_not_seen() -> None:
 
 
 def test_the_padded_layout_keeps_everything() -> None:
-    layout = Padded.from_mask(MASK, length=5)
+    layout = Padded.from_mask(MASK, shape=(4, 5))
     assert layout.enter(VALUES) is VALUES
     assert layout.leave(VALUES) is VALUES
     assert layout.mask is not None
     assert layout.mask.shape == (4, 1, 1, 5)
-    narrow = layout.narrow()
+    narrow = layout.narrow_to_first()
     rows = narrow.queries(VALUES)
     assert rows.tolist() == [[1], [6], [11], [16]]
     assert narrow.leave(rows).tolist() == [[1, 0, 0, 0, 0], [6, 0, 0, 0, 0], [11, 0, 0, 0, 0], [16, 0, 0, 0, 0]]

@@ -20,7 +20,19 @@ from glassbert.model.attention import AttentionBackend
 from glassbert.model.base import BertPreTrainedModel, initialize_weights
 from glassbert.model.bert import BertModel
 from glassbert.model.config import BertConfig
-from glassbert.model.heads import BertForSequenceClassification
+from glassbert.model.heads import (
+    BertForMultipleChoice,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
+from glassbert.model.language import (
+    BertForMaskedLM,
+    BertForNextSentencePrediction,
+    BertForPreTraining,
+    BertLMHeadModel,
+)
+from glassbert.model.sentence import SentenceEncoder
 from glassbert.text.tokenizer import BertTokenizer
 from glassbert.text.vocabulary import save_vocabulary
 
@@ -31,7 +43,19 @@ TOKENIZER_CONFIG: Final = "tokenizer_config.json"
 
 # The class that each name in `architectures` stands for.
 MODEL_CLASSES: Final[dict[str, type[BertPreTrainedModel]]] = {
-    model_class.__name__: model_class for model_class in (BertModel, BertForSequenceClassification)
+    model_class.__name__: model_class
+    for model_class in (
+        BertModel,
+        BertForPreTraining,
+        BertForMaskedLM,
+        BertLMHeadModel,
+        BertForNextSentencePrediction,
+        BertForSequenceClassification,
+        BertForMultipleChoice,
+        BertForTokenClassification,
+        BertForQuestionAnswering,
+        SentenceEncoder,
+    )
 }
 
 ModelT = TypeVar("ModelT", bound=BertPreTrainedModel)
@@ -153,13 +177,41 @@ def _fill(model: BertPreTrainedModel, file: Path, fresh: Sequence[str]) -> Loadi
                     renamed[key] = name
     except SafetensorError as error:
         raise CheckpointError(f"{file}: not readable as safetensors: {error}") from None
+    _share(model, state, file)
     missing = tuple(name for name in expected if name not in state)
     for name in missing:
         if not _matches(name, (*fresh, *model._keys_to_ignore_on_load_missing)):
             raise CheckpointError(f"{file}: {name} of {type(model).__name__} is missing")
     model.load_state_dict(state, strict=False, assign=True)
     _initialize(model, missing)
+    model.tie_weights()
     return LoadingInfo(fresh=missing, ignored=tuple(ignored), renamed=renamed)
+
+
+def _shared_names(model: BertPreTrainedModel) -> list[list[str]]:
+    """Group the names under which one and the same tensor stands in the model's state."""
+    groups: dict[int, list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        groups.setdefault(id(tensor), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def _share(model: BertPreTrainedModel, state: dict[str, Tensor], file: Path) -> None:
+    """Give a tensor that is tied to another one that other's value; the file may hold either, or both.
+
+    Raises:
+        CheckpointError: it holds both, and they differ.
+    """
+    for names in _shared_names(model):
+        there = [name for name in names if name in state]
+        for name in there[1:]:
+            if not torch.equal(state[there[0]], state[name]):
+                raise CheckpointError(
+                    f"{file}: {name} differs from {there[0]}, to which the config ties it; "
+                    "with tie_word_embeddings false in config.json each has its own"
+                )
+        if there:
+            state.update(dict.fromkeys(names, state[there[0]]))
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -185,7 +237,11 @@ def save_model(model: BertPreTrainedModel, folder: str | Path, *, overwrite: boo
         SaveError: the disk refused a write; files that stood there are as they were.
     """
     path = Path(folder)
-    state = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
+    # A tensor with several names is written once, under the name that loading gives to all of them.
+    again = {name for names in _shared_names(model) for name in names[1:]}
+    state = {
+        name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items() if name not in again
+    }
     config = dataclasses.replace(model.config, architectures=[type(model).__name__])
     with new_file(path / WEIGHTS, overwrite=overwrite) as part:
         try:

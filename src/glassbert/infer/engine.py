@@ -8,8 +8,8 @@ length and in calls of a bounded number of tokens, and nothing is kept for a bac
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertLayer, BertModel, Encoded
 from glassbert.model.config import HiddenAct
 from glassbert.model.inputs import Inputs
-from glassbert.model.layout import Layout, Packed
+from glassbert.model.layout import Packed
 from glassbert.tasks.batching import Collate, FeaturesT, by_tokens, score
 
 TOKENS_PER_CALL: Final = 4096
@@ -30,13 +30,14 @@ TOKENS_PER_CALL: Final = 4096
 class FusedLayer(nn.Module):
     """One layer for inference: queries, keys and values in one product, all weights prepared."""
 
-    def __init__(self, layer: nn.Module, activation: HiddenAct) -> None:
+    def __init__(self, layer: nn.Module, activation: HiddenAct | Callable[[Tensor], Tensor]) -> None:
         """Take the weights of a `BertLayer`."""
         super().__init__()
         assert isinstance(layer, BertLayer)
         attention, projection, output = layer.attention.self, layer.attention.output, layer.output
         joined = (attention.query, attention.key, attention.value)
         self.heads = attention.num_attention_heads
+        self.relative = attention.relative()
         # (H, H) three times -> (3H, H)
         self.query_key_value = PreparedLinear(
             torch.cat([linear.weight for linear in joined]), torch.cat([linear.bias for linear in joined])
@@ -48,13 +49,14 @@ class FusedLayer(nn.Module):
         self.output = PreparedLinear(output.dense.weight, output.dense.bias)
         self.output_norm = output.LayerNorm
 
-    def forward(self, hidden: Tensor, layout: Layout) -> Tensor:
-        """(T, H) -> (T, H), or one row for each sequence after `narrow`."""
+    def forward(self, hidden: Tensor, layout: Packed) -> Tensor:
+        """(T, H) -> (T, H), or the rows of a narrowed layout."""
         # (T, 3H) -> 3 times (T, A, D)
         query, key, value = self.query_key_value(hidden).unflatten(-1, (3, self.heads, -1)).unbind(-3)
-        context, _ = packed(layout.queries(query), key, value, layout, dropout=0.0)
+        context, _ = packed(layout.queries(query), key, value, layout, dropout=0.0, relative=self.relative)
+        context, residual = layout.pick(context.flatten(-2)), layout.pick(layout.queries(hidden))
         # Fresh results are added to in place: nobody else holds them, and fresh memory is slow.
-        attended = self.attention_norm(self.projection(context.flatten(-2)).add_(layout.queries(hidden)))
+        attended = self.attention_norm(self.projection(context).add_(residual))
         normed: Tensor = self.output_norm(self.output(self.intermediate(attended)).add_(attended))
         return normed
 
@@ -71,39 +73,30 @@ class FusedBert(nn.Module):
         self.layers = nn.ModuleList(FusedLayer(layer, bert.config.hidden_act) for layer in bert.encoder.layer)
 
     def encode(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        *,
-        inputs_embeds: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        first_only: bool = False,
+        self, inputs: Inputs, *, rows: Literal["all", "first", "asked"] = "all", asked: Tensor | None = None
     ) -> Encoded:
         """Do what `BertModel.encode` does.
 
         Raises:
-            InputError: as there, and where states or attention weights are asked for, which the engine does not keep.
+            InputError: as there, and where the caller asks for what the engine does not keep or compute.
         """
-        if output_attentions or output_hidden_states:
+        if inputs.want_weights or inputs.want_states:
             raise InputError("the engine keeps neither hidden states nor attentions; ask the model itself for them")
-        inputs = Inputs.check(
-            self.config,
-            ids=input_ids,
-            embeds=inputs_embeds,
-            mask=attention_mask,
-            types=token_type_ids,
-            positions=position_ids,
+        if inputs.padded_only or inputs.head_mask is not None:
+            raise InputError("the engine takes no head masks, no masks of pairs and no caches; ask the model itself")
+        layout = Packed.from_mask(inputs.mask_or_ones(), asked=asked)
+        last = layout
+        if rows != "all" and len(self.layers):
+            last = layout.narrow_to_first() if rows == "first" or asked is None else layout.narrow_to(asked)
+        hidden = self.embeddings(
+            None if inputs.ids is None else layout.enter(inputs.ids),
+            layout.enter(inputs.types),
+            layout.enter(inputs.positions),
+            None if inputs.embeds is None else layout.enter(inputs.embeds),
         )
-        layout: Layout = Packed.from_mask(inputs.mask_or_ones())
-        hidden = self.embeddings(inputs, layout)
         for index, layer in enumerate(self.layers):
-            if first_only and index == len(self.layers) - 1:
-                layout = layout.narrow()
-            hidden = layer(hidden, layout)
-        return Encoded(hidden=hidden, layout=layout)
+            hidden = layer(hidden, layout if index < len(self.layers) - 1 else last)
+        return Encoded(hidden=hidden, layout=last)
 
 
 class Engine:
@@ -116,7 +109,7 @@ class Engine:
         tokens_per_call: most tokens that are computed at once.
 
     Raises:
-        InputError: a model without a BERT that the engine knows.
+        InputError: a model without a BERT that the engine knows, or a decoder.
     """
 
     def __init__(self, model: BertPreTrainedModel, *, tokens_per_call: int = TOKENS_PER_CALL) -> None:
@@ -127,6 +120,11 @@ class Engine:
         bert = model if isinstance(model, BertModel) else getattr(model, model.base_model_prefix, None)
         if not isinstance(bert, BertModel):
             raise InputError(f"the engine cannot run a {type(model).__name__}: it has no BertModel under 'bert'")
+        if model.config.is_decoder:
+            raise InputError(f"the engine cannot run a decoder; call the {type(model).__name__} itself")
+        # Nobody asks the engine for states or weights, whatever the folder's config says.
+        model.config.output_attentions = model.config.output_hidden_states = model.config.torchscript = False
+        model.config.return_dict = True
         self.tokens_per_call = tokens_per_call
         self.bert = FusedBert(bert)
         self.head: BertPreTrainedModel | None = None
@@ -162,7 +160,7 @@ class Engine:
             lengths = torch.tensor([len(row) for row in rows])
             ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.bert.config.pad_token_id)
             mask = torch.arange(ids.shape[1]) < lengths[:, None]
-            encoded = self.bert.encode(ids, mask)
+            encoded = self.bert.encode(Inputs.check(self.bert.config, input_ids=ids, attention_mask=mask))
             assert isinstance(encoded.layout, Packed)
             for place, states in zip(group, encoded.layout.sequences(encoded.hidden), strict=True):
                 results[place] = states

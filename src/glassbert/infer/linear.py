@@ -8,12 +8,13 @@ plain product is used, with the same result to rounding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from glassbert.model.activations import ACT2FN
+from glassbert.model.activations import activation
 from glassbert.model.config import HiddenAct
 
 # Names of the activations in oneDNN's operators: (function, algorithm).
@@ -34,23 +35,24 @@ class PreparedLinear(nn.Module):
         prepared: whether the weights were laid out in advance.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, activation: HiddenAct | None = None) -> None:
-        """Lay out `weight` (out, in) if this machine can; `bias` is (out,)."""
+    def __init__(self, weight: Tensor, bias: Tensor, act: HiddenAct | Callable[[Tensor], Tensor] | None = None) -> None:
+        """Lay out `weight` (out, in) if this machine can; `bias` is (out,), `act` an activation or a function."""
         super().__init__()
         self.bias = bias.detach()
-        self.activation = activation
+        self.act = act
         self.prepared = _can_prepare(weight)
         weight = weight.detach()
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS) if self.prepared else weight
 
     def forward(self, values: Tensor) -> Tensor:
         """(T, in) -> (T, out)."""
+        fused = self.prepared and not callable(self.act)
         if self.prepared:
-            function, algorithm = _FUSED[self.activation] if self.activation else ("none", "")
+            function, algorithm = _FUSED[self.act] if self.act and not callable(self.act) else ("none", "")
             result: Tensor = torch.ops.mkldnn._linear_pointwise(values, self.weight, self.bias, function, [], algorithm)
-            return result
-        result = nn.functional.linear(values, self.weight, self.bias)
-        return ACT2FN[self.activation](result) if self.activation else result
+        else:
+            result = nn.functional.linear(values, self.weight, self.bias)
+        return result if fused or self.act is None else activation(self.act)(result)
 
 
 def _can_prepare(weight: Tensor) -> bool:

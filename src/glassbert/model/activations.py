@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from torch import Tensor, nn
@@ -24,6 +25,11 @@ class NewGELUActivation(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Apply to each element; any shape."""
         return F.gelu(values, approximate="tanh")
+
+
+def activation(act: HiddenAct | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return the function that a config names, or the one that it holds."""
+    return act if callable(act) else ACT2FN[act]
 
 
 # Modules, so that a printed model shows them; without state, so that all layers may share one.

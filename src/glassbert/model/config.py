@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_args
 
 from glassbert.errors import ConfigError
 from glassbert.files import read_json, write_json
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 HiddenAct = Literal["gelu", "gelu_new", "relu", "silu"]
+PositionEmbeddingType = Literal["absolute", "relative_key", "relative_key_query"]
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 
 # Hard bounds, inclusive: beyond them a value is a mistake or an attack, not a model.
@@ -27,14 +32,26 @@ _INTEGER_BOUNDS: Final = {
     "num_labels": (1, 1_000_000),
 }
 _PROBABILITIES: Final = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
-_FLAGS: Final = ("output_attentions", "output_hidden_states", "return_dict", "gradient_checkpointing")
+_FLAGS: Final = (
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+    "gradient_checkpointing",
+    "use_cache",
+    "is_decoder",
+    "add_cross_attention",
+    "tie_word_embeddings",
+    "torchscript",
+)
 
 # Keys of published config files that change what a model computes and have one value here.
-_FIXED: Final[dict[str, Any]] = {
-    "position_embedding_type": "absolute",
-    "is_decoder": False,
+_FIXED: Final[dict[str, Any]] = {"is_encoder_decoder": False, "tie_encoder_decoder": False}
+
+# Left out of a file where they say what most models are.
+_SELDOM: Final[dict[str, Any]] = {
     "add_cross_attention": False,
-    "is_encoder_decoder": False,
+    "classifier_dropout": None,
+    "problem_type": None,
     "pruned_heads": {},
     "torchscript": False,
 }
@@ -52,7 +69,8 @@ class BertConfig:
         hidden_size: width of a token's vector (H); must divide by `num_attention_heads` (A).
         num_hidden_layers: layers, one after the other (L).
         intermediate_size: width inside the feed-forward (I).
-        hidden_act: activation of the feed-forward; `gelu` is the exact erf form, `gelu_new` the tanh form.
+        hidden_act: activation of the feed-forward: `gelu` is the exact erf form, `gelu_new` the tanh form; or a
+            function of your own, which no file can hold.
         hidden_dropout_prob: dropout after embeddings, attention output and feed-forward.
         attention_probs_dropout_prob: dropout on the attention weights.
         classifier_dropout: dropout before a classifier; None takes `hidden_dropout_prob`.
@@ -61,12 +79,21 @@ class BertConfig:
         initializer_range: standard deviation of fresh weights.
         layer_norm_eps: added to the variance in LayerNorm.
         pad_token_id: id of the padding token; its embedding row gets no gradient from the look-up.
+        position_embedding_type: "absolute" adds a vector for each place; "relative_key" adds to the attention scores
+            what the query makes of its distance to the key (arXiv 1803.02155), "relative_key_query" what both make of
+            it (arXiv 2009.13658).
+        is_decoder: a token sees none after it.
+        add_cross_attention: a decoder also attends to an encoder's states.
+        use_cache: a decoder gives back keys and values, for the next tokens.
+        tie_word_embeddings: the vocabulary projection shares the weight of the word embeddings.
+        pruned_heads: heads that are cut out of each layer, by the layer's number.
         gradient_checkpointing: recompute each layer in the backward pass in place of keeping its activations.
         chunk_size_feed_forward: tokens per feed-forward call along the sequence; 0 takes all at once.
         num_labels: classes of a classifier (C).
         id2label, label2id: names of the classes, both ways.
         problem_type: which loss a classifier takes; None decides by `num_labels` and the labels' dtype.
         output_attentions, output_hidden_states, return_dict: what a forward call gives when it does not say.
+        torchscript: the model is going to be traced: plain tuples, and the padded layout from the start.
         architectures: class names, as written by whoever saved the model.
         extra: keys of a `config.json` that glassbert has no use for.
 
@@ -81,7 +108,7 @@ class BertConfig:
     num_hidden_layers: int = 12
     num_attention_heads: int = 12
     intermediate_size: int = 3072
-    hidden_act: HiddenAct = "gelu"
+    hidden_act: HiddenAct | Callable[[Tensor], Tensor] = "gelu"
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
     classifier_dropout: float | None = None
@@ -90,6 +117,12 @@ class BertConfig:
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
+    position_embedding_type: PositionEmbeddingType = "absolute"
+    is_decoder: bool = False
+    add_cross_attention: bool = False
+    use_cache: bool = True
+    tie_word_embeddings: bool = True
+    pruned_heads: dict[int, list[int]] = dataclasses.field(default_factory=dict)
     gradient_checkpointing: bool = False
     chunk_size_feed_forward: int = 0
     num_labels: int = 2
@@ -99,6 +132,7 @@ class BertConfig:
     output_attentions: bool = False
     output_hidden_states: bool = False
     return_dict: bool = True
+    torchscript: bool = False
     architectures: list[str] = dataclasses.field(default_factory=list)
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -128,18 +162,26 @@ class BertConfig:
         for name in _FLAGS:
             if type(getattr(self, name)) is not bool:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected true or false")
-        if self.hidden_act not in get_args(HiddenAct):
-            raise ConfigError(f"hidden_act is {self.hidden_act!r}, expected one of {', '.join(get_args(HiddenAct))}")
-        if self.problem_type is not None and self.problem_type not in get_args(ProblemType):
-            known = ", ".join(get_args(ProblemType))
-            raise ConfigError(f"problem_type is {self.problem_type!r}, expected one of {known}, or null")
+        if not callable(self.hidden_act):
+            _check_choice("hidden_act", self.hidden_act, get_args(HiddenAct), " or a function")
+        if self.problem_type is not None:
+            _check_choice("problem_type", self.problem_type, get_args(ProblemType), " or null")
+        _check_choice("position_embedding_type", self.position_embedding_type, get_args(PositionEmbeddingType), "")
+        if self.add_cross_attention and not self.is_decoder:
+            raise ConfigError("add_cross_attention is true, but is_decoder false; only a decoder attends to an encoder")
         if self.hidden_size % self.num_attention_heads:
             raise ConfigError(_heads_message(self.hidden_size, self.num_attention_heads))
         if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
             raise ConfigError(
                 f"pad_token_id is {self.pad_token_id!r}, expected an id below vocab_size {self.vocab_size}"
             )
+        self.pruned_heads = _heads_by_layer(self.pruned_heads, self.num_hidden_layers, self.num_attention_heads)
         self._check_labels()
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether a forward call that does not say gives a `ModelOutput`; a traced model gives tuples."""
+        return self.return_dict and not self.torchscript
 
     def _check_labels(self) -> None:
         default = {index: f"LABEL_{index}" for index in range(len(self.id2label))}
@@ -177,17 +219,28 @@ class BertConfig:
         known = {field.name for field in dataclasses.fields(cls)} - {"extra"}
         extra = {key: value for key, value in values.items() if key not in known}
         given = {key: value for key, value in values.items() if key in known}
-        if given.get("architectures") is None:
-            given.pop("architectures", None)
+        for name in ("architectures", "pruned_heads", "position_embedding_type"):
+            if given.get(name) is None:
+                given.pop(name, None)
         return cls(**given, extra=extra)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all keys, `extra` included, as they stand in a `config.json`."""
+        """Return all keys, `extra` included, as they stand in a `config.json`.
+
+        Raises:
+            ConfigError: `hidden_act` is a function.
+        """
+        if callable(self.hidden_act):
+            raise ConfigError(
+                f"hidden_act is the function {self.hidden_act!r}, which no file can hold; set config.hidden_act to one "
+                f"of {', '.join(get_args(HiddenAct))} to save, and give the function again when loading"
+            )
         values = dataclasses.asdict(self)
         extra = values.pop("extra")
         values["id2label"] = {str(index): name for index, name in self.id2label.items()}
-        for name in ("classifier_dropout", "problem_type"):
-            if values[name] is None:
+        values["pruned_heads"] = {str(layer): heads for layer, heads in self.pruned_heads.items()}
+        for name, usual in _SELDOM.items():
+            if values[name] == usual:
                 del values[name]
         return {"model_type": self.model_type, **values, **extra}
 
@@ -218,6 +271,25 @@ class BertConfig:
         """Write `config.json` into `folder`, which is created where it is missing."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         write_json(Path(folder) / "config.json", self.to_dict())
+
+
+def _check_choice(name: str, value: Any, known: tuple[str, ...], more: str) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} is {value!r}, expected one of {', '.join(known)}{more}")
+
+
+def _heads_by_layer(value: Any, layers: int, heads: int) -> dict[int, list[int]]:
+    """Check `pruned_heads`; the keys of a JSON object are strings."""
+    expected = f"expected heads from 0 to {heads - 1} by layers from 0 to {layers - 1}, such as {{0: [1, 2]}}"
+    try:
+        checked = {int(layer): sorted({int(head) for head in gone}) for layer, gone in dict(value).items()}
+        sound = all(str(head).isdecimal() for gone in dict(value).values() for head in gone)
+    except (TypeError, ValueError):
+        raise ConfigError(f"pruned_heads is {value!r}, {expected}") from None
+    for layer, gone in checked.items():
+        if not sound or not 0 <= layer < layers or not all(0 <= head < heads for head in gone):
+            raise ConfigError(f"pruned_heads is {value!r}, {expected}")
+    return {layer: gone for layer, gone in sorted(checked.items()) if gone}
 
 
 def _label_names(value: Any) -> dict[int, str]:

@@ -1,29 +1,50 @@
-"""Where tokens lie: the two layouts of a batch.
+"""Where tokens lie and which of them see each other: the two layouts of a batch.
 
-Linear, LayerNorm and GELU act on each token alone, so they take `(B, S, H)` and `(T, H)` alike. Only
-three places care where a sentence begins: the embeddings, attention, and a head's choice of rows. They ask
-the layout; nobody else does.
+Linear, LayerNorm and GELU act on each token alone, so they take `(B, S, H)` and `(T, H)` alike. Only two
+places care where a sentence begins: attention, and a head's choice of rows. They ask the layout; nobody else does.
 
-- `Padded` keeps `(B, S, H)` as it is. It is what tracing and export take.
+- `Padded` keeps `(B, S, H)` as it is. It is what tracing and export take, and what masks of three dimensions, caches
+  and cross-attention need.
 - `Packed` is a flat stream `(T, H)` of the real tokens. Padding is squeezed out once on the way in and put
   back as zeros once on the way out; between, nothing is computed for it. Sequences of one length lie side by
   side in the stream, so attention views each such group as `(k, n, …)` without copying a token.
 
-Letters: B batch, S sequence, T tokens in the stream, H hidden, A heads, D head size.
+A head that reads few rows lets the last layer compute no others, in one of two ways: first tokens alone are narrowed
+before attention (`narrow_to_first`); any other places are picked after it (`narrow_to`), beside the first tokens.
+
+Letters: B batch, S sequence, T tokens in the stream, H hidden, A heads, D head size, Q queries, K keys.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import NamedTuple, final
+from typing import Final, Literal, NamedTuple, Self, final
 
 import torch
 from torch import Tensor
 
+PaddedBackend = Literal["eager", "sdpa"]
+PackedBackend = Literal["packed", "varlen"]
 
+# In a mask that is added to scores, what lies below hides a key: peers write -10,000, -1e9 or the lowest number.
+_HIDDEN: Final = -9_000.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Layout(ABC):
-    """What embeddings, attention and heads may ask about where tokens lie."""
+    """What attention and heads may ask about where tokens lie.
+
+    Attributes:
+        shape: (B, S) of the batch.
+        first_only: the queries are the first tokens.
+        picked: (B + N,) int64, after `narrow_to`: places in this layout's rows of the first tokens and of the N
+            places that were asked for.
+    """
+
+    shape: tuple[int, int]
+    first_only: bool = False
+    picked: Tensor | None = None
 
     @abstractmethod
     def enter(self, values: Tensor) -> Tensor:
@@ -39,11 +60,28 @@ class Layout(ABC):
 
     @abstractmethod
     def queries(self, stream: Tensor) -> Tensor:
-        """Return the rows that the next layer computes: all, unless `narrow` chose fewer."""
+        """Return the rows that attend: all, or the first tokens after `narrow_to_first`."""
 
     @abstractmethod
-    def narrow(self) -> Layout:
+    def narrow_to(self, asked: Tensor) -> Self:
+        """Return this layout with first tokens and the true places of `asked` (B, S) picked after attention."""
+
+    def narrow_to_first(self) -> Self:
         """Return this layout with only first tokens as queries; keys and values stay all."""
+        return dataclasses.replace(self, first_only=True)
+
+    def pick(self, attended: Tensor) -> Tensor:
+        """Return the rows, of those that attended, that the rest of a layer computes."""
+        return attended if self.picked is None else self._flat(attended).index_select(0, self.picked)
+
+    def asked(self, stream: Tensor, places: Tensor) -> Tensor:
+        """Return the rows (N, …) at the true places of `places` (B, S), in the order of the batch."""
+        if self.picked is not None:
+            return stream[self.shape[0] :]
+        return self.leave(stream)[places]
+
+    @abstractmethod
+    def _flat(self, stream: Tensor) -> Tensor: ...
 
 
 @final
@@ -52,43 +90,105 @@ class Padded(Layout):
     """`(B, S, …)`, padding included.
 
     Attributes:
-        mask: bool, broadcastable to (B, A, S, S), true where a query sees a key; None where all is seen.
-        length: S.
-        first_only: the queries are the first tokens.
+        mask: bool, broadcastable to (B, A, Q, K), true where a query sees a key; None where all is seen.
+        bias: of the same shapes, added to the scores; None where nothing is.
+        keys: K: the sequence, and what a cache holds before it.
+        backend: the function that attends.
     """
 
     mask: Tensor | None
-    length: int
-    first_only: bool = False
+    keys: int
+    bias: Tensor | None = None
+    backend: PaddedBackend = "sdpa"
 
     @classmethod
-    def from_mask(cls, mask: Tensor | None, *, length: int) -> Padded:
-        """Build from a mask (B, S), true at real tokens; None means that all are real."""
-        # (B, S) -> (B, 1, 1, S): the same keys for all heads and queries.
-        return cls(mask=None if mask is None else mask[:, None, None, :], length=length)
+    def from_mask(
+        cls,
+        mask: Tensor | None,
+        *,
+        shape: tuple[int, int],
+        keys: int | None = None,
+        causal: bool = False,
+        backend: PaddedBackend = "sdpa",
+        device: torch.device | None = None,
+    ) -> Padded:
+        """Build from a bool mask (B, K) or (B, Q, K), true where a key may be seen; None means all.
+
+        Args:
+            mask: of two dimensions, it says which keys are real; of three, it is taken as it is.
+            shape: (B, Q).
+            keys: K; as many as queries where not given.
+            causal: a query sees no key after it, unless `mask` has three dimensions. The last query stands at the last
+                key, so a cache lies before all queries.
+            backend: the function that attends.
+            device: where a mask is made, if none is given.
+        """
+        length = shape[1]
+        keys = length if keys is None else keys
+        seen = None
+        if mask is not None:
+            # (B, K) -> (B, 1, 1, K): the same keys for all heads and queries; (B, Q, K) -> (B, 1, Q, K)
+            seen = mask[:, None, None, :] if mask.dim() == 2 else mask[:, None]
+        if causal and (mask is None or mask.dim() == 2):
+            at = torch.arange(keys, device=device if mask is None else mask.device)
+            before = at <= at[keys - length :, None]  # (Q, K)
+            seen = before[None, None] if seen is None else seen & before
+        return cls(mask=seen, shape=shape, keys=keys, backend=backend)
+
+    @classmethod
+    def from_extended(cls, mask: Tensor, *, shape: tuple[int, int], keys: int) -> Padded:
+        """Build from a mask that is ready for the scores, broadcastable to (B, A, Q, K).
+
+        Of dtype bool it is true where a key is seen; else it is added to the scores, and what is below -9,000 hides.
+        """
+        if mask.dtype == torch.bool:
+            return cls(mask=mask, shape=shape, keys=keys)
+        seen = mask > _HIDDEN
+        return cls(mask=seen, bias=mask.masked_fill(~seen, 0.0), shape=shape, keys=keys)
 
     def enter(self, values: Tensor) -> Tensor:
         """Return `values` as they are."""
         return values
 
     def leave(self, stream: Tensor) -> Tensor:
-        """Return `stream` as it is, with zeros for the rows that `narrow` left out."""
-        if not self.first_only:
-            return stream
-        full = stream.new_zeros(stream.shape[0], self.length, *stream.shape[2:])
-        return torch.cat((stream, full[:, 1:]), dim=1)
+        """Return `stream` as it is, with zeros for the rows that were left out."""
+        batch, length = self.shape
+        if self.picked is not None:
+            full = stream.new_zeros(batch * length, *stream.shape[1:])
+            padded: Tensor = full.index_copy(0, self.picked, stream).unflatten(0, (batch, length))
+            return padded
+        if self.first_only:
+            full = stream.new_zeros(batch, length, *stream.shape[2:])
+            return torch.cat((stream, full[:, 1:]), dim=1)
+        return stream
 
     def first(self, stream: Tensor) -> Tensor:
         """Return `(B, 1, …)`."""
-        return stream[:, :1]
+        return stream[: self.shape[0], None] if self.picked is not None else stream[:, :1]
 
     def queries(self, stream: Tensor) -> Tensor:
-        """Return the first token of each sequence after `narrow`, else all."""
+        """Return the first token of each sequence after `narrow_to_first`, else all."""
         return stream[:, :1] if self.first_only else stream
 
-    def narrow(self) -> Padded:
-        """Return this layout with the first tokens as queries."""
-        return dataclasses.replace(self, first_only=True)
+    def visible(self, mask: Tensor | None) -> Tensor | None:
+        """Return `mask` or `bias` for the queries, (…, Q, K)."""
+        return mask[..., :1, :] if self.first_only and mask is not None else mask
+
+    def distances(self, device: torch.device) -> Tensor:
+        """(1, 1, Q, K) int64: how far after each key a query stands."""
+        at = torch.arange(self.keys, device=device)
+        queries = at[self.keys - self.shape[1] :]
+        queries = queries[:1] if self.first_only else queries
+        return (queries[:, None] - at)[None, None]
+
+    def narrow_to(self, asked: Tensor) -> Padded:
+        """Return this layout with the first tokens and `asked` picked after attention."""
+        batch, length = self.shape
+        firsts = torch.arange(batch, device=asked.device) * length
+        return dataclasses.replace(self, picked=torch.cat((firsts, asked.flatten().nonzero().flatten())))
+
+    def _flat(self, stream: Tensor) -> Tensor:
+        return stream.flatten(0, 1)
 
 
 class Group(NamedTuple):
@@ -109,28 +209,35 @@ class Packed(Layout):
         groups: runs of equal length that fill the stream from its beginning to its end.
         keys: (T,) bool, false at a token that is computed although it is masked, so that none attends to
             it; None where the stream holds real tokens only.
-        shape: (B, S).
-        first_only: the queries are the first tokens.
+        causal: a query sees no key after it.
+        backend: the function that attends.
     """
 
     rows: Tensor
     starts: Tensor
     groups: tuple[Group, ...]
     keys: Tensor | None
-    shape: tuple[int, int]
-    first_only: bool = False
+    causal: bool = False
+    backend: PackedBackend = "packed"
 
     @classmethod
-    def from_mask(cls, mask: Tensor) -> Packed:
+    def from_mask(
+        cls,
+        mask: Tensor,
+        *,
+        asked: Tensor | None = None,
+        causal: bool = False,
+        backend: PackedBackend = "packed",
+    ) -> Packed:
         """Build from a bool mask (B, S), true at real tokens.
 
         Pooler and classifiers read the first token of every sequence, so that one is in the stream even
-        where it is masked (texts padded on the left, texts of nothing but padding).
+        where it is masked (texts padded on the left, texts of nothing but padding); so is what is true in `asked`.
         """
         batch, length = mask.shape
-        kept = mask
-        if not bool(mask[:, 0].all()):
-            kept = mask.clone()
+        kept = mask if asked is None else mask | asked
+        if not bool(kept[:, 0].all()):
+            kept = kept.clone()
             kept[:, 0] = True
         lengths = kept.sum(dim=1)
         lengths_sorted, order = lengths.sort(stable=True)
@@ -142,22 +249,26 @@ class Packed(Layout):
         sizes, counts = lengths_sorted.unique_consecutive(return_counts=True)
         groups = tuple(Group(k, n) for n, k in zip(sizes.tolist(), counts.tolist(), strict=True))
         keys = None if kept is mask else mask.reshape(-1)[rows]
-        return cls(rows=rows, starts=starts, groups=groups, keys=keys, shape=(batch, length))
+        return cls(
+            rows=rows, starts=starts, groups=groups, keys=keys, shape=(batch, length), causal=causal, backend=backend
+        )
 
     def enter(self, values: Tensor) -> Tensor:
         """(B, S, …) -> (T, …)."""
         return values.flatten(0, 1).index_select(0, self.rows)
 
     def leave(self, stream: Tensor) -> Tensor:
-        """(T, …) -> (B, S, …), zeros at padding; after `narrow`, zeros at all but the first tokens."""
+        """(T, …) -> (B, S, …), zeros at padding and at rows that were left out."""
         batch, length = self.shape
         full = stream.new_zeros(batch * length, *stream.shape[1:])
-        rows = self.queries(self.rows)
+        rows = self.pick(self.queries(self.rows))
         padded: Tensor = full.index_copy(0, rows, stream).unflatten(0, (batch, length))
         return padded
 
     def first(self, stream: Tensor) -> Tensor:
         """(T, …) -> (B, 1, …)."""
+        if self.picked is not None:
+            return stream[: self.shape[0], None]
         places = self._places() if self.first_only else self.starts
         return stream.index_select(0, places)[:, None]
 
@@ -172,9 +283,19 @@ class Packed(Layout):
         return self.starts.argsort().argsort()
 
     def queries(self, stream: Tensor) -> Tensor:
-        """Return the first tokens, in the order of the stream, after `narrow`, else all."""
+        """Return the first tokens, in the order of the stream, after `narrow_to_first`, else all."""
         return stream.index_select(0, self.starts.sort().values) if self.first_only else stream
 
-    def narrow(self) -> Packed:
-        """Return this layout with the first tokens as queries."""
-        return dataclasses.replace(self, first_only=True)
+    def columns(self) -> Tensor:
+        """(T,) int64, the place of each token in its padded sequence."""
+        return self.rows % self.shape[1]
+
+    def narrow_to(self, asked: Tensor) -> Packed:
+        """Return this layout with the first tokens and `asked` picked after attention."""
+        batch, length = self.shape
+        place = self.rows.new_empty(batch * length)
+        place[self.rows] = torch.arange(self.rows.shape[0], device=self.rows.device)
+        return dataclasses.replace(self, picked=torch.cat((self.starts, place[asked.flatten()])))
+
+    def _flat(self, stream: Tensor) -> Tensor:
+        return stream

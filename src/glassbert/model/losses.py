@@ -1,12 +1,89 @@
-"""Losses as pure functions, beside the heads that use them."""
+"""Losses as pure functions, beside the heads that use them, and the checks of their labels.
+
+A mean is over the labels that count; -100 marks one that does not. Where none counts, the loss is 0 and its gradient 0,
+where peers give NaN.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from glassbert.errors import InputError
 from glassbert.model.config import BertConfig, ProblemType
+from glassbert.model.inputs import has_values
+
+IGNORED: Final = -100
+
+
+def check_classes(name: str, labels: Tensor, shape: tuple[int, ...], classes: int) -> Tensor:
+    """Return class ids as int64.
+
+    Args:
+        name: of the argument, for the message.
+        labels: whole numbers from 0 to `classes` - 1, or -100.
+        shape: what `labels` shall have.
+        classes: how many there are.
+
+    Raises:
+        InputError: another shape or dtype, or an id that does not exist (looked at on the CPU only).
+    """
+    if not isinstance(labels, Tensor):
+        raise InputError(f"{name} is of type {type(labels).__name__}, expected a torch.Tensor")
+    if tuple(labels.shape) != shape or labels.dtype not in (torch.int64, torch.int32):
+        raise InputError(
+            f"{name} is {labels.dtype} of shape {tuple(labels.shape)}, expected class ids (int64) of shape {shape}"
+        )
+    if has_values(labels):
+        low, high = (int(value) for value in labels.aminmax())
+        if high >= classes or (low < 0 and bool(((labels < 0) & (labels != IGNORED)).any())):
+            wrong = (labels >= classes) | ((labels < 0) & (labels != IGNORED))
+            found = labels[wrong].unique().tolist()
+            raise InputError(
+                f"{name} holds ids outside 0 to {classes - 1}: {', '.join(map(str, found[:5]))}; "
+                f"{IGNORED} marks what does not count"
+            )
+    return labels.long()
+
+
+def check_choices(label_smoothing: float, class_weights: Tensor | None, classes: int) -> None:
+    """Check what a loss may be told.
+
+    Raises:
+        InputError: smoothing outside 0 to 1, or weights of another shape than (C,).
+    """
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise InputError(f"label_smoothing is {label_smoothing!r}, expected a number from 0 to 1")
+    if class_weights is not None and (
+        not isinstance(class_weights, Tensor) or tuple(class_weights.shape) != (classes,)
+    ):
+        found = tuple(class_weights.shape) if isinstance(class_weights, Tensor) else type(class_weights).__name__
+        raise InputError(f"class_weights is {found}, expected one weight a class, a tensor of shape ({classes},)")
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """Mean cross-entropy over the labels that count, weighted by their classes.
+
+    Args:
+        logits: (N, C).
+        labels: (N,) int64 class ids, or -100.
+        class_weights: (C,) how much a label of each class counts.
+        label_smoothing: share of each label that is spread over all classes (arXiv 1512.00567, section 7).
+    """
+    weights = None if class_weights is None else class_weights.to(logits)
+    total = F.cross_entropy(
+        logits, labels, weight=weights, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
+    )
+    counts = labels != IGNORED
+    if weights is None:
+        return total / counts.sum().clamp(min=1)
+    weight = (weights[labels.clamp(min=0)] * counts).sum()
+    return total / torch.where(weight > 0, weight, 1.0)
 
 
 def problem_type(config: BertConfig, labels: Tensor) -> ProblemType:
@@ -18,39 +95,92 @@ def problem_type(config: BertConfig, labels: Tensor) -> ProblemType:
     return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
 
 
-def sequence_classification(logits: Tensor, labels: Tensor, config: BertConfig) -> Tensor:
-    """Mean loss of a classifier over whole sequences.
+def check_sequence_labels(labels: Tensor, batch: int, config: BertConfig) -> Tensor:
+    """Return the labels of whole sequences in the form that `sequence_classification` takes.
 
     Args:
-        logits: (B, C).
-        labels: (B,) class ids for a single label, floats for regression with one output; (B, C) floats for
+        labels: (B,) class ids for a single label, floats (B,) for regression with one output; floats (B, C) for
             several labels or several outputs.
-        config: `num_labels` and `problem_type` choose among cross-entropy, binary cross-entropy per class and
-            squared error.
+        batch: B.
+        config: `num_labels` and `problem_type` say which.
 
     Raises:
-        InputError: labels of another shape, or a class id that does not exist.
+        InputError: labels of another shape or dtype, or a class id that does not exist.
     """
     if not isinstance(labels, Tensor):
         raise InputError(f"labels is of type {type(labels).__name__}, expected a torch.Tensor")
     kind = problem_type(config, labels)
     if kind == "single_label_classification":
-        if tuple(labels.shape) != (logits.shape[0],) or labels.is_floating_point():
-            raise InputError(
-                f"labels are {labels.dtype} of shape {tuple(labels.shape)}, expected class ids (int64) of shape "
-                f"({logits.shape[0]},)"
-            )
-        if labels.device.type == "cpu" and (int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]):
-            found = sorted({label for label in labels.tolist() if not 0 <= label < logits.shape[1]})
-            raise InputError(f"labels hold ids outside 0 to {logits.shape[1] - 1}: {found}")
-        return F.cross_entropy(logits, labels)
-    expected = tuple(logits.shape)
-    if kind == "regression" and labels.dim() == 1 and logits.shape[1] == 1:
+        return check_classes("labels", labels, (batch,), config.num_labels)
+    expected = (batch, config.num_labels)
+    if kind == "regression" and labels.dim() == 1 and config.num_labels == 1:
         labels = labels[:, None]
     if tuple(labels.shape) != expected or not labels.is_floating_point():
         raise InputError(
             f"labels are {labels.dtype} of shape {tuple(labels.shape)}, expected floats of shape {expected}"
         )
+    return labels
+
+
+def sequence_classification(
+    logits: Tensor,
+    labels: Tensor,
+    config: BertConfig,
+    *,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Mean loss of a classifier over whole sequences: cross-entropy, binary cross-entropy a class, or squared error.
+
+    Args:
+        logits: (B, C).
+        labels: as `check_sequence_labels` returns them.
+        config: `num_labels` and `problem_type` choose the loss.
+        class_weights: (C,), for classes; with several labels, how much each one's loss counts.
+        label_smoothing: for classes; with several labels, it draws each target that far towards one half.
+
+    Raises:
+        InputError: weights or smoothing for regression.
+    """
+    kind = problem_type(config, labels)
+    if kind == "single_label_classification":
+        return cross_entropy(logits, labels, class_weights=class_weights, label_smoothing=label_smoothing)
+    labels = labels.to(logits.dtype)
     if kind == "regression":
+        if class_weights is not None or label_smoothing:
+            raise InputError("class_weights and label_smoothing are for classes, not for regression")
         return F.mse_loss(logits, labels)
-    return F.binary_cross_entropy_with_logits(logits, labels)
+    targets = labels * (1.0 - label_smoothing) + label_smoothing / 2
+    weights = None if class_weights is None else class_weights.to(logits)
+    return F.binary_cross_entropy_with_logits(logits, targets, weight=weights)
+
+
+def causal_labels(labels: Tensor) -> Tensor:
+    """(B, S) -> (B, S): the label of each place is the next token; the last one has none."""
+    nothing = labels.new_full((labels.shape[0], 1), IGNORED)
+    return torch.cat((labels[:, 1:], nothing), dim=1)
+
+
+def clamped_position(name: str, positions: Tensor, batch: int, length: int) -> Tensor:
+    """Return positions of answers as class ids over the S places.
+
+    As in transformers, one below 0 counts as 0, and one past the end does not count; the caller's tensor stays as it
+    is.
+
+    Args:
+        name: of the argument, for the message.
+        positions: (B,) or (B, 1) whole numbers.
+        batch: B.
+        length: S.
+
+    Raises:
+        InputError: another shape or dtype.
+    """
+    if not isinstance(positions, Tensor):
+        raise InputError(f"{name} is of type {type(positions).__name__}, expected a torch.Tensor")
+    if tuple(positions.shape) not in ((batch,), (batch, 1)) or positions.dtype not in (torch.int64, torch.int32):
+        raise InputError(
+            f"{name} is {positions.dtype} of shape {tuple(positions.shape)}, expected int64 of shape ({batch},)"
+        )
+    flat = positions.reshape(batch).long().clamp(min=0)
+    return flat.masked_fill(flat >= length, IGNORED)

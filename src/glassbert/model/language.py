@@ -1,0 +1,429 @@
+"""Heads that predict words: pretraining, masked language model, next sentence, and the decoder's next word.
+
+The vocabulary projection is most of such a head's work. `labelled_only=True` computes it, and the last layer, at the
+labelled places alone: the same loss for about 15% of the products.
+
+Letters: B batch, S sequence, H hidden, V vocabulary, N labelled places.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from glassbert.errors import InputError
+from glassbert.model import losses
+from glassbert.model.activations import activation
+from glassbert.model.base import BertPreTrainedModel
+from glassbert.model.bert import BertModel
+from glassbert.model.config import BertConfig
+from glassbert.model.generation import generate
+from glassbert.model.inputs import Cache, Inputs
+from glassbert.model.outputs import (
+    BertForPreTrainingOutput,
+    CausalLMOutputWithCrossAttentions,
+    MaskedLMOutput,
+    NextSentencePredictorOutput,
+)
+
+
+class BertPredictionHeadTransform(nn.Module):
+    """Linear, activation and LayerNorm before the projection to the vocabulary."""
+
+    def __init__(self, config: BertConfig) -> None:
+        """Make the H x H projection."""
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.transform_act_fn = activation(config.hidden_act)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(…, H) -> (…, H)."""
+        transformed: Tensor = self.LayerNorm(self.transform_act_fn(self.dense(hidden_states)))
+        return transformed
+
+
+class BertLMPredictionHead(nn.Module):
+    """From vectors to scores of all words."""
+
+    def __init__(self, config: BertConfig) -> None:
+        """Make the transform and the V x H projection; its bias also stands beside it, as in published checkpoints."""
+        super().__init__()
+        self.transform = BertPredictionHeadTransform(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.bias = self.decoder.bias
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(…, H) -> (…, V), before softmax."""
+        scores: Tensor = self.decoder(self.transform(hidden_states))
+        return scores
+
+    def set_decoder(self, decoder: nn.Linear) -> None:
+        """Replace the projection and its bias."""
+        self.decoder = decoder
+        self.bias = decoder.bias
+
+
+class BertOnlyMLMHead(nn.Module):
+    """The masked-language-model head alone."""
+
+    def __init__(self, config: BertConfig) -> None:
+        """Make the prediction head."""
+        super().__init__()
+        self.predictions = BertLMPredictionHead(config)
+
+    def forward(self, sequence_output: Tensor) -> Tensor:
+        """(…, H) -> (…, V)."""
+        return cast(Tensor, self.predictions(sequence_output))
+
+
+class BertOnlyNSPHead(nn.Module):
+    """The next-sentence head alone."""
+
+    def __init__(self, config: BertConfig) -> None:
+        """Make the 2 x H projection."""
+        super().__init__()
+        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, pooled_output: Tensor) -> Tensor:
+        """(B, H) -> (B, 2): "B follows A" (0) and "B is random" (1)."""
+        return cast(Tensor, self.seq_relationship(pooled_output))
+
+
+class BertPreTrainingHeads(nn.Module):
+    """Both heads of pretraining."""
+
+    def __init__(self, config: BertConfig) -> None:
+        """Make both."""
+        super().__init__()
+        self.predictions = BertLMPredictionHead(config)
+        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, sequence_output: Tensor, pooled_output: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, H), (B, H) -> (…, V), (B, 2)."""
+        return self.predictions(sequence_output), self.seq_relationship(pooled_output)
+
+
+class _PredictsWords(BertPreTrainedModel):
+    """What the three heads with a vocabulary projection share."""
+
+    cls: BertPreTrainingHeads | BertOnlyMLMHead
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """Return the projection to the vocabulary, (V, H)."""
+        return self.cls.predictions.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replace the projection to the vocabulary, and its bias."""
+        self.cls.predictions.set_decoder(new_embeddings)
+
+    def tie_weights(self) -> None:
+        """Share the word embeddings' weight, where the config says so; the bias is one under two names always."""
+        super().tie_weights()
+        self.cls.predictions.bias = self.cls.predictions.decoder.bias
+
+
+def _labelled(labels: Tensor | None, only: bool) -> Tensor | None:
+    """(B, S) bool, true at labels that count; None without labels."""
+    if labels is None:
+        if only:
+            raise InputError("labelled_only needs labels")
+        return None
+    return labels != losses.IGNORED
+
+
+class BertForPreTraining(_PredictsWords):
+    """BERT with the two heads it was pretrained with: masked words and next sentence."""
+
+    def __init__(self, config: BertConfig) -> None:
+        """Make BERT with a pooler, and both heads."""
+        super().__init__(config)
+        self.bert = BertModel(config)
+        self.cls = BertPreTrainingHeads(config)
+        self.init_weights()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        labelled_only: bool = False,
+    ) -> BertForPreTrainingOutput | tuple[Any, ...]:
+        """Score words and the pair of sentences.
+
+        Beside the arguments of `BertModel.forward`:
+            labels: (B, S) ids of the words that were masked, -100 elsewhere.
+            next_sentence_label: (B,) 0 where the second sentence follows the first, 1 where it is random.
+            labelled_only: compute words at labelled places alone; `prediction_logits` is (N, V) then, in their order.
+
+        Returns:
+            `loss` is the sum of the losses whose labels are given.
+
+        Raises:
+            InputError: as `BertModel`, and for labels that do not fit.
+        """
+        inputs = Inputs.check(
+            self.config,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            use_cache=False,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        if labels is not None:
+            labels = losses.check_classes("labels", labels, inputs.shape, self.config.vocab_size)
+        if next_sentence_label is not None:
+            next_sentence_label = _pair_labels("next_sentence_label", next_sentence_label, inputs.shape[0])
+        asked = _labelled(labels, labelled_only)
+        encoded = self.bert.encode(inputs, rows="asked" if labelled_only else "all", asked=asked)
+        assert self.bert.pooler is not None
+        read = encoded.padded() if asked is None or not labelled_only else encoded.asked(asked)
+        words, pair = self.cls(read, self.bert.pooler(encoded.first()))
+        parts = []
+        if labels is not None:
+            parts.append(_word_loss(words, labels, labelled_only))
+        if next_sentence_label is not None:
+            parts.append(losses.cross_entropy(pair, next_sentence_label))
+        output = BertForPreTrainingOutput(
+            loss=torch.stack(parts).sum() if parts else None,
+            prediction_logits=words,
+            seq_relationship_logits=pair,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return self.as_asked(output, return_dict)
+
+
+def _word_loss(scores: Tensor, labels: Tensor, labelled_only: bool, label_smoothing: float = 0.0) -> Tensor:
+    """Mean loss of the labelled words; `scores` are (B, S, V), or (N, V) at labelled places alone."""
+    wanted = labels[labels != losses.IGNORED] if labelled_only else labels.flatten()
+    return losses.cross_entropy(scores.reshape(-1, scores.shape[-1]), wanted, label_smoothing=label_smoothing)
+
+
+def _pair_labels(name: str, labels: Tensor, batch: int) -> Tensor:
+    """Return labels of pairs, (B,); (B, 1) is taken too, as in transformers."""
+    if isinstance(labels, Tensor) and tuple(labels.shape) == (batch, 1):
+        labels = labels[:, 0]
+    return losses.check_classes(name, labels, (batch,), 2)
+
+
+class BertForMaskedLM(_PredictsWords):
+    """BERT that predicts masked words."""
+
+    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = (r"^bert\.pooler\.", r"^cls\.seq_relationship\.")
+
+    def __init__(self, config: BertConfig) -> None:
+        """Make BERT without a pooler, and the head."""
+        super().__init__(config)
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.cls = BertOnlyMLMHead(config)
+        self.init_weights()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        labelled_only: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> MaskedLMOutput | tuple[Any, ...]:
+        """Score words.
+
+        Beside the arguments of `BertModel.forward`:
+            labels: (B, S) ids of the words that were masked, -100 elsewhere.
+            labelled_only: compute words at labelled places alone; `logits` is (N, V) then, in their order.
+            label_smoothing: share of each label that is spread over all words.
+
+        Raises:
+            InputError: as `BertModel`, and for labels that do not fit.
+        """
+        inputs = Inputs.check(
+            self.config,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            use_cache=False,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        losses.check_choices(label_smoothing, None, self.config.vocab_size)
+        if labels is not None:
+            labels = losses.check_classes("labels", labels, inputs.shape, self.config.vocab_size)
+        asked = _labelled(labels, labelled_only)
+        encoded = self.bert.encode(inputs, rows="asked" if labelled_only else "all", asked=asked)
+        words = self.cls(encoded.padded() if asked is None or not labelled_only else encoded.asked(asked))
+        output = MaskedLMOutput(
+            loss=None if labels is None else _word_loss(words, labels, labelled_only, label_smoothing),
+            logits=words,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return self.as_asked(output, return_dict)
+
+
+class BertLMHeadModel(_PredictsWords):
+    """BERT as a decoder, which predicts each next word; `is_decoder` in the config."""
+
+    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = (r"^bert\.pooler\.", r"^cls\.seq_relationship\.")
+
+    def __init__(self, config: BertConfig) -> None:
+        """Make BERT without a pooler, and the head."""
+        super().__init__(config)
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.cls = BertOnlyMLMHead(config)
+        self.init_weights()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        label_smoothing: float = 0.0,
+    ) -> CausalLMOutputWithCrossAttentions | tuple[Any, ...]:
+        """Score the word after each place.
+
+        Beside the arguments of `BertModel.forward`:
+            labels: (B, S) the ids themselves, -100 where one does not count; they are shifted here, so that each place
+                is held against the one after it.
+            use_cache: return `past_key_values`; None asks the config, and without labels only.
+            label_smoothing: share of each label that is spread over all words.
+
+        Raises:
+            InputError: as `BertModel`, for labels that do not fit, and for labels in a model that is no decoder and so
+                sees the word it is to predict.
+        """
+        if labels is not None and not self.config.is_decoder:
+            raise InputError("labels of next words need is_decoder in the config: an encoder sees the word it predicts")
+        inputs = Inputs.check(
+            self.config,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask,
+            past_key_values=past_key_values,
+            use_cache=False if labels is not None and use_cache is None else use_cache,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        losses.check_choices(label_smoothing, None, self.config.vocab_size)
+        if labels is not None:
+            labels = losses.check_classes("labels", labels, inputs.shape, self.config.vocab_size)
+            labels = losses.causal_labels(labels)
+        encoded = self.bert.encode(inputs, asked=_labelled(labels, only=False))
+        words = self.cls(encoded.padded())
+        output = CausalLMOutputWithCrossAttentions(
+            loss=None if labels is None else _word_loss(words, labels, False, label_smoothing),
+            logits=words,
+            past_key_values=encoded.past_key_values,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+            cross_attentions=encoded.cross_attentions,
+        )
+        return self.as_asked(output, return_dict)
+
+    generate = generate
+
+
+class BertForNextSentencePrediction(BertPreTrainedModel):
+    """BERT that says whether the second sentence follows the first."""
+
+    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = (r"^cls\.predictions\.",)
+
+    def __init__(self, config: BertConfig) -> None:
+        """Make BERT with a pooler, and the head."""
+        super().__init__(config)
+        self.bert = BertModel(config)
+        self.cls = BertOnlyNSPHead(config)
+        self.init_weights()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> NextSentencePredictorOutput | tuple[Any, ...]:
+        """Score pairs; the last layer computes first tokens only, unless all states are asked for.
+
+        Beside the arguments of `BertModel.forward`:
+            labels: (B,) 0 where the second sentence follows the first, 1 where it is random.
+
+        Raises:
+            InputError: as `BertModel`, and for labels that do not fit.
+        """
+        inputs = Inputs.check(
+            self.config,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            head_mask=head_mask,
+            inputs_embeds=inputs_embeds,
+            use_cache=False,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        if labels is not None:
+            labels = _pair_labels("labels", labels, inputs.shape[0])
+        encoded = self.bert.encode(inputs, rows="first")
+        assert self.bert.pooler is not None
+        logits = self.cls(self.bert.pooler(encoded.first()))
+        output = NextSentencePredictorOutput(
+            loss=None if labels is None else losses.cross_entropy(logits, labels),
+            logits=logits,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return self.as_asked(output, return_dict)
