@@ -16,6 +16,7 @@ from torch import Tensor
 import glassbert
 from glassbert import (
     BertConfig,
+    BertForMaskedLM,
     BertForSequenceClassification,
     BertModel,
     BertTokenizer,
@@ -123,8 +124,10 @@ def test_old_names_and_constants(folder: Path, model: BertForSequenceClassificat
 def test_a_bare_model_from_a_classifier_and_the_other_way_round(
     folder: Path, model: BertForSequenceClassification, tmp_path: Path
 ) -> None:
-    with pytest.raises(CheckpointError, match=r"classifier\.\w+ has no place in BertModel"):
-        BertModel.from_pretrained(folder)
+    bare = BertModel.from_pretrained(folder)
+    assert bare.loading_info.ignored == ("classifier.bias", "classifier.weight")
+    with torch.inference_mode():
+        assert torch.equal(bare(IDS).pooler_output, model.bert(IDS).pooler_output)
     model.bert.save_pretrained(tmp_path / "bare")
     torch.manual_seed(1)
     headed = BertForSequenceClassification.from_pretrained(tmp_path / "bare")
@@ -257,3 +260,31 @@ def test_a_special_token_that_the_vocabulary_lacks_names_the_file(folder: Path) 
     (folder / "tokenizer_config.json").write_text('{"cls_token": "[ZZZ]"}', encoding="utf-8")
     with pytest.raises(VocabularyError, match=r"vocab\.txt: .*\[ZZZ\]"):
         BertTokenizer.from_pretrained(folder)
+
+
+def test_settings_that_differ_from_the_folder(folder: Path) -> None:
+    model = BertForSequenceClassification.from_pretrained(
+        folder, num_labels=5, fresh=["^classifier"], hidden_dropout_prob=0.3
+    )
+    assert model.classifier.out_features == 5
+    assert model.config.id2label[4] == "LABEL_4"
+    assert model.dropout.p == 0.3
+    bare = BertModel.from_pretrained(folder, add_pooling_layer=False)
+    assert bare.pooler is None
+    with pytest.raises(TypeError, match=r"'nmu_labels'; did you mean 'num_labels'\?"):
+        BertModel.from_pretrained(folder, nmu_labels=3)
+
+
+def test_refusals_name_the_way_out(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"fresh=\['\^classifier'\]"):
+        BertForSequenceClassification.from_pretrained(folder, num_labels=5)
+    with pytest.raises(CheckpointError, match=r"ignore=\['\^classifier'\]"):
+        BertForMaskedLM.from_pretrained(folder, fresh=["^cls"])
+    model = BertForMaskedLM.from_pretrained(folder, fresh=["^cls"], ignore=["^classifier"])
+    assert model.loading_info.ignored == (
+        "bert.pooler.dense.bias",
+        "bert.pooler.dense.weight",
+        "classifier.bias",
+        "classifier.weight",
+    )
+    assert model.cls.predictions.decoder.weight is model.bert.get_input_embeddings().weight

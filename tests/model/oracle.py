@@ -19,6 +19,70 @@ from glassbert.model import AttentionBackend, BertConfig, BertPreTrainedModel
 
 HERE = Path(__file__).parent / "golden"
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "oracle" / "model"
+FORWARD = (
+    "model_plain",
+    "model_padding_mask",
+    "model_padding_mask_left",
+    "model_mask_3d",
+    "model_token_type_ids",
+    "model_position_ids",
+    "model_inputs_embeds",
+    "model_head_mask_1d",
+    "model_head_mask_2d",
+    "model_all_outputs",
+    "model_outputs_from_config",
+    "model_relative_key",
+    "model_relative_key_query",
+    "model_relative_key_full_length",
+    "model_full_length",
+    "model_chunk_1",
+    "model_pruned",
+    "model_act_gelu",
+    "model_act_relu",
+    "model_act_gelu_new",
+    "model_act_silu",
+    "model_no_pooler",
+    "model_layer_norm_eps",
+    "model_types_5",
+    "decoder_causal",
+    "decoder_causal_cache_returned",
+    "decoder_mask_3d",
+    "decoder_left_padding",
+    "decoder_relative_key",
+    "decoder_cross_attention",
+    "decoder_cross_attention_no_mask",
+    "decoder_cross_attention_unused",
+    "decoder_cross_encoder_mask_3d",
+    "decoder_steps",
+    "decoder_steps_mask",
+    "decoder_cross_steps",
+    "pretraining",
+    "pretraining_no_labels",
+    "pretraining_one_label",
+    "masked_lm",
+    "masked_lm_untied",
+    "masked_lm_relu",
+    "masked_lm_relative",
+    "lm_head",
+    "lm_head_cross",
+    "lm_head_steps",
+    "next_sentence",
+    "sequence_classification",
+    "sequence_regression",
+    "multiple_choice",
+    "multiple_choice_no_labels",
+    "token_classification",
+    "token_classification_no_mask",
+    "question_answering",
+    "question_answering_outside",
+    "tuple_output",
+)
+GRADIENTS = (
+    "gradient_sequence_classification",
+    "gradient_masked_lm",
+    "gradient_masked_lm_relative",
+    "gradient_lm_head_cross",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +126,10 @@ class Case:
         named: dict[str, Any] = self.values["calls"][call]["outputs"]
         return {name: self._tensors(where) for name, where in named.items()}
 
+    def step(self, number: int) -> dict[str, Tensor]:
+        """Return the batch of one step of a training run."""
+        return {name: self.tensors[f"in.step{number}.{name}"] for name in self.values["arguments"]}
+
     def _tensors(self, where: Any) -> Any:
         return [self._tensors(one) for one in where] if isinstance(where, list) else self.tensors[where]
 
@@ -96,6 +164,49 @@ def largest_difference(found: Any, expected: Any, mask: Tensor | None) -> float:
     assert found.shape == expected.shape
     found, expected = real_rows(found, expected, mask)
     return float((found.double() - expected.double()).abs().max())
+
+
+def compare(golden: Case, backend: AttentionBackend) -> dict[str, float]:
+    """Run the calls of a case and return the largest difference of each output, on real rows.
+
+    Weights and caches are formed by `eager` and `sdpa` whatever is set, so that cases which ask for them run a second
+    time without, to see the backend itself.
+    """
+    largest = _compare(golden, backend, {})
+    asked = {key for call in golden.values["calls"] for key in call["outputs"]}
+    if backend != "eager" and golden.calls == 1 and asked & {"attentions", "past_key_values"}:
+        quick = {"output_attentions": False}
+        if golden.values["config"].get("is_decoder"):
+            quick["use_cache"] = False
+        for key, value in _compare(golden, backend, quick).items():
+            largest[key] = max(largest[key], value)
+    return largest
+
+
+def _compare(golden: Case, backend: AttentionBackend, changes: dict[str, Any]) -> dict[str, float]:
+    model = golden.model(backend)
+    earlier: list[Any] = []
+    largest: dict[str, float] = {}
+    for number in range(golden.calls):
+        arguments = golden.arguments(number, earlier) | changes
+        with torch.inference_mode():
+            result = model(**arguments)
+        earlier.append(result)
+        expected = golden.outputs(number)
+        if changes:
+            for key in ("attentions", "cross_attentions", "past_key_values"):
+                expected.pop(key, None)
+        if isinstance(result, tuple):
+            order = [key for key in golden.values["calls"][number]["output_order"] if key in expected]
+            result = dict(zip(order, result, strict=True))
+        # One loss is ours alone: that of one label in pretraining.
+        assert result.keys() - {"loss"} == expected.keys() - {"loss"}
+        mask = arguments.get("attention_mask")
+        if mask is not None and tuple(mask.shape) != tuple(arguments.get("input_ids", mask).shape):
+            mask = None if mask.dim() == 3 else mask[:, -arguments["input_ids"].shape[1] :]
+        for key, values in expected.items():
+            largest[key] = max(largest.get(key, 0.0), largest_difference(result[key], values, mask))
+    return largest
 
 
 BACKENDS: tuple[AttentionBackend, ...] = ("eager", "sdpa", "packed")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import inspect
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,7 +119,9 @@ def load_model(
     *,
     config: BertConfig | None = None,
     fresh: Sequence[str] = (),
-    attention_backend: AttentionBackend = "packed",
+    ignore: Sequence[str] = (),
+    attention_backend: AttentionBackend | None = None,
+    **settings: Any,
 ) -> ModelT:
     """Load `model_class` from a model folder, in eval mode.
 
@@ -126,31 +130,59 @@ def load_model(
         folder: holds `config.json` and `model.safetensors`.
         config: in place of the folder's own, for example with other labels.
         fresh: patterns (`re.search`) of parameters that get new random values whatever the file holds.
-        attention_backend: see `BertPreTrainedModel.attention_backend`.
+        ignore: patterns of keys in the file that may be left out.
+        attention_backend: see `BertPreTrainedModel.attention_backend`; None leaves the model's own choice.
+        settings: further arguments of the class's `__init__`, such as `add_pooling_layer`, and fields of the config
+            that shall differ from the file, such as `num_labels`.
 
     Raises:
         CheckpointError: a missing file; a key that is missing, unexpected or of the wrong shape, unless the class
-            names it (`_keys_to_ignore_on_load_missing`, `_keys_to_ignore_on_load_unexpected`).
+            names it (`_keys_to_ignore_on_load_missing`, `_keys_to_ignore_on_load_unexpected`) or the caller.
         ConfigError: `config.json` holds a value that no model can be built from.
+        TypeError: a setting that neither the class nor the config has.
     """
     path = model_folder(folder)
+    arguments, changes = _sorted_settings(model_class, settings)
     config = BertConfig.from_pretrained(path) if config is None else config
+    if changes.get("num_labels", config.num_labels) != config.num_labels:
+        changes.setdefault("id2label", {})  # the file's names are those of other labels
+    config = dataclasses.replace(config, **changes) if changes else config
     weights = path / WEIGHTS
     if not weights.is_file():
         raise CheckpointError(f"{path}: holds no {WEIGHTS}")
     # Without memory and random numbers first: the tensors come from the file.
     with torch.device("meta"):
-        model = model_class(config)
+        model = model_class(config, **arguments)
     if any(buffer.is_meta for buffer in model.buffers()):
         # A subclass with buffers of its own computes them when it is built, so it has to be built for real.
-        model = model_class(config)
-    info = _fill(model, weights, fresh)
-    model.loading_info = info
-    model.attention_backend = attention_backend
+        model = model_class(config, **arguments)
+    model.loading_info = _fill(model, weights, fresh, ignore)
+    if attention_backend is not None:
+        model.attention_backend = attention_backend
     return model.eval()
 
 
-def _fill(model: BertPreTrainedModel, file: Path, fresh: Sequence[str]) -> LoadingInfo:
+def _sorted_settings(
+    model_class: type[BertPreTrainedModel], settings: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell arguments of the class from fields of the config.
+
+    Raises:
+        TypeError: a name that is neither, with the nearest that is.
+    """
+    own = set(list(inspect.signature(model_class.__init__).parameters)[2:])  # after self and config
+    fields = {field.name for field in dataclasses.fields(BertConfig)} - {"extra"}
+    for name in settings:
+        if name not in own | fields:
+            near = difflib.get_close_matches(name, own | fields, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{model_class.__name__}.from_pretrained() has no argument {name!r}{hint}")
+    arguments = {name: value for name, value in settings.items() if name in own}
+    changes = {name: value for name, value in settings.items() if name not in own}
+    return arguments, changes
+
+
+def _fill(model: BertPreTrainedModel, file: Path, fresh: Sequence[str], ignore: Sequence[str] = ()) -> LoadingInfo:
     """Put the tensors of `file` into `model`, and fresh values where the class allows them to be missing."""
     expected = model.state_dict()
     state: dict[str, Tensor] = {}
@@ -159,8 +191,11 @@ def _fill(model: BertPreTrainedModel, file: Path, fresh: Sequence[str]) -> Loadi
         with safe_open(file, framework="pt") as tensors:
             for key, name in rename(tensors.keys(), set(expected), model.base_model_prefix).items():
                 if name not in expected:
-                    if not _matches(name, model._keys_to_ignore_on_load_unexpected):
-                        raise CheckpointError(f"{file}: {key} has no place in {type(model).__name__}")
+                    if not _matches(name, (*ignore, *model._keys_to_ignore_on_load_unexpected)):
+                        raise CheckpointError(
+                            f"{file}: {key} has no place in {type(model).__name__}; "
+                            f"ignore=[{_pattern(name)!r}] leaves it out"
+                        )
                     ignored.append(key)
                     continue
                 if name in state:
@@ -170,7 +205,8 @@ def _fill(model: BertPreTrainedModel, file: Path, fresh: Sequence[str]) -> Loadi
                 shape = tuple(tensors.get_slice(key).get_shape())
                 if shape != tuple(expected[name].shape):
                     raise CheckpointError(
-                        f"{file}: {key} has the shape {shape}, expected {tuple(expected[name].shape)}"
+                        f"{file}: {key} has the shape {shape}, expected {tuple(expected[name].shape)}; "
+                        f"fresh=[{_pattern(name)!r}] gives it new values"
                     )
                 state[name] = tensors.get_tensor(key).to(expected[name].dtype)
                 if key != name:
@@ -181,7 +217,9 @@ def _fill(model: BertPreTrainedModel, file: Path, fresh: Sequence[str]) -> Loadi
     missing = tuple(name for name in expected if name not in state)
     for name in missing:
         if not _matches(name, (*fresh, *model._keys_to_ignore_on_load_missing)):
-            raise CheckpointError(f"{file}: {name} of {type(model).__name__} is missing")
+            raise CheckpointError(
+                f"{file}: {name} of {type(model).__name__} is missing; fresh=[{_pattern(name)!r}] gives it new values"
+            )
     model.load_state_dict(state, strict=False, assign=True)
     _initialize(model, missing)
     model.tie_weights()
@@ -212,6 +250,11 @@ def _share(model: BertPreTrainedModel, state: dict[str, Tensor], file: Path) -> 
                 )
         if there:
             state.update(dict.fromkeys(names, state[there[0]]))
+
+
+def _pattern(name: str) -> str:
+    """Return a pattern for the part of a model that `name` belongs to."""
+    return "^" + ".".join(name.split(".")[: 2 if name.startswith("bert.") else 1])
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

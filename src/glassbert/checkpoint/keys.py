@@ -10,6 +10,8 @@ from typing import Final
 _OLD_NAMES: Final = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
 # A constant that transformers saved until 2022: the numbers 0, 1, 2, …
 _CONSTANTS: Final = re.compile(r"(^|\.)embeddings\.position_ids$")
+# The parts of a bare model.
+_BARE: Final = ("embeddings.", "encoder.", "pooler.")
 
 
 def rename(keys: Iterable[str], expected: set[str], prefix: str) -> dict[str, str]:
@@ -24,6 +26,7 @@ def rename(keys: Iterable[str], expected: set[str], prefix: str) -> dict[str, st
         file key → model name; a constant that needs no loading is left out, a key without a counterpart
         keeps its (modern) name.
     """
+    bare = not any(name.startswith(f"{prefix}.") for name in expected)
     names = {}
     for key in keys:
         if _CONSTANTS.search(key):
@@ -35,6 +38,9 @@ def rename(keys: Iterable[str], expected: set[str], prefix: str) -> dict[str, st
         if name not in expected:
             # A bare model's file read into a model with a head, or the other way round.
             longer, shorter = f"{prefix}.{name}", name.removeprefix(f"{prefix}.")
-            name = longer if longer in expected else shorter if shorter in expected else name
+            if bare or shorter in expected:
+                name = shorter
+            elif longer in expected or name.startswith(_BARE):
+                name = longer
         names[key] = name
     return names

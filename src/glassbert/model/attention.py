@@ -193,7 +193,10 @@ def varlen(
 
 
 def _flash(query: Tensor, key: Tensor, value: Tensor, layout: Packed) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        raise InputError(f"torch {torch.__version__} has no kernel for 'varlen'; choose 'packed'") from None
 
     lengths = torch.tensor([group.length for group in layout.groups for _ in range(group.sequences)])
     longest = int(lengths[-1])

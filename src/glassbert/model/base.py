@@ -299,7 +299,11 @@ class BertPreTrainedModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **settings: Any) -> Self:
-        """Load this class from a model folder; see `glassbert.checkpoint.load_model`."""
+        """Load this class from a model folder, in eval mode; see `glassbert.checkpoint.load_model`.
+
+        `settings` may name fields of the config that shall differ (`num_labels=3`), further arguments of `__init__`
+        (`add_pooling_layer=False`), and `fresh`, `ignore` and `attention_backend`; anything else is a `TypeError`.
+        """
         from glassbert.checkpoint import load_model
 
         return load_model(cls, folder, **settings)

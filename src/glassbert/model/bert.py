@@ -181,7 +181,7 @@ class BertSelfAttention(nn.Module):
                 past = (states.transpose(1, 2) for states in past_key_value)
                 key, value = (torch.cat(pair, dim=1) for pair in zip(past, (key, value), strict=True))
         mask = encoder_attention_mask if cross else attention_mask
-        layout = _layout(mask, hidden_states.shape[:2], key.shape[1], weights=output_attentions)
+        layout = _layout(mask, hidden_states.shape, key.shape[1], weights=output_attentions)
         present = (key.transpose(1, 2), value.transpose(1, 2)) if isinstance(layout, Padded) else None
         context, weights = ATTENTION[layout.backend](
             self.split_heads(self.query(layout.queries(hidden_states))),
@@ -199,16 +199,16 @@ class BertSelfAttention(nn.Module):
         return Attended(context.flatten(-2), weights if output_attentions else None, present)
 
 
-def _layout(mask: Mask, shape: tuple[int, int], keys: int, *, weights: bool) -> Padded | Packed:
-    """Return the layout that a module was given, or make one for (B, Q) queries and K keys."""
+def _layout(mask: Mask, hidden: torch.Size, keys: int, *, weights: bool) -> Padded | Packed:
+    """Return the layout that a module was given, or make one for `hidden` (B, Q, H) and K keys."""
     if isinstance(mask, Padded):
         layout: Padded | Packed = mask
     elif isinstance(mask, Packed):
         layout = mask
     elif mask is None:
-        layout = Padded.from_mask(None, shape=shape, keys=keys)
+        layout = Padded.from_mask(None, shape=(hidden[0], hidden[1]), keys=keys)
     else:
-        layout = Padded.from_extended(cast(Tensor, mask), shape=shape, keys=keys)
+        layout = Padded.from_extended(cast(Tensor, mask), shape=(hidden[0], hidden[1]), keys=keys)
     if weights and layout.backend != "eager":
         if isinstance(layout, Packed):
             raise InputError("a packed layout gives no attention weights; call the model, or use a padded layout")
@@ -528,6 +528,9 @@ class BertPooler(nn.Module):
 
 class BertModel(BertPreTrainedModel):
     """Embeddings, encoder and, unless left out, the pooler; with `is_decoder` in the config, a decoder."""
+
+    # Heads of the models that hold a BERT, and a pooler that is not wanted.
+    _keys_to_ignore_on_load_unexpected = (r"^cls\.", r"^classifier\.", r"^qa_outputs\.", r"^pooler\.")
 
     def __init__(self, config: BertConfig, add_pooling_layer: bool = True) -> None:
         """Make the parts with fresh weights.
