@@ -8,6 +8,8 @@ import pytest
 import glassbert
 
 NAMES = [
+    "BaseModelOutputWithPastAndCrossAttentions",
+    "BaseModelOutputWithPoolingAndCrossAttentions",
     "BasicTokenizer",
     "BertConfig",
     "BertForMaskedLM",
@@ -18,8 +20,13 @@ NAMES = [
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "BertLMHeadModel",
+    "BertLMPredictionHead",
     "BertModel",
+    "BertOnlyMLMHead",
+    "BertOnlyNSPHead",
     "BertPreTrainedModel",
+    "BertPreTrainingHeads",
+    "BertPredictionHeadTransform",
     "BertTokenizer",
     "CheckpointError",
     "Classification",

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     )
     from glassbert.infer import Engine, TextClassificationPipeline, pipeline
     from glassbert.model import (
+        BaseModelOutputWithPastAndCrossAttentions,
+        BaseModelOutputWithPoolingAndCrossAttentions,
         BertConfig,
         BertForMaskedLM,
         BertForMultipleChoice,
@@ -36,8 +38,13 @@ if TYPE_CHECKING:
         BertForSequenceClassification,
         BertForTokenClassification,
         BertLMHeadModel,
+        BertLMPredictionHead,
         BertModel,
+        BertOnlyMLMHead,
+        BertOnlyNSPHead,
+        BertPredictionHeadTransform,
         BertPreTrainedModel,
+        BertPreTrainingHeads,
         ModelOutput,
         PreTrainedModel,
         SentenceEncoder,
@@ -74,6 +81,8 @@ _ROOMS: Final = {
     **dict.fromkeys(["Engine", "TextClassificationPipeline", "pipeline"], "infer"),
     **dict.fromkeys(
         [
+            "BaseModelOutputWithPastAndCrossAttentions",
+            "BaseModelOutputWithPoolingAndCrossAttentions",
             "BertConfig",
             "BertForMaskedLM",
             "BertForMultipleChoice",
@@ -83,8 +92,13 @@ _ROOMS: Final = {
             "BertForSequenceClassification",
             "BertForTokenClassification",
             "BertLMHeadModel",
+            "BertLMPredictionHead",
             "BertModel",
+            "BertOnlyMLMHead",
+            "BertOnlyNSPHead",
             "BertPreTrainedModel",
+            "BertPreTrainingHeads",
+            "BertPredictionHeadTransform",
             "ModelOutput",
             "PreTrainedModel",
             "SentenceEncoder",
@@ -100,6 +114,8 @@ _ROOMS: Final = {
 }
 
 __all__ = [
+    "BaseModelOutputWithPastAndCrossAttentions",
+    "BaseModelOutputWithPoolingAndCrossAttentions",
     "BasicTokenizer",
     "BertConfig",
     "BertForMaskedLM",
@@ -110,8 +126,13 @@ __all__ = [
     "BertForSequenceClassification",
     "BertForTokenClassification",
     "BertLMHeadModel",
+    "BertLMPredictionHead",
     "BertModel",
+    "BertOnlyMLMHead",
+    "BertOnlyNSPHead",
     "BertPreTrainedModel",
+    "BertPreTrainingHeads",
+    "BertPredictionHeadTransform",
     "BertTokenizer",
     "CheckpointError",
     "Classification",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import inspect
@@ -150,11 +151,9 @@ def load_model(
     weights = path / WEIGHTS
     if not weights.is_file():
         raise CheckpointError(f"{path}: holds no {WEIGHTS}")
-    # Without memory and random numbers first: the tensors come from the file.
-    with torch.device("meta"):
-        model = model_class(config, **arguments)
-    if any(buffer.is_meta for buffer in model.buffers()):
-        # A subclass with buffers of its own computes them when it is built, so it has to be built for real.
+    # Our own classes without memory and random numbers: the tensors come from the file. Any other may compute what it
+    # likes when it is built, so it has to be built for real.
+    with torch.device("meta") if model_class in MODEL_CLASSES.values() else contextlib.nullcontext():
         model = model_class(config, **arguments)
     model.loading_info = _fill(model, weights, fresh, ignore)
     if attention_backend is not None:
@@ -220,9 +219,9 @@ def _fill(model: BertPreTrainedModel, file: Path, fresh: Sequence[str], ignore: 
             raise CheckpointError(
                 f"{file}: {name} of {type(model).__name__} is missing; fresh=[{_pattern(name)!r}] gives it new values"
             )
-    model.load_state_dict(state, strict=False, assign=True)
+    # Fresh values first: what a module has beside them comes from the file.
     _initialize(model, missing)
-    model.tie_weights()
+    model.load_state_dict(state, strict=False, assign=True)
     return LoadingInfo(fresh=missing, ignored=tuple(ignored), renamed=renamed)
 
 
@@ -262,14 +261,19 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _initialize(model: BertPreTrainedModel, names: Sequence[str]) -> None:
-    """Give memory and fresh values to the modules that own `names`."""
-    owners = dict.fromkeys(name.rpartition(".")[0] for name in names)
-    for owner in owners:
+    """Give memory and fresh values to those of `names` that were built without."""
+    owners: dict[str, list[str]] = {}
+    for name in names:
+        owner, _, last = name.rpartition(".")
+        owners.setdefault(owner, []).append(last)
+    for owner, lasts in owners.items():
         module = model.get_submodule(owner)
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            if parameter.is_meta:
-                setattr(module, name, nn.Parameter(torch.empty_like(parameter, device="cpu"), parameter.requires_grad))
-        initialize_weights(module, model.config.initializer_range)
+        without = [last for last in lasts if getattr(module, last).is_meta]
+        for last in without:
+            parameter = getattr(module, last)
+            setattr(module, last, nn.Parameter(torch.empty_like(parameter, device="cpu"), parameter.requires_grad))
+        if without:
+            initialize_weights(module, model.config.initializer_range)
 
 
 def save_model(model: BertPreTrainedModel, folder: str | Path, *, overwrite: bool = False) -> None:
@@ -285,14 +289,17 @@ def save_model(model: BertPreTrainedModel, folder: str | Path, *, overwrite: boo
     state = {
         name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items() if name not in again
     }
-    config = dataclasses.replace(model.config, architectures=[type(model).__name__])
+    base = model.base_model
+    # Heads may have been cut out of a layer by itself, where the config does not hear of it.
+    pruned = base.pruned_heads() if isinstance(base, BertModel) else model.config.pruned_heads
+    config = dataclasses.replace(model.config, architectures=[type(model).__name__], pruned_heads=pruned).to_dict()
     with new_file(path / WEIGHTS, overwrite=overwrite) as part:
         try:
             save_file(state, part, metadata={"format": "pt"})
         except SafetensorError as error:  # how this library reports a full disk
             raise OSError(str(error)) from error
     with new_file(path / CONFIG, overwrite=overwrite) as part:
-        write_json(part, config.to_dict())
+        write_json(part, config)
 
 
 def save_tokenizer(tokenizer: BertTokenizer, folder: str | Path, *, overwrite: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast, get_args
 
@@ -30,11 +30,16 @@ def initialize_weights(module: nn.Module, deviation: float) -> None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=deviation)
-        if module.padding_idx is not None:
-            nn.init.zeros_(module.weight[module.padding_idx].detach())
+        zero_padding_row(module)
     elif isinstance(module, nn.LayerNorm):
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)
+
+
+def zero_padding_row(embedding: nn.Embedding) -> None:
+    """Set the row of the padding token to 0, if there is one."""
+    if embedding.padding_idx is not None:
+        nn.init.zeros_(embedding.weight[embedding.padding_idx].detach())
 
 
 def _resized(old: Tensor, rows: int, deviation: float) -> nn.Parameter:
@@ -113,6 +118,9 @@ class BertPreTrainedModel(nn.Module):
         """Give every module of this model fresh weights, cut out pruned heads, and tie what is shared."""
         for module in self.modules():
             initialize_weights(module, self.config.initializer_range)
+        for module in self.modules():
+            if isinstance(module, nn.Embedding):
+                zero_padding_row(module)  # once more, since a tied projection draws into the same weight
         if self.config.pruned_heads:
             self.base_model._prune_heads(self.config.pruned_heads)
         self.tie_weights()
@@ -144,10 +152,31 @@ class BertPreTrainedModel(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} predicts no words")
 
     def tie_weights(self) -> None:
-        """Let the projection to the vocabulary share the word embeddings' weight, where the config says so."""
+        """Let the projection to the vocabulary share the word embeddings' weight, where the config says so.
+
+        Where other embeddings were set, with more or fewer words, the projection's bias follows.
+        """
         output = self.get_output_embeddings()
-        if output is not None and self.config.tie_word_embeddings:
-            output.weight = self.get_input_embeddings().weight
+        if output is None or not self.config.tie_word_embeddings:
+            return
+        words = self.get_input_embeddings()
+        output.weight = words.weight
+        if output.out_features != words.num_embeddings:
+            output.out_features = words.num_embeddings
+            if output.bias is not None:
+                output.bias = _resized(output.bias, words.num_embeddings, 0.0)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Tie again what moving to a device or from meta tensors has made two of."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.tie_weights()
+        return self
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Do what torch does, and tie again what `assign` has made two of."""
+        result = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        self.tie_weights()
+        return result
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None) -> nn.Embedding:
         """Change how many words the model knows, at the end of the vocabulary; return the word embeddings.

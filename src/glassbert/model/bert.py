@@ -14,8 +14,8 @@ Source: arXiv 1810.04805; post-norm layers as in google-research/bert.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
-from typing import Any, Literal, NamedTuple, cast
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -348,6 +348,7 @@ class BertLayer(nn.Module):
         """Make the three parts, or four."""
         super().__init__()
         self.chunk_size_feed_forward = config.chunk_size_feed_forward
+        self.seq_len_dim = -2  # of the tokens, in both layouts
         self.attention = BertAttention(config)
         self.crossattention: BertAttention | None = None
         if config.add_cross_attention:
@@ -394,8 +395,9 @@ class BertLayer(nn.Module):
             hidden, cross_weights = crossed.hidden, crossed.weights
             if present is not None and crossed.present is not None:
                 present = (*present, *crossed.present)
-        # The tokens' dimension is the last but one in both layouts.
-        hidden = apply_chunking_to_forward(self.feed_forward_chunk, self.chunk_size_feed_forward, -2, hidden)
+        hidden = apply_chunking_to_forward(
+            self.feed_forward_chunk, self.chunk_size_feed_forward, self.seq_len_dim, hidden
+        )
         return Attended(hidden, weights, present, cross_weights)
 
     def feed_forward_chunk(self, attention_output: Tensor) -> Tensor:
@@ -530,7 +532,12 @@ class BertModel(BertPreTrainedModel):
     """Embeddings, encoder and, unless left out, the pooler; with `is_decoder` in the config, a decoder."""
 
     # Heads of the models that hold a BERT, and a pooler that is not wanted.
-    _keys_to_ignore_on_load_unexpected = (r"^cls\.", r"^classifier\.", r"^qa_outputs\.", r"^pooler\.")
+    _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = (
+        r"^cls\.",
+        r"^classifier\.",
+        r"^qa_outputs\.",
+        r"^pooler\.",
+    )
 
     def __init__(self, config: BertConfig, add_pooling_layer: bool = True) -> None:
         """Make the parts with fresh weights.
@@ -550,15 +557,25 @@ class BertModel(BertPreTrainedModel):
         return self.embeddings.word_embeddings
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the word embeddings."""
+        """Replace the word embeddings; `config.vocab_size`, by which ids are checked, follows."""
         self.embeddings.word_embeddings = value
+        self.config.vocab_size = value.num_embeddings
 
     def _prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
-        """Cut heads out of layers, by the layers' numbers."""
+        """Cut heads out of layers, by the layers' numbers; `config.pruned_heads` follows."""
         for index, heads in heads_to_prune.items():
-            layer = self.encoder.layer[index]
-            assert isinstance(layer, BertLayer)
-            layer.attention.prune_heads(heads)
+            self._layer(index).attention.prune_heads(heads)
+        self.config.pruned_heads = self.pruned_heads()
+
+    def pruned_heads(self) -> dict[int, list[int]]:
+        """Return the heads that are cut out of each layer."""
+        gone = {index: sorted(self._layer(index).attention.pruned_heads) for index in range(len(self.encoder.layer))}
+        return {index: heads for index, heads in gone.items() if heads}
+
+    def _layer(self, index: int) -> BertLayer:
+        layer = self.encoder.layer[index]
+        assert isinstance(layer, BertLayer)
+        return layer
 
     def encode(
         self, inputs: Inputs, *, rows: Literal["all", "first", "asked"] = "all", asked: Tensor | None = None
@@ -692,4 +709,7 @@ class BertModel(BertPreTrainedModel):
             attentions=encoded.attentions,
             cross_attentions=encoded.cross_attentions,
         )
-        return self.as_asked(output, return_dict)
+        result = self.as_asked(output, return_dict)
+        if isinstance(result, tuple) and self.pooler is None and not is_tracing():
+            return (result[0], None, *result[1:])  # the pooler keeps its place, as in 4.4.2; a trace holds no None
+        return result

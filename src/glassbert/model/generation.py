@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from glassbert.errors import InputError
-from glassbert.model.inputs import Cache, has_values
+from glassbert.model.inputs import Cache, Inputs, has_values
 
 if TYPE_CHECKING:
     from glassbert.model.language import BertLMHeadModel
@@ -82,48 +82,42 @@ def generate(
             the model has positions.
     """
     config = self.config
-    ends = () if eos_token_id is None else (eos_token_id,) if isinstance(eos_token_id, int) else tuple(eos_token_id)
     if not config.is_decoder:
         raise InputError("generate needs is_decoder in the config: an encoder does not predict next words")
-    if not isinstance(input_ids, Tensor) or input_ids.dim() != 2 or not input_ids.numel():
-        found = tuple(input_ids.shape) if isinstance(input_ids, Tensor) else type(input_ids).__name__
-        raise InputError(f"input_ids is {found}, expected ids of shape (batch, sequence)")
+    # The checks of a forward call hold for what it is given here too.
+    prompt = Inputs.check(
+        config,
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        encoder_hidden_states=encoder_hidden_states,
+        encoder_attention_mask=encoder_attention_mask,
+    )
+    ends = _ends(eos_token_id, config.vocab_size)
+    padding = config.pad_token_id if pad_token_id is None else pad_token_id
+    if type(padding) is not int or not 0 <= padding < config.vocab_size:
+        raise InputError(f"pad_token_id is {padding!r}, expected an id from 0 to {config.vocab_size - 1}")
     _check_settings(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
         num_beams=num_beams,
         num_return_sequences=num_return_sequences,
+        length_penalty=length_penalty,
+        early_stopping=early_stopping,
         do_sample=do_sample,
         drawing=temperature != 1.0 or top_k != 0 or top_p != 1.0 or generator is not None,
     )
-    for name, value in (("eos_token_id", ends), ("pad_token_id", () if pad_token_id is None else (pad_token_id,))):
-        if not all(type(one) is int and 0 <= one < config.vocab_size for one in value):
-            raise InputError(f"{name} is {list(value)}, expected ids from 0 to {config.vocab_size - 1}")
-    length = input_ids.shape[1]
-    if max_new_tokens is not None and max_length is not None:
-        raise InputError("give max_new_tokens or max_length, not both")
-    count = max_length - length if max_length is not None else 20 if max_new_tokens is None else max_new_tokens
-    if count < 0:
-        raise InputError(
-            f"nothing to write after {length} tokens: max_length is {max_length}, max_new_tokens {max_new_tokens}"
-        )
-    # The last token that is written is not read, so it needs no position.
-    if length + count - 1 > config.max_position_embeddings:
-        raise InputError(
-            f"{length} tokens and {count} new ones, but the model has {config.max_position_embeddings} positions"
-        )
+    count = _count(input_ids.shape[1], max_new_tokens, max_length, config.max_position_embeddings)
     copies = max(num_beams, num_return_sequences) if num_beams > 1 or do_sample else 1
     state = _Continuation(
         self,
         input_ids.long(),
-        attention_mask,
+        prompt.mask,
         encoder_hidden_states,
         encoder_attention_mask,
         copies=copies,
         use_cache=use_cache,
     )
-    padding = config.pad_token_id if pad_token_id is None else pad_token_id
     if num_beams > 1:
         return _beam_search(
             state, count, ends, padding, num_beams, num_return_sequences, length_penalty, early_stopping
@@ -145,8 +139,10 @@ def generate(
 
 
 def shaped(scores: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
-    """Form the scores (B, V) that tokens are drawn by: -inf at tokens that are out."""
-    scores = scores / temperature
+    """Form the scores (B, V) that tokens are drawn by, in float32: -inf at tokens that are out."""
+    scores = scores.float()
+    # Only differences count, and those below the largest cannot overflow.
+    scores = (scores - scores.amax(dim=-1, keepdim=True)) / temperature
     if 0 < top_k < scores.shape[-1]:
         least = scores.topk(top_k, dim=-1).values[:, -1:]
         scores = scores.masked_fill(scores < least, -torch.inf)
@@ -155,6 +151,7 @@ def shaped(scores: Tensor, temperature: float, top_k: int, top_p: float) -> Tens
         shares = ordered.softmax(dim=-1)
         # A token stays while the likelier ones have less than top_p together, so the likeliest always does.
         out = shares.cumsum(dim=-1) - shares >= top_p
+        out[:, 0] = False
         scores = scores.masked_fill(torch.zeros_like(out).scatter(-1, order, out), -torch.inf)
     return scores
 
@@ -175,9 +172,8 @@ class _Continuation:
     ) -> None:
         """Begin with each prompt `copies` times."""
         if mask is not None:
-            if tuple(mask.shape) != tuple(ids.shape):
+            if mask.dim() != 2:
                 raise InputError(f"attention_mask has the shape {tuple(mask.shape)}, expected {tuple(ids.shape)}")
-            mask = mask != 0
             if has_values(mask) and not bool(mask[:, -1].all() and (mask[:, 1:] >= mask[:, :-1]).all()):
                 raise InputError("attention_mask has padding on the right or inside; prompts are padded on the left")
         self.model, self.use_cache = model, use_cache
@@ -266,6 +262,8 @@ def _beam_search(
                 continue
             kept = 0
             for rank, (value, choice) in enumerate(zip(values[text], choices[text], strict=True)):
+                if value < _NEVER / 2:
+                    break  # beams that there are not yet, where the vocabulary is smaller than their number
                 beam, token = divmod(choice, vocabulary)
                 if token in ends or step == count:
                     if rank < beams:
@@ -294,6 +292,28 @@ def _beam_search(
     return padded
 
 
+def _ends(given: int | Sequence[int] | None, vocabulary: int) -> tuple[int, ...]:
+    """Return the tokens that end a text."""
+    ends = () if given is None else tuple(given) if isinstance(given, Sequence) else (given,)
+    if not all(type(end) is int and 0 <= end < vocabulary for end in ends):
+        raise InputError(f"eos_token_id is {given!r}, expected ids from 0 to {vocabulary - 1}")
+    return ends
+
+
+def _count(length: int, max_new_tokens: int | None, max_length: int | None, positions: int) -> int:
+    """Return how many tokens may be written after `length`."""
+    if max_new_tokens is not None and max_length is not None:
+        raise InputError("give max_new_tokens or max_length, not both")
+    for name, value, least in (("max_new_tokens", max_new_tokens, 0), ("max_length", max_length, length)):
+        if value is not None and (type(value) is not int or value < least):
+            raise InputError(f"{name} is {value!r}, expected a whole number from {least}")
+    count = max_length - length if max_length is not None else 20 if max_new_tokens is None else max_new_tokens
+    # The last token that is written is not read, so it needs no position.
+    if length + count - 1 > positions:
+        raise InputError(f"{length} tokens and {count} new ones, but the model has {positions} positions")
+    return count
+
+
 def _check_settings(
     *,
     temperature: float,
@@ -301,15 +321,31 @@ def _check_settings(
     top_p: float,
     num_beams: int,
     num_return_sequences: int,
+    length_penalty: float,
+    early_stopping: bool,
     do_sample: bool,
     drawing: bool,
 ) -> None:
+    numbers = (int, float)
     for name, value, sound, expected in (
-        ("temperature", temperature, temperature > 0.0, "a number above 0"),
-        ("top_k", top_k, top_k >= 0, "a whole number from 0"),
-        ("top_p", top_p, 0.0 < top_p <= 1.0, "a number above 0, up to 1"),
-        ("num_beams", num_beams, num_beams >= 1, "a whole number from 1"),
-        ("num_return_sequences", num_return_sequences, num_return_sequences >= 1, "a whole number from 1"),
+        # Below that a float32 is 0.
+        ("temperature", temperature, type(temperature) in numbers and 1e-30 <= temperature < 1e30, "a number above 0"),
+        ("top_k", top_k, type(top_k) is int and top_k >= 0, "a whole number from 0"),
+        ("top_p", top_p, type(top_p) in numbers and 0.0 < top_p <= 1.0, "a number above 0, up to 1"),
+        ("num_beams", num_beams, type(num_beams) is int and num_beams >= 1, "a whole number from 1"),
+        (
+            "num_return_sequences",
+            num_return_sequences,
+            type(num_return_sequences) is int and num_return_sequences >= 1,
+            "a whole number from 1",
+        ),
+        (
+            "length_penalty",
+            length_penalty,
+            type(length_penalty) in numbers and -100.0 <= length_penalty <= 100.0,
+            "a number from -100 to 100",
+        ),
+        ("early_stopping", early_stopping, type(early_stopping) is bool, "True or False"),
     ):
         if not sound:
             raise InputError(f"{name} is {value!r}, expected {expected}")
@@ -317,7 +353,7 @@ def _check_settings(
         raise InputError("temperature, top_k, top_p and generator act on drawn tokens only; set do_sample=True")
     if do_sample and num_beams > 1:
         raise InputError("do_sample and num_beams exclude each other: beams are searched, not drawn")
+    if num_beams == 1 and (length_penalty != 1.0 or early_stopping):
+        raise InputError("length_penalty and early_stopping compare beams; set num_beams above 1")
     if num_return_sequences > 1 and not do_sample and num_return_sequences > num_beams:
-        raise InputError(
-            f"num_return_sequences is {num_return_sequences}, but without sampling there are {num_beams} beams"
-        )
+        raise InputError(f"num_return_sequences is {num_return_sequences}, but there are only {num_beams} beams")

@@ -5,6 +5,7 @@ Letters: B batch, S sequence, H hidden, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -36,8 +37,8 @@ def _dropout(config: BertConfig) -> nn.Dropout:
 class BertForSequenceClassification(BertPreTrainedModel):
     """One label, several labels or a number for a whole text: pooler, dropout, Linear(H, C)."""
 
-    _keys_to_ignore_on_load_missing: ClassVar[tuple[str, ...]] = (r"^classifier\.", r"^bert\.pooler\.")
-    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = _PRETRAINING
+    _keys_to_ignore_on_load_missing: ClassVar[Sequence[str]] = (r"^classifier\.", r"^bert\.pooler\.")
+    _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = _PRETRAINING
 
     def __init__(self, config: BertConfig) -> None:
         """Make BERT and a classifier of `config.num_labels` outputs."""
@@ -107,8 +108,8 @@ class BertForSequenceClassification(BertPreTrainedModel):
 class BertForMultipleChoice(BertPreTrainedModel):
     """Which of several continuations: each is scored by itself, the scores of one question are compared."""
 
-    _keys_to_ignore_on_load_missing: ClassVar[tuple[str, ...]] = (r"^classifier\.", r"^bert\.pooler\.")
-    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = _PRETRAINING
+    _keys_to_ignore_on_load_missing: ClassVar[Sequence[str]] = (r"^classifier\.", r"^bert\.pooler\.")
+    _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = _PRETRAINING
 
     def __init__(self, config: BertConfig) -> None:
         """Make BERT and a classifier of one output."""
@@ -198,8 +199,8 @@ class BertForMultipleChoice(BertPreTrainedModel):
 class BertForTokenClassification(BertPreTrainedModel):
     """A label for every token: dropout, Linear(H, C); no pooler."""
 
-    _keys_to_ignore_on_load_missing: ClassVar[tuple[str, ...]] = (r"^classifier\.",)
-    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = _WITHOUT_POOLER
+    _keys_to_ignore_on_load_missing: ClassVar[Sequence[str]] = (r"^classifier\.",)
+    _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = _WITHOUT_POOLER
 
     def __init__(self, config: BertConfig) -> None:
         """Make BERT and a classifier of `config.num_labels` outputs."""
@@ -269,8 +270,8 @@ class BertForTokenClassification(BertPreTrainedModel):
 class BertForQuestionAnswering(BertPreTrainedModel):
     """Where in the text the answer begins and ends: Linear(H, 2) over tokens; no pooler."""
 
-    _keys_to_ignore_on_load_missing: ClassVar[tuple[str, ...]] = (r"^qa_outputs\.",)
-    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = _WITHOUT_POOLER
+    _keys_to_ignore_on_load_missing: ClassVar[Sequence[str]] = (r"^qa_outputs\.",)
+    _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = _WITHOUT_POOLER
 
     def __init__(self, config: BertConfig) -> None:
         """Make BERT and the two scores of each token."""

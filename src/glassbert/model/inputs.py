@@ -257,10 +257,12 @@ def _check_past(config: BertConfig, past: Cache, batch: int) -> int:
         if not isinstance(layer, tuple | list) or len(layer) not in (2, 4) or any(t.dim() != 4 for t in layer):
             raise InputError(f"past_key_values holds other things than four-dimensional tensors, expected {wanted}")
         key, value = layer[:2]
-        if key.shape != value.shape or key.shape[0] != batch or length not in (None, key.shape[2]):
+        size = config.hidden_size // config.num_attention_heads
+        wrong = key.shape != value.shape or key.shape[0] != batch or key.shape[3] != size
+        if wrong or key.shape[1] > config.num_attention_heads or length not in (None, key.shape[2]):
             raise InputError(
                 f"past_key_values holds keys {tuple(key.shape)} and values {tuple(value.shape)}, expected "
-                f"({batch}, heads, cached tokens, head size) alike in all layers"
+                f"({batch}, {config.num_attention_heads}, cached tokens, {size}) alike in all layers"
             )
         length = key.shape[2]
     return length or 0

@@ -8,6 +8,7 @@ Letters: B batch, S sequence, H hidden, V vocabulary, N labelled places.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -225,7 +226,7 @@ def _pair_labels(name: str, labels: Tensor, batch: int) -> Tensor:
 class BertForMaskedLM(_PredictsWords):
     """BERT that predicts masked words."""
 
-    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = (r"^bert\.pooler\.", r"^cls\.seq_relationship\.")
+    _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = (r"^bert\.pooler\.", r"^cls\.seq_relationship\.")
 
     def __init__(self, config: BertConfig) -> None:
         """Make BERT without a pooler, and the head."""
@@ -294,7 +295,7 @@ class BertForMaskedLM(_PredictsWords):
 class BertLMHeadModel(_PredictsWords):
     """BERT as a decoder, which predicts each next word; `is_decoder` in the config."""
 
-    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = (r"^bert\.pooler\.", r"^cls\.seq_relationship\.")
+    _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = (r"^bert\.pooler\.", r"^cls\.seq_relationship\.")
 
     def __init__(self, config: BertConfig) -> None:
         """Make BERT without a pooler, and the head."""
@@ -373,7 +374,7 @@ class BertLMHeadModel(_PredictsWords):
 class BertForNextSentencePrediction(BertPreTrainedModel):
     """BERT that says whether the second sentence follows the first."""
 
-    _keys_to_ignore_on_load_unexpected: ClassVar[tuple[str, ...]] = (r"^cls\.predictions\.",)
+    _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = (r"^cls\.predictions\.",)
 
     def __init__(self, config: BertConfig) -> None:
         """Make BERT with a pooler, and the head."""

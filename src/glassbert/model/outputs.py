@@ -15,7 +15,7 @@ class ModelOutput(OrderedDict[str, Any]):
     """Base of the results: `out.logits`, `out["logits"]`, `out[0]`, `out[:2]` and `out.to_tuple()`.
 
     Fields that are None are left out of keys, indices and tuples, as in transformers. A field can be
-    set by attribute or key; nothing can be removed.
+    set by attribute or key; none is added or removed.
     """
 
     def __init_subclass__(cls, **settings: Any) -> None:
@@ -65,9 +65,14 @@ class ModelOutput(OrderedDict[str, Any]):
         return type(self), tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
     def _fixed(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError(f"nothing can be removed from a {type(self).__name__}")
+        raise TypeError(f"the fields of a {type(self).__name__} are fixed")
 
     __delitem__ = pop = popitem = clear = setdefault = update = _fixed
+    __or__ = __ror__ = __ior__ = _fixed
+
+    def copy(self) -> Self:
+        """Return another result with the same fields."""
+        return dataclasses.replace(self)
 
 
 @dataclasses.dataclass(eq=False)

@@ -27,9 +27,10 @@ def find_pruneable_heads_and_indices(
     """
     remaining = [head for head in range(n_heads + len(already_pruned_heads)) if head not in set(already_pruned_heads)]
     going = set(heads) & set(remaining)
-    stays = torch.tensor([head not in going for head in remaining], dtype=torch.bool)
-    index = stays[:, None].expand(-1, head_size).reshape(-1).nonzero().flatten()
-    return going, index
+    rows = [
+        place * head_size + row for place, head in enumerate(remaining) if head not in going for row in range(head_size)
+    ]
+    return going, torch.tensor(rows, dtype=torch.int64)
 
 
 def prune_linear_layer(layer: nn.Linear, index: Tensor, dim: int = 0) -> nn.Linear:

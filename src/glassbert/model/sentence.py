@@ -5,7 +5,8 @@ Source: arXiv 1908.10084 (Sentence-BERT).
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ class SentenceEncoder(BertPreTrainedModel):
     knows them.
     """
 
-    _keys_to_ignore_on_load_unexpected = _WITHOUT_POOLER
+    _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = _WITHOUT_POOLER
 
     def __init__(
         self,
