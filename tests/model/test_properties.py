@@ -461,8 +461,10 @@ def labels_alone(case: Case, member: int, columns: Tensor) -> dict[str, Any]:
         elif name == "labels" and value.shape == real.shape and case.model_class in (*TOKEN_LOGITS, BertForPreTraining):
             value = value.masked_fill(~real, losses.IGNORED)
             if case.model_class is BertLMHeadModel:
-                # A next word is predicted at the place before it, which may be masked as well.
-                value[:, 1:] = value[:, 1:].masked_fill(~real[:, :-1], losses.IGNORED)
+                # A next word is predicted at the place before it, which may be masked as well. Padding on the left
+                # sees nothing and predicts nothing by itself.
+                hole = ~real & (real.cumsum(dim=1) > 0)
+                value[:, 1:] = value[:, 1:].masked_fill(hole[:, :-1], losses.IGNORED)
             value = value[:, columns]
         labels[name] = value
     return labels
@@ -696,7 +698,8 @@ def peer_loss(case: Case, output: Any) -> Tensor:
         return torch.stack(parts).mean()
     logits = output.logits
     if case.model_class is BertLMHeadModel:
-        logits, labels = logits[:, :-1], labels[:, 1:]
+        sees = case.real.cumsum(dim=1)[:, :-1] > 0
+        logits, labels = logits[:, :-1], labels[:, 1:].masked_fill(~sees, losses.IGNORED)
     if case.model_class is BertForTokenClassification:
         labels = labels.masked_fill(~case.real, losses.IGNORED)
     if case.model_class in TOKEN_LOGITS:

@@ -114,8 +114,10 @@ def draw_labels(
     if model_class is BertForMaskedLM:
         return {"labels": words(values["vocab_size"], 0.3)}
     if model_class is BertLMHeadModel:
-        # A sequence of one token has no next word, of which transformers makes NaN.
-        return {"labels": words(values["vocab_size"], 0.8)} if length > 1 else {}
+        # A word before which nothing is seen does not count here. Where none counts, transformers makes NaN.
+        labels = words(values["vocab_size"], 0.8)
+        labels[:, 1:] = labels[:, 1:].masked_fill(mask.bool().cumsum(dim=1)[:, :-1] == 0, -100)
+        return {"labels": labels} if bool((labels[:, 1:] != -100).any()) else {}
     if model_class is BertForNextSentencePrediction:
         return {"labels": sequences(2)}
     if model_class is BertForSequenceClassification:

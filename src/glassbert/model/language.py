@@ -355,7 +355,7 @@ class BertLMHeadModel(_PredictsWords):
         losses.check_choices(label_smoothing, None, self.config.vocab_size)
         if labels is not None:
             labels = losses.check_classes("labels", labels, inputs.shape, self.config.vocab_size)
-            labels = losses.causal_labels(labels)
+            labels = losses.causal_labels(labels, inputs.real())
         encoded = self.bert.encode(inputs, asked=_labelled(labels, only=False))
         words = self.cls(encoded.padded())
         output = CausalLMOutputWithCrossAttentions(

@@ -74,7 +74,12 @@ def cross_entropy(
         labels: (N,) int64 class ids, or -100.
         class_weights: (C,) how much a label of each class counts.
         label_smoothing: share of each label that is spread over all classes (arXiv 1512.00567, section 7).
+
+    Returns:
+        () in float32 at least; 0 where no label counts.
     """
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()  # a sum over many labels would overflow, or round them away
     weights = None if class_weights is None else class_weights.to(logits)
     total = F.cross_entropy(
         logits, labels, weight=weights, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
@@ -83,7 +88,7 @@ def cross_entropy(
     if weights is None:
         return total / counts.sum().clamp(min=1)
     weight = (weights[labels.clamp(min=0)] * counts).sum()
-    return total / torch.where(weight > 0, weight, 1.0)
+    return torch.where(weight > 0, total / torch.where(weight > 0, weight, 1.0), 0.0 * total)
 
 
 def problem_type(config: BertConfig, labels: Tensor) -> ProblemType:
@@ -155,10 +160,18 @@ def sequence_classification(
     return F.binary_cross_entropy_with_logits(logits, targets, weight=weights)
 
 
-def causal_labels(labels: Tensor) -> Tensor:
-    """(B, S) -> (B, S): the label of each place is the next token; the last one has none."""
+def causal_labels(labels: Tensor, real: Tensor | None) -> Tensor:
+    """(B, S) -> (B, S): the label of each place is the next token.
+
+    The last place has none, nor has one that sees no token: padding on the left.
+
+    Args:
+        labels: (B, S) the ids themselves.
+        real: (B, S) bool, true at real tokens; None where all are.
+    """
     nothing = labels.new_full((labels.shape[0], 1), IGNORED)
-    return torch.cat((labels[:, 1:], nothing), dim=1)
+    shifted = torch.cat((labels[:, 1:], nothing), dim=1)
+    return shifted if real is None else shifted.masked_fill(real.cumsum(dim=1) == 0, IGNORED)
 
 
 def clamped_position(name: str, positions: Tensor, batch: int, length: int) -> Tensor:
