@@ -12,11 +12,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from glassbert.errors import CheckpointError, OutputExistsError, SaveError
+
+# The largest settings that people have are indices of weights, with some 100 kB.
+_LARGEST_JSON: Final = 32 * 1024 * 1024
 
 
 def check_output(folder: str | Path, *, overwrite: bool, keep: Iterable[str | Path] = ()) -> Path:
@@ -106,6 +109,79 @@ def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
 
 
 @contextlib.contextmanager
+def updated_folder(target: str | Path, names: Sequence[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder to write into; when the block ends well, `target` holds its files beside its others.
+
+    It happens in one step, but for a folder that no other can take the place of (the current one, a mount point, one in
+    a folder that may not be written to): there each file is replaced by itself.
+
+    Args:
+        target: the folder's name; created where it is missing.
+        names: files that belong together: those that the block does not write go from `target`.
+        overwrite: whether they may be there already.
+
+    Raises:
+        OutputExistsError: one of `names` is there and `overwrite` is false, or `target` is a file.
+        SaveError: the disk refused a write; `target` is as it was before.
+    """
+    path = Path(target)
+    path = path.resolve() if path.is_symlink() or path.name in ("", "..") else path
+    if path.exists() and not path.is_dir():
+        raise OutputExistsError(f"{path} is a file; the output must be a folder")
+    for name in names:
+        if (path / name).exists() and not overwrite:
+            raise OutputExistsError(f"{path / name} is already there; choose another folder or ask to overwrite")
+    stage: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fixed = path.is_dir() and (
+            path.resolve() == Path.cwd() or path.is_mount() or not os.access(path.parent, os.W_OK)
+        )
+        stage = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=path if fixed else path.parent))
+        os.chmod(stage, path.stat().st_mode & 0o7777 if path.is_dir() else 0o777 & ~_umask())
+        yield stage
+        for file in stage.iterdir():
+            file.chmod(0o666 & ~_umask())  # as any new file; some writers are stricter
+        written = {file.name for file in stage.iterdir()}
+        if fixed:
+            _flush_tree(stage)
+            for name in sorted(written):
+                os.replace(stage / name, path / name)
+            for name in set(names) - written:
+                (path / name).unlink(missing_ok=True)
+            _flush(path)
+            return
+        if path.is_dir():
+            for entry in path.iterdir():
+                if entry.name not in written and entry.name not in names:
+                    _copy_entry(entry, stage / entry.name)
+        _flush_tree(stage)
+        _replace(stage, path)
+    except OSError as error:
+        raise _refused(path, error) from error
+    finally:
+        if stage is not None and stage.exists():
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def _copy_entry(entry: Path, copy: Path) -> None:
+    """Let `copy` be the same file, or a folder of the same files."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.copytree(entry, copy, symlinks=True, copy_function=_same_file)
+    elif entry.is_symlink():
+        copy.symlink_to(os.readlink(entry))
+    else:
+        _same_file(str(entry), str(copy))
+
+
+def _same_file(file: str, copy: str) -> None:
+    try:
+        os.link(file, copy)
+    except OSError:  # a file system without hard links
+        shutil.copy2(file, copy)
+
+
+@contextlib.contextmanager
 def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary name beside `target` to write to; when the block ends well it becomes `target`.
 
@@ -189,6 +265,19 @@ def _umask() -> int:
     return mask
 
 
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its pairs; JSON itself lets the last of two equal keys win.
+
+    Raises:
+        ValueError: two keys are equal.
+    """
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in {name for name, _ in pairs[:number]})
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return value
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON with a newline at the end."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -201,7 +290,9 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, not UTF-8, not JSON, or holds something other than an object.
     """
     try:
-        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+        if path.stat().st_size > _LARGEST_JSON:
+            raise CheckpointError(f"{path}: has {path.stat().st_size:,} bytes, too many for a file of settings")
+        value = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=once)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except IsADirectoryError:

@@ -117,7 +117,7 @@ def test_an_unknown_encoding(command: Command, model_folder: Path, data: Path) -
         ("nothing", "nothing: no such folder"),
         ("file", "file: is a file, expected a model folder"),
         ("empty", "empty: holds no config.json"),
-        ("no weights", "holds no model.safetensors"),
+        ("no weights", "holds neither model.safetensors nor"),
         ("no vocabulary", "holds no vocab.txt"),
         ("bad config", "config.json: not readable as JSON"),
         ("bad weights", "model.safetensors: not readable as safetensors"),

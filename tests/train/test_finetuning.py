@@ -153,7 +153,7 @@ def test_a_full_disk_leaves_the_previous_folder(base: Path, data: Path, monkeypa
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("glassbert.checkpoint.folder.save_file", full)
+    monkeypatch.setattr("glassbert.checkpoint.saving.save_file", full)
     with pytest.raises(SaveError, match=r"out: No space left on device; what stood there still stands"):
         finetune(settings(base, data, overwrite=True))
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before

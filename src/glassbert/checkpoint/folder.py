@@ -1,4 +1,4 @@
-"""Model folders in the layout of Hugging Face: config, weights, vocabulary and the tokenizer's settings."""
+"""Reading model folders in the layout of Hugging Face: config and weights."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import contextlib
 import dataclasses
 import difflib
 import inspect
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from glassbert.checkpoint.keys import rename
-from glassbert.errors import CheckpointError, ConfigError, VocabularyError
-from glassbert.files import new_file, read_json, write_json
+from glassbert.checkpoint.keys import rename, shared_names
+from glassbert.checkpoint.weights import Weights, inside, open_weights
+from glassbert.errors import CheckpointError
 from glassbert.model.attention import AttentionBackend
 from glassbert.model.base import BertPreTrainedModel, initialize_weights
 from glassbert.model.bert import BertModel
@@ -36,13 +35,8 @@ from glassbert.model.language import (
     BertLMHeadModel,
 )
 from glassbert.model.sentence import SentenceEncoder
-from glassbert.text.tokenizer import BertTokenizer
-from glassbert.text.vocabulary import save_vocabulary
 
 CONFIG: Final = "config.json"
-WEIGHTS: Final = "model.safetensors"
-VOCABULARY: Final = "vocab.txt"
-TOKENIZER_CONFIG: Final = "tokenizer_config.json"
 
 # The class that each name in `architectures` stands for.
 MODEL_CLASSES: Final[dict[str, type[BertPreTrainedModel]]] = {
@@ -62,7 +56,6 @@ MODEL_CLASSES: Final[dict[str, type[BertPreTrainedModel]]] = {
 }
 
 ModelT = TypeVar("ModelT", bound=BertPreTrainedModel)
-TokenizerT = TypeVar("TokenizerT", bound=BertTokenizer)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,7 +86,7 @@ def model_folder(folder: str | Path) -> Path:
         raise CheckpointError(f"{path}: {error.strerror or error}") from None
     if not known:
         raise CheckpointError(f"{path}: " + ("is a file, expected a model folder" if there else "no such folder"))
-    if not (path / CONFIG).is_file():
+    if not inside(path, CONFIG).is_file():
         raise CheckpointError(f"{path}: holds no {CONFIG}, so it is no model folder")
     return path
 
@@ -122,6 +115,8 @@ def load_model(
     fresh: Sequence[str] = (),
     ignore: Sequence[str] = (),
     attention_backend: AttentionBackend | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
     **settings: Any,
 ) -> ModelT:
     """Load `model_class` from a model folder, in eval mode.
@@ -133,6 +128,8 @@ def load_model(
         fresh: patterns (`re.search`) of parameters that get new random values whatever the file holds.
         ignore: patterns of keys in the file that may be left out.
         attention_backend: see `BertPreTrainedModel.attention_backend`; None leaves the model's own choice.
+        dtype: floats of the model, whatever the file holds; None means float32.
+        device: where the model goes; None means the CPU's memory.
         settings: further arguments of the class's `__init__`, such as `add_pooling_layer`, and fields of the config
             that shall differ from the file, such as `num_labels`.
 
@@ -148,14 +145,13 @@ def load_model(
     if changes.get("num_labels", config.num_labels) != config.num_labels:
         changes.setdefault("id2label", {})  # the file's names are those of other labels
     config = dataclasses.replace(config, **changes) if changes else config
-    weights = path / WEIGHTS
-    if not weights.is_file():
-        raise CheckpointError(f"{path}: holds no {WEIGHTS}")
-    # Our own classes without memory and random numbers: the tensors come from the file. Any other may compute what it
-    # likes when it is built, so it has to be built for real.
-    with torch.device("meta") if model_class in MODEL_CLASSES.values() else contextlib.nullcontext():
-        model = model_class(config, **arguments)
-    model.loading_info = _fill(model, weights, fresh, ignore)
+    with open_weights(path) as weights:
+        _check_sizes(config, weights, path / CONFIG, (*fresh, *ignore))
+        # Our own classes without memory and random numbers: the tensors come from the file. Any other may compute what
+        # it likes when it is built, so it has to be built for real.
+        with torch.device("meta") if model_class in MODEL_CLASSES.values() else contextlib.nullcontext():
+            model = model_class(config, **arguments)
+        model.loading_info = _fill(model, weights, str(path), fresh=fresh, ignore=ignore, dtype=dtype, device=device)
     if attention_backend is not None:
         model.attention_backend = attention_backend
     return model.eval()
@@ -181,70 +177,123 @@ def _sorted_settings(
     return arguments, changes
 
 
-def _fill(model: BertPreTrainedModel, file: Path, fresh: Sequence[str], ignore: Sequence[str] = ()) -> LoadingInfo:
-    """Put the tensors of `file` into `model`, and fresh values where the class allows them to be missing."""
+def _check_sizes(config: BertConfig, weights: Weights, where: Path, leave: Sequence[str]) -> None:
+    """Hold the config against the shapes in the files, before anything of its sizes is made.
+
+    Args:
+        config: what the model is built from.
+        weights: the files.
+        where: the config's file.
+        leave: patterns of keys that are not looked at.
+
+    Raises:
+        CheckpointError: they are those of two different models.
+    """
+    expected = {
+        "word_embeddings.weight": (config.vocab_size, config.hidden_size),
+        "position_embeddings.weight": (config.max_position_embeddings, config.hidden_size),
+        "token_type_embeddings.weight": (config.type_vocab_size, config.hidden_size),
+        "layer.0.intermediate.dense.weight": (config.intermediate_size, config.hidden_size),
+    }
+    layers = -1
+    keys = [key for key in weights.keys() if _BODY.match(key) and not _matches(key, leave)]  # noqa: SIM118
+    for key in keys:
+        for end, shape in expected.items():
+            if key.endswith(end) and weights.shape(key) != shape:
+                raise CheckpointError(
+                    f"{weights.where(key)}: {key} has the shape {weights.shape(key)}, but by {where} it is {shape}"
+                )
+        number = _LAYER.search(key)
+        layers = max(layers, int(number[1]) if number else -1)
+    if layers + 1 != config.num_hidden_layers and layers >= 0:
+        raise CheckpointError(
+            f"{where}: num_hidden_layers is {config.num_hidden_layers}, but the weights have {layers + 1} layers"
+        )
+
+
+_BODY: Final = re.compile(r"(bert\.)?(embeddings|encoder)\.")
+_LAYER: Final = re.compile(r"(?:^|\.)encoder\.layer\.(\d{1,4})\.")
+_FLOATS: Final = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def _read(weights: Weights, key: str, expected: Tensor, dtype: torch.dtype | None, device: Any) -> Tensor:
+    """Read one tensor as the model wants it.
+
+    Raises:
+        CheckpointError: numbers that no weight consists of, or that are not finite.
+    """
+    tensor = weights.tensor(key)
+    if expected.is_floating_point():
+        if tensor.dtype not in _FLOATS:
+            raise CheckpointError(f"{weights.where(key)}: {key} holds {tensor.dtype}, expected floats of 16 to 64 bits")
+        if tensor.numel() and not all(map(math.isfinite, (float(end) for end in tensor.aminmax()))):
+            raise CheckpointError(f"{weights.where(key)}: {key} holds numbers that are not finite (NaN or infinity)")
+    wanted = dtype if dtype is not None and expected.is_floating_point() else expected.dtype
+    return tensor.to(device=device, dtype=wanted)
+
+
+def _fill(
+    model: BertPreTrainedModel,
+    weights: Weights,
+    where: str,
+    *,
+    fresh: Sequence[str],
+    ignore: Sequence[str],
+    dtype: torch.dtype | None,
+    device: Any,
+) -> LoadingInfo:
+    """Put `weights` into `model`, and fresh values where the class or the caller allows them to be missing."""
     expected = model.state_dict()
     state: dict[str, Tensor] = {}
     ignored, renamed = [], {}
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            for key, name in rename(tensors.keys(), set(expected), model.base_model_prefix).items():
-                if name not in expected:
-                    if not _matches(name, (*ignore, *model._keys_to_ignore_on_load_unexpected)):
-                        raise CheckpointError(
-                            f"{file}: {key} has no place in {type(model).__name__}; "
-                            f"ignore=[{_pattern(name)!r}] leaves it out"
-                        )
-                    ignored.append(key)
-                    continue
-                if name in state:
-                    raise CheckpointError(f"{file}: {key} and another key both stand for {name}")
-                if _matches(name, fresh):
-                    continue
-                shape = tuple(tensors.get_slice(key).get_shape())
-                if shape != tuple(expected[name].shape):
-                    raise CheckpointError(
-                        f"{file}: {key} has the shape {shape}, expected {tuple(expected[name].shape)}; "
-                        f"fresh=[{_pattern(name)!r}] gives it new values"
-                    )
-                state[name] = tensors.get_tensor(key).to(expected[name].dtype)
-                if key != name:
-                    renamed[key] = name
-    except SafetensorError as error:
-        raise CheckpointError(f"{file}: not readable as safetensors: {error}") from None
-    _share(model, state, file)
+    for key, name in rename(weights.keys(), set(expected), model.base_model_prefix).items():
+        file = weights.where(key)
+        if name not in expected:
+            if not _matches(name, (*ignore, *model._keys_to_ignore_on_load_unexpected)):
+                raise CheckpointError(
+                    f"{file}: {key} has no place in {type(model).__name__}; ignore=[{_pattern(name)!r}] leaves it out"
+                )
+            ignored.append(key)
+            continue
+        if name in state:
+            raise CheckpointError(f"{file}: {key} and another key both stand for {name}")
+        if _matches(name, fresh):
+            continue
+        shape = weights.shape(key)
+        if shape != tuple(expected[name].shape):
+            raise CheckpointError(
+                f"{file}: {key} has the shape {shape}, expected {tuple(expected[name].shape)}; "
+                f"fresh=[{_pattern(name)!r}] gives it new values"
+            )
+        state[name] = _read(weights, key, expected[name], dtype, device)
+        if key != name:
+            renamed[key] = name
+    _share(model, state, where)
     missing = tuple(name for name in expected if name not in state)
     for name in missing:
         if not _matches(name, (*fresh, *model._keys_to_ignore_on_load_missing)):
             raise CheckpointError(
-                f"{file}: {name} of {type(model).__name__} is missing; fresh=[{_pattern(name)!r}] gives it new values"
+                f"{where}: {name} of {type(model).__name__} is missing; fresh=[{_pattern(name)!r}] gives it new values"
             )
     # Fresh values first: what a module has beside them comes from the file.
     _initialize(model, missing)
     model.load_state_dict(state, strict=False, assign=True)
+    model.to(device=device, dtype=dtype)
     return LoadingInfo(fresh=missing, ignored=tuple(ignored), renamed=renamed)
 
 
-def _shared_names(model: BertPreTrainedModel) -> list[list[str]]:
-    """Group the names under which one and the same tensor stands in the model's state."""
-    groups: dict[int, list[str]] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        groups.setdefault(id(tensor), []).append(name)
-    return [names for names in groups.values() if len(names) > 1]
-
-
-def _share(model: BertPreTrainedModel, state: dict[str, Tensor], file: Path) -> None:
+def _share(model: BertPreTrainedModel, state: dict[str, Tensor], where: str) -> None:
     """Give a tensor that is tied to another one that other's value; the file may hold either, or both.
 
     Raises:
         CheckpointError: it holds both, and they differ.
     """
-    for names in _shared_names(model):
+    for names in shared_names(model):
         there = [name for name in names if name in state]
         for name in there[1:]:
             if not torch.equal(state[there[0]], state[name]):
                 raise CheckpointError(
-                    f"{file}: {name} differs from {there[0]}, to which the config ties it; "
+                    f"{where}: {name} differs from {there[0]}, to which the config ties it; "
                     "with tie_word_embeddings false in config.json each has its own"
                 )
         if there:
@@ -274,135 +323,3 @@ def _initialize(model: BertPreTrainedModel, names: Sequence[str]) -> None:
             setattr(module, last, nn.Parameter(torch.empty_like(parameter, device="cpu"), parameter.requires_grad))
         if without:
             initialize_weights(module, model.config.initializer_range)
-
-
-def save_model(model: BertPreTrainedModel, folder: str | Path, *, overwrite: bool = False) -> None:
-    """Write `config.json` and `model.safetensors` into `folder`, which is created where it is missing.
-
-    Raises:
-        OutputExistsError: the folder holds a model already and `overwrite` is false.
-        SaveError: the disk refused a write; files that stood there are as they were.
-    """
-    path = Path(folder)
-    # A tensor with several names is written once, under the name that loading gives to all of them.
-    again = {name for names in _shared_names(model) for name in names[1:]}
-    state = {
-        name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items() if name not in again
-    }
-    base = model.base_model
-    # Heads may have been cut out of a layer by itself, where the config does not hear of it.
-    pruned = base.pruned_heads() if isinstance(base, BertModel) else model.config.pruned_heads
-    config = dataclasses.replace(model.config, architectures=[type(model).__name__], pruned_heads=pruned).to_dict()
-    with new_file(path / WEIGHTS, overwrite=overwrite) as part:
-        try:
-            save_file(state, part, metadata={"format": "pt"})
-        except SafetensorError as error:  # how this library reports a full disk
-            raise OSError(str(error)) from error
-    with new_file(path / CONFIG, overwrite=overwrite) as part:
-        write_json(part, config)
-
-
-def save_tokenizer(tokenizer: BertTokenizer, folder: str | Path, *, overwrite: bool = False) -> None:
-    """Write `vocab.txt` and `tokenizer_config.json` into `folder`, which is created where it is missing.
-
-    Raises:
-        OutputExistsError: the folder holds a vocabulary already and `overwrite` is false.
-        SaveError: the disk refused a write.
-        VocabularyError: the ids have gaps.
-    """
-    path = Path(folder)
-    settings = {
-        "tokenizer_class": "BertTokenizer",
-        **{name: getattr(tokenizer, name) for name in _TOKENIZER_SETTINGS},
-    }
-    if tokenizer.basic_tokenizer.never_split:
-        settings["never_split"] = sorted(tokenizer.basic_tokenizer.never_split)
-    with new_file(path / VOCABULARY, overwrite=overwrite) as part:
-        save_vocabulary(tokenizer.vocab, part)
-    with new_file(path / TOKENIZER_CONFIG, overwrite=overwrite) as part:
-        write_json(part, settings)
-
-
-_TOKENIZER_SETTINGS: Final = (
-    "do_lower_case",
-    "tokenize_chinese_chars",
-    "strip_accents",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-    "model_max_length",
-    "padding_side",
-)
-
-
-def load_tokenizer(tokenizer_class: type[TokenizerT], folder: str | Path, **settings: Any) -> TokenizerT:
-    """Load a tokenizer from `vocab.txt` and, where it is there, `tokenizer_config.json`.
-
-    `model_max_length` is at most the positions that `config.json` counts.
-
-    Args:
-        tokenizer_class: `BertTokenizer` or a subclass.
-        folder: the model folder.
-        settings: in place of those in the file.
-
-    Raises:
-        CheckpointError: no such folder, no `vocab.txt`, or a config file that is no JSON object.
-        VocabularyError: the vocabulary cannot serve.
-        TypeError: a setting that the tokenizer does not have.
-    """
-    path = Path(folder)
-    if not path.is_dir():
-        raise CheckpointError(f"{path}: no such folder")
-    if not (path / VOCABULARY).is_file():
-        raise CheckpointError(f"{path}: holds no {VOCABULARY}")
-    stored = read_json(path / TOKENIZER_CONFIG) if (path / TOKENIZER_CONFIG).is_file() else {}
-    chosen = _tokenizer_settings(stored, path / TOKENIZER_CONFIG)
-    if (path / CONFIG).is_file():
-        positions = BertConfig.from_pretrained(path).max_position_embeddings
-        chosen["model_max_length"] = int(min(chosen.get("model_max_length", positions), positions))
-    chosen.update(settings)
-    try:
-        return tokenizer_class(path / VOCABULARY, **chosen)
-    except VocabularyError as error:
-        where = "" if str(path / VOCABULARY) in str(error) else f"{path / VOCABULARY}: "
-        raise VocabularyError(f"{where}{error}") from None
-
-
-def _tokenizer_settings(stored: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Take the settings that we know out of a file, checked; null means what leaving the key out means."""
-    chosen = {}
-    for name in (*_TOKENIZER_SETTINGS, "never_split"):
-        value = _plain(stored.get(name))
-        if value is None:
-            continue
-        if name == "model_max_length":
-            good, expected = type(value) in (int, float) and value >= 3, "a number from 3 on"
-        elif name in ("do_lower_case", "tokenize_chinese_chars", "strip_accents"):
-            good, expected = isinstance(value, bool), "true or false"
-        elif name == "never_split":
-            good, expected = isinstance(value, list) and all(isinstance(word, str) for word in value), "a list of words"
-        elif name == "padding_side":
-            good, expected = value in ("right", "left"), "'right' or 'left'"
-        else:
-            good, expected = isinstance(value, str) and bool(value), "a token"
-        if not good:
-            raise ConfigError(f"{file}: {name} is {value!r}, expected {expected}")
-        chosen[name] = value
-    return chosen
-
-
-def _plain(value: Any) -> Any:
-    # Newer files describe a special token by an object with its text under "content".
-    return value["content"] if isinstance(value, dict) and "content" in value else value
-
-
-def check_vocabulary(tokenizer: BertTokenizer, config: BertConfig) -> None:
-    """Refuse a tokenizer whose ids the model has no rows for.
-
-    Raises:
-        ConfigError: by size.
-    """
-    if len(tokenizer) > config.vocab_size:
-        raise ConfigError(f"the vocabulary has {len(tokenizer)} tokens, but the model has rows for {config.vocab_size}")

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from torch import nn
+
 # Spellings of checkpoints converted before 2019, and the names that stand for them now.
 _OLD_NAMES: Final = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
 # A constant that transformers saved until 2022: the numbers 0, 1, 2, …
@@ -44,3 +46,11 @@ def rename(keys: Iterable[str], expected: set[str], prefix: str) -> dict[str, st
                 name = longer
         names[key] = name
     return names
+
+
+def shared_names(model: nn.Module) -> list[list[str]]:
+    """Group the names under which one and the same tensor stands in the model's state."""
+    groups: dict[int, list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        groups.setdefault(id(tensor), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]

@@ -175,6 +175,8 @@ class BertConfig:
             raise ConfigError(
                 f"pad_token_id is {self.pad_token_id!r}, expected an id below vocab_size {self.vocab_size}"
             )
+        if not isinstance(self.architectures, list) or not all(isinstance(name, str) for name in self.architectures):
+            raise ConfigError(f"architectures is {self.architectures!r}, expected a list of class names")
         self.pruned_heads = _heads_by_layer(self.pruned_heads, self.num_hidden_layers, self.num_attention_heads)
         self._check_labels()
 
@@ -209,7 +211,10 @@ class BertConfig:
         values = dict(values)
         kind = values.pop("model_type", cls.model_type)
         if kind != cls.model_type:
-            raise ConfigError(f"model_type is {kind!r}; glassbert runs models of model_type 'bert'")
+            raise ConfigError(
+                f"model_type is {kind!r}; glassbert runs models of model_type 'bert', such as bert-base-uncased or "
+                "all-MiniLM-L6-v2; transformers' AutoModel loads the others"
+            )
         for name, neutral in _FIXED.items():
             if name in values and values[name] not in (neutral, None):
                 raise ConfigError(f"{name} is {values[name]!r}; this version supports {neutral!r} only")
