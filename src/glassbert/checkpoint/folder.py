@@ -8,7 +8,7 @@ import difflib
 import inspect
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -112,8 +112,8 @@ def load_model(
     folder: str | Path,
     *,
     config: BertConfig | None = None,
-    fresh: Sequence[str] = (),
-    ignore: Sequence[str] = (),
+    fresh: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     attention_backend: AttentionBackend | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
@@ -139,11 +139,15 @@ def load_model(
         ConfigError: `config.json` holds a value that no model can be built from.
         TypeError: a setting that neither the class nor the config has.
     """
+    fresh, ignore = _patterns("fresh", fresh), _patterns("ignore", ignore)
     path = model_folder(folder)
     arguments, changes = _sorted_settings(model_class, settings)
     config = BertConfig.from_pretrained(path) if config is None else config
     if changes.get("num_labels", config.num_labels) != config.num_labels:
         changes.setdefault("id2label", {})  # the file's names are those of other labels
+    if "id2label" in changes or "label2id" in changes:
+        # One of the two says all, and what the file says of the other holds no more.
+        changes = {"id2label": {}, "label2id": {}, **changes}
     config = dataclasses.replace(config, **changes) if changes else config
     with open_weights(path) as weights:
         _check_sizes(config, weights, path / CONFIG, (*fresh, *ignore))
@@ -155,6 +159,21 @@ def load_model(
     if attention_backend is not None:
         model.attention_backend = attention_backend
     return model.eval()
+
+
+def _patterns(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return patterns as a tuple; one alone is taken too.
+
+    Raises:
+        CheckpointError: one that is none.
+    """
+    patterns = (given,) if isinstance(given, str) else tuple(given)
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise CheckpointError(f"{name} holds {pattern!r}, which is no pattern: {error}") from None
+    return patterns
 
 
 def _sorted_settings(
@@ -245,13 +264,15 @@ def _fill(
     """Put `weights` into `model`, and fresh values where the class or the caller allows them to be missing."""
     expected = model.state_dict()
     state: dict[str, Tensor] = {}
-    ignored, renamed = [], {}
+    ignored: list[str] = []
+    renamed: dict[str, str] = {}
     for key, name in rename(weights.keys(), set(expected), model.base_model_prefix).items():
         file = weights.where(key)
         if name not in expected:
             if not _matches(name, (*ignore, *model._keys_to_ignore_on_load_unexpected)):
                 raise CheckpointError(
-                    f"{file}: {key} has no place in {type(model).__name__}; ignore=[{_pattern(name)!r}] leaves it out"
+                    f"{file}: {key} has no place in {type(model).__name__}; "
+                    f"ignore=[{_pattern(name, expected)!r}] leaves it out"
                 )
             ignored.append(key)
             continue
@@ -273,8 +294,12 @@ def _fill(
     for name in missing:
         if not _matches(name, (*fresh, *model._keys_to_ignore_on_load_missing)):
             raise CheckpointError(
-                f"{where}: {name} of {type(model).__name__} is missing; fresh=[{_pattern(name)!r}] gives it new values"
+                f"{where}: {name} of {type(model).__name__} is missing; "
+                f"fresh=[{_pattern(name, state)!r}] gives it new values"
             )
+    for pattern in (*fresh, *ignore):
+        if not any(re.search(pattern, name) for name in (*expected, *ignored, *weights.keys())):
+            raise CheckpointError(f"{where}: the pattern {pattern!r} fits no tensor of {type(model).__name__}")
     # Fresh values first: what a module has beside them comes from the file.
     _initialize(model, missing)
     model.load_state_dict(state, strict=False, assign=True)
@@ -300,9 +325,12 @@ def _share(model: BertPreTrainedModel, state: dict[str, Tensor], where: str) -> 
             state.update(dict.fromkeys(names, state[there[0]]))
 
 
-def _pattern(name: str) -> str:
-    """Return a pattern for the part of a model that `name` belongs to."""
-    return "^" + ".".join(name.split(".")[: 2 if name.startswith("bert.") else 1])
+def _pattern(name: str, others: Iterable[str] = ()) -> str:
+    """Return a pattern for the part of a model that `name` belongs to and none of `others` does."""
+    known = {part for other in others for part in other.split(".")}
+    parts = name.split(".")
+    own = next((part for part in parts[:-1] if part not in known), None)
+    return own if own is not None and others else ".".join(parts[:-1] or parts)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -47,7 +47,15 @@ def save_model(
     # Heads may have been cut out of a layer by itself, where the config does not hear of it.
     pruned = base.pruned_heads() if isinstance(base, BertModel) else model.config.pruned_heads
     kept = {} if zero_pruned_heads else pruned
-    config = dataclasses.replace(model.config, architectures=[type(model).__name__], pruned_heads=kept).to_dict()
+    output = model.get_output_embeddings()
+    # A projection that was given weights of its own is not tied, whatever the config wished.
+    tied = output is None or output.weight is model.get_input_embeddings().weight
+    config = dataclasses.replace(
+        model.config,
+        architectures=[type(model).__name__],
+        pruned_heads=kept,
+        tie_word_embeddings=model.config.tie_word_embeddings and tied,
+    ).to_dict()
     state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     if zero_pruned_heads and pruned:
         state |= _whole_heads(state, pruned, model.config.num_attention_heads)

@@ -70,6 +70,7 @@ class FusedBert(nn.Module):
         self.config = bert.config
         self.embeddings = bert.embeddings
         self.pooler = bert.pooler
+        self.pooled = bert.pooled
         self.layers = nn.ModuleList(FusedLayer(layer, bert.config.hidden_act) for layer in bert.encoder.layer)
 
     def encode(

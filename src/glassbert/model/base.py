@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast, get_args
 
@@ -117,13 +118,27 @@ class BertPreTrainedModel(nn.Module):
     def init_weights(self) -> None:
         """Give every module of this model fresh weights, cut out pruned heads, and tie what is shared."""
         for module in self.modules():
-            initialize_weights(module, self.config.initializer_range)
+            self._init_weights(module)
         for module in self.modules():
             if isinstance(module, nn.Embedding):
                 zero_padding_row(module)  # once more, since a tied projection draws into the same weight
         if self.config.pruned_heads:
             self.base_model._prune_heads(self.config.pruned_heads)
         self.tie_weights()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Give one module fresh weights; a subclass with modules of its own may do otherwise."""
+        initialize_weights(module, self.config.initializer_range)
+
+    def _change_config(self, **changes: Any) -> None:
+        """Give this model, and the BERT in it, a config that differs; other models made from the old one keep it."""
+        changed: list[tuple[BertConfig, BertConfig]] = []
+        for model in (self, self.base_model):
+            new = next((new for old, new in changed if old is model.config or new is model.config), None)
+            if new is None:
+                new = dataclasses.replace(model.config, **changes)
+                changed.append((model.config, new))
+            model.config = new
 
     # Words in, words out
 
@@ -142,6 +157,7 @@ class BertPreTrainedModel(nn.Module):
         if self.base_model is self:
             raise NotImplementedError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")
         self.base_model.set_input_embeddings(value)
+        self._change_config(vocab_size=value.num_embeddings)
 
     def get_output_embeddings(self) -> nn.Linear | None:
         """Return the projection to the vocabulary, (V, H), or None in a model that predicts no words."""
@@ -173,7 +189,11 @@ class BertPreTrainedModel(nn.Module):
         return self
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Do what torch does, and tie again what `assign` has made two of."""
+        """Do what torch does, and tie again what `assign` has made two of.
+
+        The constant `embeddings.position_ids`, which transformers wrote until 2022, is passed over.
+        """
+        state_dict = {key: value for key, value in state_dict.items() if not key.endswith("embeddings.position_ids")}
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)
         self.tie_weights()
         return result
@@ -210,7 +230,7 @@ class BertPreTrainedModel(nn.Module):
             if output.bias is not None:
                 projection.bias = _resized(output.bias, new_num_tokens, 0.0)
             self.set_output_embeddings(projection.train(output.training))
-        self.config.vocab_size = new_num_tokens
+        self._change_config(vocab_size=new_num_tokens)
         return embeddings
 
     # Heads
@@ -226,6 +246,8 @@ class BertPreTrainedModel(nn.Module):
             ConfigError: a layer or head that is not there, or all heads of a layer.
         """
         layers = self.config.num_hidden_layers
+        if not isinstance(heads_to_prune, dict) or not all(isinstance(v, Collection) for v in heads_to_prune.values()):
+            raise ConfigError(f"heads_to_prune is {heads_to_prune!r}, expected lists of heads by layer: {{0: [1, 3]}}")
         known = dict(self.config.pruned_heads)
         asked: dict[int, list[int]] = {}
         for layer, heads in heads_to_prune.items():
@@ -240,7 +262,7 @@ class BertPreTrainedModel(nn.Module):
                 raise ConfigError(f"that would prune every head of layer {layer}; at least one has to stay")
             known[layer] = sorted(gone)
         self.base_model._prune_heads(asked)
-        self.config.pruned_heads = dict(sorted(known.items()))
+        self._change_config(pruned_heads=known)
 
     def _prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")
@@ -316,7 +338,7 @@ class BertPreTrainedModel(nn.Module):
         self._set_gradient_checkpointing(False)
 
     def _set_gradient_checkpointing(self, value: bool) -> None:
-        self.config.gradient_checkpointing = value
+        self._change_config(gradient_checkpointing=value)
         for module in self.modules():
             if isinstance(getattr(module, "gradient_checkpointing", None), bool):
                 module.gradient_checkpointing = value  # type: ignore[assignment]
@@ -324,6 +346,8 @@ class BertPreTrainedModel(nn.Module):
     def as_asked(self, output: OutputT, return_dict: bool | None) -> OutputT | tuple[Any, ...]:
         """Return `output`, or its plain tuple where `return_dict` says so (None asks the config)."""
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
+        if type(as_dict) is not bool:
+            raise InputError(f"return_dict is {as_dict!r}, expected True or False")
         return output if as_dict else output.to_tuple()
 
     @classmethod

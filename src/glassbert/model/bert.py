@@ -140,6 +140,14 @@ class BertSelfAttention(nn.Module):
         """(B, S, A·D) -> (B, A, S, D)."""
         return self.split_heads(states).transpose(1, 2)
 
+    def _dropout_rate(self) -> float:
+        """Return the rate of dropout of the weights; the functions that attend apply it themselves."""
+        if isinstance(self.dropout, nn.Identity):
+            return 0.0
+        if not isinstance(self.dropout, nn.Dropout):
+            raise InputError(f"attention.self.dropout is a {type(self.dropout).__name__}, expected Dropout or Identity")
+        return self.dropout.p if self.dropout.training else 0.0
+
     def relative(self) -> Relative | None:
         """Return the vectors of distances; None where positions are absolute."""
         if self.distance_embedding is None:
@@ -188,11 +196,11 @@ class BertSelfAttention(nn.Module):
             key,
             value,
             layout,
-            dropout=self.dropout.p if self.training else 0.0,
+            dropout=self._dropout_rate(),
             relative=self.relative(),
         )
         if head_mask is not None:
-            factors = head_mask.reshape(-1, 1)  # (A, 1)
+            factors = head_mask.reshape(-1, 1).to(context.dtype)  # (A, 1)
             # A factor of a head's weights is a factor of its context.
             context = context * factors
             weights = None if weights is None else weights * factors[:, :, None]
@@ -513,6 +521,11 @@ class Encoded:
         return self.layout.leave(self.hidden)
 
 
+def _check_linear(module: nn.Module, name: str) -> None:
+    if not isinstance(module, nn.Linear):
+        raise ConfigError(f"{name} is a {type(module).__name__}; heads can be cut out of an nn.Linear only")
+
+
 class BertPooler(nn.Module):
     """The first token's vector through Linear and tanh."""
 
@@ -558,14 +571,23 @@ class BertModel(BertPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the word embeddings; `config.vocab_size`, by which ids are checked, follows."""
+        width = self.config.hidden_size
+        if not isinstance(value, nn.Embedding) or value.embedding_dim != width:
+            raise ConfigError(f"word embeddings are {value!r}, expected an nn.Embedding of width {width}")
         self.embeddings.word_embeddings = value
-        self.config.vocab_size = value.num_embeddings
+        self._change_config(vocab_size=value.num_embeddings)
 
     def _prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
         """Cut heads out of layers, by the layers' numbers; `config.pruned_heads` follows."""
+        for index in heads_to_prune:
+            # Before anything is cut, so that a refusal leaves the model as it was.
+            attention = self._layer(index).attention
+            for name in ("query", "key", "value"):
+                _check_linear(getattr(attention.self, name), f"encoder.layer.{index}.attention.self.{name}")
+            _check_linear(attention.output.dense, f"encoder.layer.{index}.attention.output.dense")
         for index, heads in heads_to_prune.items():
             self._layer(index).attention.prune_heads(heads)
-        self.config.pruned_heads = self.pruned_heads()
+        self._change_config(pruned_heads=self.pruned_heads())
 
     def pruned_heads(self) -> dict[int, list[int]]:
         """Return the heads that are cut out of each layer."""
@@ -574,7 +596,8 @@ class BertModel(BertPreTrainedModel):
 
     def _layer(self, index: int) -> BertLayer:
         layer = self.encoder.layer[index]
-        assert isinstance(layer, BertLayer)
+        if not isinstance(layer, BertLayer):
+            raise ConfigError(f"encoder.layer.{index} is a {type(layer).__name__}, expected a BertLayer")
         return layer
 
     def encode(
@@ -647,6 +670,17 @@ class BertModel(BertPreTrainedModel):
             attentions=encoded.attentions,
             cross_attentions=encoded.cross_attentions,
         )
+
+    def pooled(self, encoded: Encoded) -> Tensor:
+        """Return the pooler's vectors (B, H), for a head that reads them.
+
+        Raises:
+            ConfigError: there is no pooler.
+        """
+        if self.pooler is None:
+            raise ConfigError("this head reads the pooler, but the BertModel was made with add_pooling_layer=False")
+        vectors: Tensor = self.pooler(encoded.first())
+        return vectors
 
     def forward(
         self,

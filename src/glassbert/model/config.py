@@ -138,6 +138,8 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         """Check every value and fill in the labels."""
+        if self.label2id and not self.id2label:
+            self.id2label = {index: name for name, index in self.label2id.items()}
         if self.id2label and self.num_labels == 2:
             # A file that names its labels need not count them.
             self.num_labels = len(self.id2label)
@@ -175,6 +177,8 @@ class BertConfig:
             raise ConfigError(
                 f"pad_token_id is {self.pad_token_id!r}, expected an id below vocab_size {self.vocab_size}"
             )
+        if not isinstance(self.extra, dict):
+            raise ConfigError(f"extra is {self.extra!r}, expected a dict of further keys")
         if not isinstance(self.architectures, list) or not all(isinstance(name, str) for name in self.architectures):
             raise ConfigError(f"architectures is {self.architectures!r}, expected a list of class names")
         self.pruned_heads = _heads_by_layer(self.pruned_heads, self.num_hidden_layers, self.num_attention_heads)
@@ -196,6 +200,8 @@ class BertConfig:
                 f" for num_labels {self.num_labels}"
             )
         names = {name: index for index, name in self.id2label.items()}
+        if self.label2id and self.label2id != names and len(names) == self.num_labels:
+            raise ConfigError(f"label2id is {self.label2id!r}, but by id2label it is {names!r}; leave one of them out")
         if len(names) != self.num_labels:
             raise ConfigError("id2label gives two ids the same name")
         self.id2label = dict(sorted(self.id2label.items()))
@@ -220,7 +226,8 @@ class BertConfig:
                 raise ConfigError(f"{name} is {values[name]!r}; this version supports {neutral!r} only")
         if "id2label" in values:
             values["id2label"] = _label_names(values["id2label"])
-        values.pop("label2id", None)  # rebuilt from id2label, so that the two cannot disagree
+        if "label2id" in values:
+            values["label2id"] = _label_ids(values["label2id"])
         known = {field.name for field in dataclasses.fields(cls)} - {"extra"}
         extra = {key: value for key, value in values.items() if key not in known}
         given = {key: value for key, value in values.items() if key in known}
@@ -306,6 +313,13 @@ def _label_names(value: Any) -> dict[int, str]:
         if not isinstance(name, str):
             raise ConfigError(f"id2label[{index}] is {name!r}, expected a string")
     return names
+
+
+def _label_ids(value: Any) -> dict[str, int]:
+    try:
+        return {str(name): int(index) for name, index in value.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(f"label2id is {value!r}, expected an object of ids by name") from None
 
 
 def _heads_message(width: int, heads: int) -> str:

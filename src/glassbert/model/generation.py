@@ -176,7 +176,8 @@ class _Continuation:
                 raise InputError(f"attention_mask has the shape {tuple(mask.shape)}, expected {tuple(ids.shape)}")
             if has_values(mask) and not bool(mask[:, -1].all() and (mask[:, 1:] >= mask[:, :-1]).all()):
                 raise InputError("attention_mask has padding on the right or inside; prompts are padded on the left")
-        self.model, self.use_cache = model, use_cache
+        # Without layers there is nothing to keep, and what is kept would say nothing of how much was read.
+        self.model, self.use_cache = model, use_cache and model.config.num_hidden_layers > 0
         self.ids = ids.repeat_interleave(copies, dim=0)
         self.mask = (
             torch.ones_like(self.ids, dtype=torch.bool) if mask is None else mask.repeat_interleave(copies, dim=0)

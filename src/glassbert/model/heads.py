@@ -92,8 +92,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         if labels is not None:
             labels = losses.check_sequence_labels(labels, inputs.shape[0], self.config)
         encoded = self.bert.encode(inputs, rows="first")
-        assert self.bert.pooler is not None
-        logits = self.classifier(self.dropout(self.bert.pooler(encoded.first())))
+        logits = self.classifier(self.dropout(self.bert.pooled(encoded)))
         loss = None
         if labels is not None:
             loss = losses.sequence_classification(
@@ -184,8 +183,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         if labels is not None:
             labels = losses.check_classes("labels", labels, (batch,), choices)
         encoded = self.bert.encode(inputs, rows="first")
-        assert self.bert.pooler is not None
-        scores = self.classifier(self.dropout(self.bert.pooler(encoded.first())))  # (B·choices, 1)
+        scores = self.classifier(self.dropout(self.bert.pooled(encoded)))  # (B·choices, 1)
         logits = scores.view(batch, choices)
         output = MultipleChoiceModelOutput(
             loss=None if labels is None else losses.cross_entropy(logits, labels, label_smoothing=label_smoothing),

@@ -116,9 +116,19 @@ class Inputs:
         ):
             if value is not None and not isinstance(value, Tensor):
                 raise InputError(f"{name} is of type {type(value).__name__}, expected a torch.Tensor")
+        for name, flag in (
+            ("use_cache", use_cache),
+            ("output_attentions", output_attentions),
+            ("output_hidden_states", output_hidden_states),
+        ):
+            if flag is not None and type(flag) is not bool:
+                raise InputError(f"{name} is {flag!r}, expected True or False")
         batch, length, device = _check_tokens(config, input_ids, inputs_embeds)
         shape = (batch, length)
-        past_length = 0 if past_key_values is None else _check_past(config, past_key_values, batch)
+        past_length = 0
+        if past_key_values is not None:
+            past_length = _check_past(config, past_key_values, batch)
+            _check_crossed(config, past_key_values, encoder_hidden_states)
         keys = past_length + length
         if keys > config.max_position_embeddings:
             cached = f" ({past_length} of them cached)" if past_length else ""
@@ -220,12 +230,10 @@ def _check_mask(name: str, mask: Tensor, batch: int, queries: int, keys: int) ->
     if mask.is_complex():
         raise InputError(f"{name} has the dtype {mask.dtype}, expected whole numbers, floats or bool")
     if has_values(mask):
-        low, high = (float(value) for value in mask.aminmax())
+        other = (mask != 0) & (mask != 1)
         # A mask that is meant to be added to scores (0 and -10,000) would say the opposite here.
-        if not (low >= 0.0 and high <= 1.0):
-            raise InputError(
-                f"{name} holds {low if not low >= 0.0 else high:g}, expected 1 at real tokens and 0 at padding"
-            )
+        if bool(other.any()):
+            raise InputError(f"{name} holds {float(mask[other][0]):g}, expected 1 at real tokens and 0 at padding")
     return mask != 0
 
 
@@ -268,6 +276,20 @@ def _check_past(config: BertConfig, past: Cache, batch: int) -> int:
     return length or 0
 
 
+def _check_crossed(config: BertConfig, past: Cache, states: Tensor | None) -> None:
+    """Hold a cache against the encoder's states: it has their keys exactly where they are given."""
+    crossed = any(len(layer) == 4 for layer in past)
+    if crossed and not config.add_cross_attention:
+        raise InputError("past_key_values hold keys of an encoder, but the model has no cross-attention")
+    if crossed != (states is not None) and past:
+        had = "with" if crossed else "without"
+        raise InputError(f"past_key_values come from a call {had} encoder_hidden_states; give them again, or neither")
+    if states is not None and any(len(layer) != 4 or layer[2].shape[2] != states.shape[1] for layer in past):
+        raise InputError(
+            f"encoder_hidden_states has the shape {tuple(states.shape)}, but past_key_values hold keys of other states"
+        )
+
+
 def _check_head_mask(config: BertConfig, head_mask: Tensor) -> Tensor:
     """Return `head_mask` as (L, A)."""
     layers, heads = config.num_hidden_layers, config.num_attention_heads
@@ -275,6 +297,8 @@ def _check_head_mask(config: BertConfig, head_mask: Tensor) -> Tensor:
         raise InputError(
             f"head_mask has the shape {tuple(head_mask.shape)}, expected ({heads},) or ({layers}, {heads})"
         )
+    if has_values(head_mask) and not bool(head_mask.isfinite().all()):
+        raise InputError("head_mask holds numbers that are not finite")
     return head_mask.expand(layers, heads)
 
 

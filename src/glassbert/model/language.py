@@ -128,6 +128,8 @@ class _PredictsWords(BertPreTrainedModel):
 
 def _labelled(labels: Tensor | None, only: bool) -> Tensor | None:
     """(B, S) bool, true at labels that count; None without labels."""
+    if type(only) is not bool:
+        raise InputError(f"labelled_only is {only!r}, expected True or False")
     if labels is None:
         if only:
             raise InputError("labelled_only needs labels")
@@ -192,9 +194,8 @@ class BertForPreTraining(_PredictsWords):
             next_sentence_label = _pair_labels("next_sentence_label", next_sentence_label, inputs.shape[0])
         asked = _labelled(labels, labelled_only)
         encoded = self.bert.encode(inputs, rows="asked" if labelled_only else "all", asked=asked)
-        assert self.bert.pooler is not None
         read = encoded.padded() if asked is None or not labelled_only else encoded.asked(asked)
-        words, pair = self.cls(read, self.bert.pooler(encoded.first()))
+        words, pair = self.cls(read, self.bert.pooled(encoded))
         parts = []
         if labels is not None:
             parts.append(_word_loss(words, labels, labelled_only))
@@ -419,8 +420,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         if labels is not None:
             labels = _pair_labels("labels", labels, inputs.shape[0])
         encoded = self.bert.encode(inputs, rows="first")
-        assert self.bert.pooler is not None
-        logits = self.cls(self.bert.pooler(encoded.first()))
+        logits = self.cls(self.bert.pooled(encoded))
         output = NextSentencePredictorOutput(
             loss=None if labels is None else losses.cross_entropy(logits, labels),
             logits=logits,

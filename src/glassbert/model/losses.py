@@ -55,13 +55,17 @@ def check_choices(label_smoothing: float, class_weights: Tensor | None, classes:
     Raises:
         InputError: smoothing outside 0 to 1, or weights of another shape than (C,).
     """
-    if not 0.0 <= label_smoothing <= 1.0:
+    if type(label_smoothing) not in (int, float) or not 0.0 <= label_smoothing <= 1.0:
         raise InputError(f"label_smoothing is {label_smoothing!r}, expected a number from 0 to 1")
     if class_weights is not None and (
         not isinstance(class_weights, Tensor) or tuple(class_weights.shape) != (classes,)
     ):
         found = tuple(class_weights.shape) if isinstance(class_weights, Tensor) else type(class_weights).__name__
         raise InputError(f"class_weights is {found}, expected one weight a class, a tensor of shape ({classes},)")
+    if class_weights is not None and has_values(class_weights):
+        low, high = (float(value) for value in class_weights.aminmax())
+        if not (low >= 0.0 and high < float("inf")):
+            raise InputError(f"class_weights holds {high if low >= 0.0 else low:g}, expected finite numbers from 0")
 
 
 def cross_entropy(
@@ -116,15 +120,20 @@ def check_sequence_labels(labels: Tensor, batch: int, config: BertConfig) -> Ten
         raise InputError(f"labels is of type {type(labels).__name__}, expected a torch.Tensor")
     kind = problem_type(config, labels)
     if kind == "single_label_classification":
+        if tuple(labels.shape) == (batch, 1):
+            labels = labels[:, 0]
         return check_classes("labels", labels, (batch,), config.num_labels)
     expected = (batch, config.num_labels)
-    if kind == "regression" and labels.dim() == 1 and config.num_labels == 1:
-        labels = labels[:, None]
-    if tuple(labels.shape) != expected or not labels.is_floating_point():
+    flat = kind == "regression" and tuple(labels.shape) == (batch,) and config.num_labels == 1
+    if (tuple(labels.shape) != expected and not flat) or not labels.is_floating_point():
         raise InputError(
             f"labels are {labels.dtype} of shape {tuple(labels.shape)}, expected floats of shape {expected}"
         )
-    return labels
+    if kind == "multi_label_classification" and has_values(labels):
+        low, high = (float(value) for value in labels.aminmax())
+        if not (low >= 0.0 and high <= 1.0):
+            raise InputError(f"labels holds {high if low >= 0.0 else low:g}, expected numbers from 0 to 1, one a class")
+    return labels[:, None] if flat else labels
 
 
 def sequence_classification(

@@ -5,6 +5,7 @@ Source: arXiv 1908.10084 (Sentence-BERT).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, get_args
 
@@ -85,11 +86,9 @@ class SentenceEncoder(BertPreTrainedModel):
             raise ConfigError(f"layers is {self.layers!r}, expected 1 to {config.num_hidden_layers + 1}")
         if type(self.normalize) is not bool:
             raise ConfigError(f"normalize is {self.normalize!r}, expected true or false")
-        config.extra["sentence_encoder"] = {
-            "pooling": self.pooling,
-            "layers": self.layers,
-            "normalize": self.normalize,
-        }
+        settings = {"pooling": self.pooling, "layers": self.layers, "normalize": self.normalize}
+        # A config of its own, so that another model made from the caller's is not told.
+        config = self.config = dataclasses.replace(config, extra={**config.extra, "sentence_encoder": settings})
         self.bert = BertModel(config, add_pooling_layer=False)
         self.init_weights()
 

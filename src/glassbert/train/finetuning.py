@@ -131,7 +131,7 @@ def classifier_for(folder: Path, labels: Sequence[str], on_event: OnEvent) -> Be
     stored = BertConfig.from_pretrained(folder)
     names = dict(enumerate(labels))
     config = dataclasses.replace(
-        stored, num_labels=len(labels), id2label=names, problem_type="single_label_classification"
+        stored, num_labels=len(labels), id2label=names, label2id={}, problem_type="single_label_classification"
     )
     same = stored.id2label == names
     model = load_model(BertForSequenceClassification, folder, config=config, fresh=() if same else (r"^classifier\.",))
