@@ -1,6 +1,7 @@
 """Model and tokenizer ↔ files."""
 
-from glassbert.checkpoint.folder import LoadingInfo, load, load_model, model_folder
+from glassbert.checkpoint.folder import LoadingInfo, load, load_model
+from glassbert.checkpoint.place import model_folder
 from glassbert.checkpoint.saving import save_model
 from glassbert.checkpoint.tokenizer_files import check_vocabulary, load_tokenizer, save_tokenizer
 

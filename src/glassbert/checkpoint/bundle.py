@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassbert.checkpoint.crc32c import crc32c, masked
+from glassbert.checkpoint.place import inside
 from glassbert.errors import CheckpointError
 
 Array = npt.NDArray[Any]
@@ -204,8 +205,6 @@ def file_inside(folder: Path, name: str) -> Path:
     Raises:
         CheckpointError: it does, or the name is no plain one.
     """
-    from glassbert.checkpoint.weights import inside  # here, so that `weights` may use this module
-
     return inside(folder, name)
 
 

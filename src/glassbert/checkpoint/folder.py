@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from glassbert.checkpoint.keys import rename, shared_names
-from glassbert.checkpoint.weights import Weights, inside, open_weights
+from glassbert.checkpoint.place import CONFIG, model_folder
+from glassbert.checkpoint.weights import Weights, open_weights
 from glassbert.errors import CheckpointError
 from glassbert.model.attention import AttentionBackend
 from glassbert.model.base import BertPreTrainedModel, initialize_weights
@@ -35,8 +36,6 @@ from glassbert.model.language import (
     BertLMHeadModel,
 )
 from glassbert.model.sentence import SentenceEncoder
-
-CONFIG: Final = "config.json"
 
 # The class that each name in `architectures` stands for.
 MODEL_CLASSES: Final[dict[str, type[BertPreTrainedModel]]] = {
@@ -71,24 +70,6 @@ class LoadingInfo:
     fresh: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     renamed: dict[str, str] = dataclasses.field(default_factory=dict)
-
-
-def model_folder(folder: str | Path) -> Path:
-    """Return `folder` as a path.
-
-    Raises:
-        CheckpointError: there is no such folder, or it holds no `config.json`.
-    """
-    path = Path(folder)
-    try:
-        known, there = path.is_dir(), path.exists()
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror or error}") from None
-    if not known:
-        raise CheckpointError(f"{path}: " + ("is a file, expected a model folder" if there else "no such folder"))
-    if not inside(path, CONFIG).is_file():
-        raise CheckpointError(f"{path}: holds no {CONFIG}, so it is no model folder")
-    return path
 
 
 def load(folder: str | Path) -> BertPreTrainedModel:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Final
 
 import torch
 from safetensors import SafetensorError
@@ -12,12 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from glassbert.checkpoint.keys import shared_names
+from glassbert.checkpoint.place import CONFIG
 from glassbert.checkpoint.weights import PYTORCH, SAFETENSORS
 from glassbert.files import updated_folder, write_json
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertModel
-
-CONFIG: Final = "config.json"
 
 
 def save_model(

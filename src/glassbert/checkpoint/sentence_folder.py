@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, Literal, get_args
 
-from glassbert.checkpoint.folder import model_folder
+from glassbert.checkpoint.place import contained, model_folder
 from glassbert.errors import CheckpointError, ConfigError
 from glassbert.files import new_file, read_json, write_json
 from glassbert.model.config import BertConfig
@@ -112,12 +112,12 @@ def read_sentence_folder(folder: str | Path) -> SentenceFolder | None:
     transformer = paths[0]
     if not transformer.is_dir():
         raise CheckpointError(f"{root / MODULES}: [0].path names {transformer}, which is no folder")
-    pooling = _read_pooling(_inside(root, paths[1] / MODULE_CONFIG))
+    pooling = _read_pooling(contained(root, paths[1] / MODULE_CONFIG))
     normalize = len(kinds) == 3
     if normalize:
-        _check_normalize(_inside(root, paths[2] / MODULE_CONFIG))
-    max_length, lower_case = _read_lengths(_inside(root, transformer / LENGTHS))
-    prompts, default_prompt, similarity = _read_settings(_inside(root, root / SETTINGS))
+        _check_normalize(contained(root, paths[2] / MODULE_CONFIG))
+    max_length, lower_case = _read_lengths(contained(root, transformer / LENGTHS))
+    prompts, default_prompt, similarity = _read_settings(contained(root, root / SETTINGS))
     return SentenceFolder(
         transformer=transformer,
         pooling=pooling,
@@ -228,7 +228,7 @@ def _check_form(encoder: SentenceEncoder, stored: BertConfig, root: Path) -> Non
 
 def _read_modules(root: Path) -> tuple[list[str], list[Path]]:
     """Return the kind and the folder of each step."""
-    file = _inside(root, root / MODULES)
+    file = contained(root, root / MODULES)
     try:
         modules = json.loads(file.read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
@@ -267,25 +267,7 @@ def _plain_path(root: Path, path: Any, where: str) -> Path:
     foreign = PureWindowsPath(path)
     if "\0" in path or "\\" in path or foreign.anchor or ".." in PurePosixPath(path).parts:
         raise CheckpointError(f"{where} is {path!r}, expected a plain path inside the folder")
-    return _inside(root, root / path)
-
-
-def _inside(root: Path, path: Path) -> Path:
-    """Return `path`, where it stays in `root` when links are followed.
-
-    Raises:
-        CheckpointError: it leads elsewhere.
-    """
-    home = root.resolve()
-    try:
-        target = path.resolve()
-    except (OSError, RuntimeError) as error:  # links in a circle, a name that is too long
-        raise CheckpointError(f"{path}: {error}") from None
-    # The hub's cache: a file of snapshots/REVISION is a link to blobs/HASH.
-    blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
-    if not target.is_relative_to(home) and not target.is_relative_to(blobs):
-        raise CheckpointError(f"{path}: is a link to {target}, outside of {root}; put what it points to there")
-    return path
+    return contained(root, root / path)
 
 
 def _read_pooling(file: Path) -> Pooling:

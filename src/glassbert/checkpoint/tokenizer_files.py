@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from glassbert.checkpoint.weights import inside
+from glassbert.checkpoint.place import CONFIG, inside
 from glassbert.errors import CheckpointError, ConfigError, VocabularyError
 from glassbert.files import new_file, read_json, write_json
 from glassbert.model.config import BertConfig
 from glassbert.text.tokenizer import BertTokenizer
 from glassbert.text.vocabulary import save_vocabulary
 
-CONFIG: Final = "config.json"
 VOCABULARY: Final = "vocab.txt"
 TOKENIZER_CONFIG: Final = "tokenizer_config.json"
 

@@ -32,7 +32,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glassbert.checkpoint.weights import inside
+from glassbert.checkpoint.place import inside
 from glassbert.errors import CheckpointError, ConfigError
 from glassbert.files import read_json, updated_folder, write_json
 from glassbert.model.activations import ACT2FN, GELUActivation, NewGELUActivation, activation

@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from glassbert.checkpoint.place import inside
 from glassbert.errors import CheckpointError
 from glassbert.files import once, read_json
 
@@ -50,30 +51,6 @@ class Weights(Protocol):
 
     def where(self, key: str) -> str:
         """Return the file that holds one, for messages."""
-
-
-def inside(folder: Path, name: str, *, named_by: Path | None = None) -> Path:
-    """Return the file `name` of `folder`.
-
-    Args:
-        folder: a model folder.
-        name: a plain file name.
-        named_by: the file that names it, for the message.
-
-    Raises:
-        CheckpointError: the name is a path, or a link that leads out of the folder.
-    """
-    by = "" if named_by is None else f"{named_by}: "
-    if not name or name != Path(name).name or "\\" in name or "\0" in name or name in (".", ".."):
-        raise CheckpointError(f"{by}names {name!r}, expected the plain name of a file in its folder")
-    file = folder / name
-    if file.is_symlink():
-        target, home = file.resolve(), folder.resolve()
-        # The hub's cache: snapshots/REVISION/file is a link to blobs/HASH.
-        blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
-        if not target.is_relative_to(home) and not target.is_relative_to(blobs):
-            raise CheckpointError(f"{file}: is a link to {target}, outside of its folder; put the file itself there")
-    return file
 
 
 class _Safetensors:
