@@ -49,12 +49,16 @@ NAMES = [
     "TrainingSettings",
     "VocabularyError",
     "WordpieceTokenizer",
+    "convert",
     "finetune",
+    "from_torch_encoder",
     "get_linear_schedule_with_warmup",
     "learn_vocabulary",
     "load",
     "pipeline",
+    "push_to_hub",
     "read_records",
+    "to_torch_encoder",
 ]
 
 ALIASES = {"PreTrainedModel": "BertPreTrainedModel"}

@@ -37,6 +37,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("place")
+def test_the_conversions(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = [block for kind, block in BLOCKS if not kind and "glassbert convert" in block]
+    for command in block.strip().split("\n"):
+        assert main(shlex.split(command)[1:]) == 0, capsys.readouterr().err
+
+
 def write(names: tuple[str, ...]) -> None:
     for name in names:
         rows = "".join(f"{text}\t{label}\n" for text, label in TEXTS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from glassbert.checkpoint import load
+    from glassbert.checkpoint import convert, from_torch_encoder, load, push_to_hub, to_torch_encoder
     from glassbert.data import read_records
     from glassbert.errors import (
         CheckpointError,
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 # Public name → the room it lives in.
 _ROOMS: Final = {
-    **dict.fromkeys(["load"], "checkpoint"),
+    **dict.fromkeys(["convert", "from_torch_encoder", "load", "push_to_hub", "to_torch_encoder"], "checkpoint"),
     **dict.fromkeys(["read_records"], "data"),
     **dict.fromkeys(
         [
@@ -155,12 +155,16 @@ __all__ = [
     "TrainingSettings",
     "VocabularyError",
     "WordpieceTokenizer",
+    "convert",
     "finetune",
+    "from_torch_encoder",
     "get_linear_schedule_with_warmup",
     "learn_vocabulary",
     "load",
     "pipeline",
+    "push_to_hub",
     "read_records",
+    "to_torch_encoder",
 ]
 
 

@@ -8,15 +8,19 @@ import difflib
 import inspect
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from glassbert.checkpoint.hub import Hub, local_folder
 from glassbert.checkpoint.keys import rename, shared_names
-from glassbert.checkpoint.place import CONFIG, model_folder
+from glassbert.checkpoint.place import CONFIG, TF_CONFIG, inside, model_folder
+from glassbert.checkpoint.sentence_folder import SentenceFolder, read_sentence_folder
+from glassbert.checkpoint.tensorflow import TensorFlowWeights, find_checkpoint, read_tf_config
 from glassbert.checkpoint.weights import Weights, open_weights
 from glassbert.errors import CheckpointError
 from glassbert.model.attention import AttentionBackend
@@ -72,25 +76,158 @@ class LoadingInfo:
     renamed: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def load(folder: str | Path) -> BertPreTrainedModel:
-    """Load a model with the class that its `config.json` names (`architectures`), else `BertModel`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What there is to load.
+
+    Attributes:
+        folder: holds config and weights.
+        config: the config's file.
+        checkpoint: the prefix of TensorFlow's files, where the weights are in these.
+        sentence: what a folder of sentence-transformers says beside.
+    """
+
+    folder: Path
+    config: Path
+    checkpoint: Path | None = None
+    sentence: SentenceFolder | None = None
+
+    def read_config(self) -> BertConfig:
+        """Read the config."""
+        return BertConfig.from_json_file(self.config) if self.checkpoint is None else read_tf_config(self.folder)
+
+    def open(self) -> contextlib.AbstractContextManager[Weights]:
+        """Open the weights."""
+        return open_weights(self.folder) if self.checkpoint is None else TensorFlowWeights(self.checkpoint)
+
+
+def _source(name: str | Path, hub: Hub, *, sentence: bool) -> _Source:
+    """Find what `name` stands for: a folder, a TensorFlow checkpoint by its path, or a repo of the hub.
+
+    Args:
+        name: of the folder, the checkpoint or the repo.
+        hub: settings for the hub.
+        sentence: whether what a folder of sentence-transformers says beside the transformer is wanted.
 
     Raises:
-        CheckpointError: no model folder, a class that glassbert does not have, or weights that do not fit.
-        ConfigError: `config.json` holds a value that no model can be built from.
+        CheckpointError: it stands for nothing, or for something else.
     """
-    path = model_folder(folder)
-    config = BertConfig.from_pretrained(path)
-    name = config.architectures[0] if config.architectures else BertModel.__name__
-    if name not in MODEL_CLASSES:
+    prefix = None if Path(name).is_dir() else find_checkpoint(name)
+    path = model_folder(local_folder(name, parts="model", **hub)) if prefix is None else prefix.parent
+    if prefix is None and (path / CONFIG).exists():
+        found = read_sentence_folder(path) if sentence else None
+        folder = path if found is None else found.transformer
+        return _Source(folder=folder, config=inside(folder, CONFIG), sentence=found)
+    prefix = prefix or find_checkpoint(path)
+    if prefix is not None:
+        return _Source(folder=prefix.parent, config=prefix.parent / TF_CONFIG, checkpoint=prefix)
+    found = read_sentence_folder(path)
+    if found is None:
+        raise CheckpointError(f"{path}: holds no {CONFIG}, so it is no model folder")
+    return _Source(folder=found.transformer, config=inside(found.transformer, CONFIG), sentence=found)
+
+
+def load(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    **settings: Any,
+) -> BertPreTrainedModel:
+    """Load a model with the class that its files name, in eval mode.
+
+    Args:
+        name: a model folder, a folder of sentence-transformers (a `SentenceEncoder`), Google's TensorFlow checkpoint
+            (its folder, or its path without `.index`), or the name of a repo on the hub.
+        revision: branch, tag or commit on the hub.
+        token: for the hub.
+        cache_dir: of the hub's client.
+        local_files_only: take what the cache has, without any request.
+        settings: those of `load_model`.
+
+    Returns:
+        the class that `architectures` in `config.json` names, else `BertModel`; from a TensorFlow checkpoint the one
+        whose head is there.
+
+    Raises:
+        CheckpointError: no model, a class that glassbert does not have, or weights that do not fit.
+        ConfigError: the config holds a value that no model can be built from.
+    """
+    hub: Hub = {
+        "revision": revision,
+        "token": token,
+        "cache_dir": cache_dir,
+        "local_files_only": local_files_only,
+    }
+    source = _source(name, hub, sentence=True)
+    if source.sentence is not None:
+        return _load(SentenceEncoder, source, **settings)
+    if source.checkpoint is not None:
+        with source.open() as weights:
+            model_class = next((kind for key, kind in _TF_HEADS.items() if key in weights.keys()), BertModel)  # noqa: SIM118
+        return _load(model_class, source, **settings)
+    config = source.read_config()
+    wanted = config.architectures[0] if config.architectures else BertModel.__name__
+    if wanted not in MODEL_CLASSES:
         known = ", ".join(MODEL_CLASSES)
-        raise CheckpointError(f"{path / CONFIG}: architectures names {name!r}; glassbert.load knows {known}")
-    return load_model(MODEL_CLASSES[name], path, config=config)
+        raise CheckpointError(f"{source.config}: architectures names {wanted!r}; glassbert.load knows {known}")
+    return _load(MODEL_CLASSES[wanted], source, **settings)
+
+
+# A tensor of each head that Google's programs write.
+_TF_HEADS: Final[dict[str, type[BertPreTrainedModel]]] = {
+    "cls.seq_relationship.weight": BertForPreTraining,
+    "cls.predictions.bias": BertForMaskedLM,
+    "classifier.weight": BertForSequenceClassification,
+    "qa_outputs.weight": BertForQuestionAnswering,
+}
 
 
 def load_model(
     model_class: type[ModelT],
-    folder: str | Path,
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    **settings: Any,
+) -> ModelT:
+    """Load `model_class`, in eval mode.
+
+    Args:
+        model_class: one of ours, or a subclass of `BertPreTrainedModel` with `__init__(self, config)`.
+        name: what `load` takes.
+        revision: branch, tag or commit on the hub.
+        token: for the hub.
+        cache_dir: of the hub's client.
+        local_files_only: take what the cache has, without any request.
+        settings: `config`, in place of the files' own; `fresh`, patterns (`re.search`) of parameters that get new
+            random values whatever the files hold; `ignore`, patterns of keys in the files that may be left out;
+            `attention_backend`; `dtype`, the model's floats whatever the files hold (None: float32); `device`;
+            further arguments of the class's `__init__`, such as `add_pooling_layer`; and fields of the config that
+            shall differ from the file, such as `num_labels`.
+
+    Raises:
+        CheckpointError: a missing file; a key that is missing, unexpected or of the wrong shape, unless the class
+            names it (`_keys_to_ignore_on_load_missing`, `_keys_to_ignore_on_load_unexpected`) or the caller.
+        ConfigError: the config holds a value that no model can be built from.
+        TypeError: a setting that neither the class nor the config has.
+    """
+    hub: Hub = {
+        "revision": revision,
+        "token": token,
+        "cache_dir": cache_dir,
+        "local_files_only": local_files_only,
+    }
+    return _load(model_class, _source(name, hub, sentence=issubclass(model_class, SentenceEncoder)), **settings)
+
+
+def _load(
+    model_class: type[ModelT],
+    source: _Source,
     *,
     config: BertConfig | None = None,
     fresh: str | Sequence[str] = (),
@@ -100,57 +237,72 @@ def load_model(
     device: torch.device | str | None = None,
     **settings: Any,
 ) -> ModelT:
-    """Load `model_class` from a model folder, in eval mode.
-
-    Args:
-        model_class: one of ours, or a subclass of `BertPreTrainedModel` with `__init__(self, config)`.
-        folder: holds `config.json` and `model.safetensors`.
-        config: in place of the folder's own, for example with other labels.
-        fresh: patterns (`re.search`) of parameters that get new random values whatever the file holds.
-        ignore: patterns of keys in the file that may be left out.
-        attention_backend: see `BertPreTrainedModel.attention_backend`; None leaves the model's own choice.
-        dtype: floats of the model, whatever the file holds; None means float32.
-        device: where the model goes; None means the CPU's memory.
-        settings: further arguments of the class's `__init__`, such as `add_pooling_layer`, and fields of the config
-            that shall differ from the file, such as `num_labels`.
-
-    Raises:
-        CheckpointError: a missing file; a key that is missing, unexpected or of the wrong shape, unless the class
-            names it (`_keys_to_ignore_on_load_missing`, `_keys_to_ignore_on_load_unexpected`) or the caller.
-        ConfigError: `config.json` holds a value that no model can be built from.
-        TypeError: a setting that neither the class nor the config has.
-    """
     fresh, ignore = _patterns("fresh", fresh), _patterns("ignore", ignore)
-    path = model_folder(folder)
     arguments, changes = _sorted_settings(model_class, settings)
-    config = BertConfig.from_pretrained(path) if config is None else config
+    if source.sentence is not None and issubclass(model_class, SentenceEncoder):
+        said = source.sentence
+        arguments = {
+            "pooling": said.pooling,
+            "layers": 1,
+            "normalize": said.normalize,
+            "max_length": said.max_length,
+            "prompts": said.prompts,
+            "default_prompt": said.default_prompt,
+            **arguments,
+        }
+    config = source.read_config() if config is None else config
     if changes.get("num_labels", config.num_labels) != config.num_labels:
         changes.setdefault("id2label", {})  # the file's names are those of other labels
     if "id2label" in changes or "label2id" in changes:
         # One of the two says all, and what the file says of the other holds no more.
         changes = {"id2label": {}, "label2id": {}, **changes}
+        changes.setdefault("num_labels", len(changes["id2label"] or changes["label2id"]))
     config = dataclasses.replace(config, **changes) if changes else config
-    with open_weights(path) as weights:
-        _check_sizes(config, weights, path / CONFIG, (*fresh, *ignore))
+    with source.open() as weights:
+        _check_sizes(config, weights, source.config, (*fresh, *ignore))
         # Our own classes without memory and random numbers: the tensors come from the file. Any other may compute what
         # it likes when it is built, so it has to be built for real.
-        with torch.device("meta") if model_class in MODEL_CLASSES.values() else contextlib.nullcontext():
+        with _without_memory() if model_class in MODEL_CLASSES.values() else contextlib.nullcontext():
             model = model_class(config, **arguments)
-        model.loading_info = _fill(model, weights, str(path), fresh=fresh, ignore=ignore, dtype=dtype, device=device)
+        info = _fill(model, weights, str(source.folder), fresh=fresh, ignore=ignore, dtype=dtype, device=device)
+        if isinstance(weights, TensorFlowWeights):
+            info = dataclasses.replace(info, ignored=(*info.ignored, *weights.left_out))
+        model.loading_info = info
     if attention_backend is not None:
         model.attention_backend = attention_backend
     return model.eval()
 
 
-def _patterns(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
+class _NoValues(TorchFunctionMode):
+    """Passes over `torch.nn.init`: meta tensors have no values, and torch needs a second to find that out."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _without_memory() -> Iterator[None]:
+    """Build modules whose tensors have shapes alone."""
+    with torch.device("meta"), _NoValues():
+        yield
+
+
+def _patterns(name: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return patterns as a tuple; one alone is taken too.
 
     Raises:
         CheckpointError: one that is none.
     """
-    patterns = (given,) if isinstance(given, str) else tuple(given)
+    patterns = () if given is None else (given,) if isinstance(given, str) else tuple(given)
     for pattern in patterns:
         try:
+            if not isinstance(pattern, str) or not pattern:
+                raise TypeError("expected a part of a name")
             re.compile(pattern)
         except (re.error, TypeError) as error:
             raise CheckpointError(f"{name} holds {pattern!r}, which is no pattern: {error}") from None
@@ -310,8 +462,11 @@ def _pattern(name: str, others: Iterable[str] = ()) -> str:
     """Return a pattern for the part of a model that `name` belongs to and none of `others` does."""
     known = {part for other in others for part in other.split(".")}
     parts = name.split(".")
-    own = next((part for part in parts[:-1] if part not in known), None)
-    return own if own is not None and others else ".".join(parts[:-1] or parts)
+    own = next((place for place, part in enumerate(parts[:-1]) if part not in known), None)
+    if own is None or not others:
+        return ".".join(parts[:-1] or parts)
+    # A layer's number says little without what it is a number of.
+    return f"{parts[own - 1]}[.]{parts[own]}[.]" if parts[own].isdecimal() and own else parts[own]
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from glassbert.errors import CheckpointError
 from glassbert.files import read_json
@@ -48,6 +48,15 @@ _FOREIGN: Final = re.compile(r"[^/]+\.(h5|msgpack|onnx|ot|gguf|pt|pth|tflite)")
 _TOKEN_HINT: Final = "set HF_TOKEN or pass token="
 
 Fetch = Callable[[Sequence[str]], Path]
+
+
+class Hub(TypedDict):
+    """The settings of `local_folder`."""
+
+    revision: str | None
+    token: str | bool | None
+    cache_dir: str | Path | None
+    local_files_only: bool
 
 
 def local_folder(

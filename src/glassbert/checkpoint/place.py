@@ -12,13 +12,15 @@ from typing import Final
 from glassbert.errors import CheckpointError
 
 CONFIG: Final = "config.json"
+TF_CONFIG: Final = "bert_config.json"
+MODULES: Final = "modules.json"
 
 
 def model_folder(folder: str | Path) -> Path:
     """Return `folder` as a path.
 
     Raises:
-        CheckpointError: there is no such folder, or it holds no `config.json`.
+        CheckpointError: there is no such folder, or it holds no config.
     """
     path = Path(folder)
     try:
@@ -27,7 +29,7 @@ def model_folder(folder: str | Path) -> Path:
         raise CheckpointError(f"{path}: {error.strerror or error}") from None
     if not known:
         raise CheckpointError(f"{path}: " + ("is a file, expected a model folder" if there else "no such folder"))
-    if not inside(path, CONFIG).is_file():
+    if not inside(path, CONFIG).is_file() and not any((path / name).exists() for name in (TF_CONFIG, MODULES)):
         raise CheckpointError(f"{path}: holds no {CONFIG}, so it is no model folder")
     return path
 

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from glassbert.checkpoint.keys import shared_names
 from glassbert.checkpoint.place import CONFIG
+from glassbert.checkpoint.sentence_folder import refusal, write_sentence_folder
 from glassbert.checkpoint.weights import PYTORCH, SAFETENSORS
 from glassbert.files import updated_folder, write_json
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertModel
+from glassbert.model.config import BertConfig
+from glassbert.model.sentence import SentenceEncoder
 
 
 def save_model(
@@ -27,6 +30,9 @@ def save_model(
     zero_pruned_heads: bool = False,
 ) -> None:
     """Write `config.json` and the weights into `folder`, whose other files stay; all at once or not at all.
+
+    A `SentenceEncoder` also gets the files by which sentence-transformers loads it, where that has a form for it: one
+    layer, absolute positions, no pruned heads.
 
     Args:
         model: any of ours, or a subclass of your own.
@@ -71,6 +77,15 @@ def save_model(
             except RuntimeError as error:  # how torch's writer does
                 raise OSError(str(error)) from error
         write_json(stage / CONFIG, config)
+    if isinstance(model, SentenceEncoder) and refusal(model, BertConfig.from_dict(config)) is None:
+        write_sentence_folder(
+            model,
+            folder,
+            max_length=model.max_length,
+            prompts=model.prompts,
+            default_prompt=model.default_prompt,
+            overwrite=overwrite,
+        )
 
 
 def _whole_heads(state: dict[str, Tensor], pruned: dict[int, list[int]], heads: int) -> dict[str, Tensor]:

@@ -201,18 +201,22 @@ def write_sentence_folder(
             write_json(stack.enter_context(new_file(root / name, overwrite=overwrite)), value)
 
 
-def _check_form(encoder: SentenceEncoder, stored: BertConfig, root: Path) -> None:
-    """Refuse what sentence-transformers, with transformers 5 below it, would compute otherwise."""
-    cannot = None
+def refusal(encoder: SentenceEncoder, stored: BertConfig) -> str | None:
+    """Name what sentence-transformers, with transformers 5 below it, would compute otherwise; None where nothing is."""
     if encoder.layers > 1:
-        cannot = f"the mean of several layers (layers is {encoder.layers})"
+        return f"the mean of several layers (layers is {encoder.layers})"
     for config in (encoder.config, stored):
         if config.position_embedding_type != "absolute":
-            cannot = f"relative positions (position_embedding_type {config.position_embedding_type!r})"
-        elif config.is_decoder:
-            cannot = "a decoder (is_decoder)"
+            return f"relative positions (position_embedding_type {config.position_embedding_type!r})"
+        if config.is_decoder:
+            return "a decoder (is_decoder)"
     if stored.pruned_heads:
-        cannot = f"pruned heads {stored.pruned_heads}; save the model with zeros in their place"
+        return f"pruned heads {stored.pruned_heads}; save the model with zeros in their place"
+    return None
+
+
+def _check_form(encoder: SentenceEncoder, stored: BertConfig, root: Path) -> None:
+    cannot = refusal(encoder, stored)
     if cannot:
         raise CheckpointError(f"sentence-transformers has no form for {cannot}")
     for name in ("vocab_size", "hidden_size", "num_hidden_layers"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from glassbert.checkpoint.hub import local_folder
 from glassbert.checkpoint.place import CONFIG, inside
 from glassbert.errors import CheckpointError, ConfigError, VocabularyError
 from glassbert.files import new_file, read_json, write_json
@@ -53,14 +54,27 @@ _TOKENIZER_SETTINGS: Final = (
 )
 
 
-def load_tokenizer(tokenizer_class: type[TokenizerT], folder: str | Path, **settings: Any) -> TokenizerT:
+def load_tokenizer(
+    tokenizer_class: type[TokenizerT],
+    folder: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    **settings: Any,
+) -> TokenizerT:
     """Load a tokenizer from `vocab.txt` and, where it is there, `tokenizer_config.json`.
 
     `model_max_length` is at most the positions that `config.json` counts.
 
     Args:
         tokenizer_class: `BertTokenizer` or a subclass.
-        folder: the model folder.
+        folder: the model folder, or the name of a repo on the hub.
+        revision: branch, tag or commit on the hub.
+        token: for the hub.
+        cache_dir: of the hub's client.
+        local_files_only: take what the cache has, without any request.
         settings: in place of those in the file.
 
     Raises:
@@ -68,9 +82,14 @@ def load_tokenizer(tokenizer_class: type[TokenizerT], folder: str | Path, **sett
         VocabularyError: the vocabulary cannot serve.
         TypeError: a setting that the tokenizer does not have.
     """
-    path = Path(folder)
-    if not path.is_dir():
-        raise CheckpointError(f"{path}: no such folder")
+    path = local_folder(
+        folder,
+        parts="tokenizer",
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+    )
     if not inside(path, VOCABULARY).is_file():
         raise CheckpointError(f"{path}: holds no {VOCABULARY}")
     settings_file = inside(path, TOKENIZER_CONFIG)

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 import glassbert
+from glassbert.cli.convert import convert
 from glassbert.cli.train import demo, train
 from glassbert.cli.use import evaluate, predict
 from glassbert.errors import GlassbertError, TrainingError
@@ -51,6 +52,7 @@ app.command()(demo)
 app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(convert)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

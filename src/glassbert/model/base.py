@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextvars
+import inspect
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast, get_args
@@ -50,7 +52,32 @@ def _resized(old: Tensor, rows: int, deviation: float) -> nn.Parameter:
     return nn.Parameter(torch.cat((kept, more.normal_(std=deviation))), requires_grad=old.requires_grad)
 
 
-class BertPreTrainedModel(nn.Module):
+class _OwnConfig(type):
+    """Gives each model a config of its own, shared with the models inside it and with nobody else.
+
+    What a model changes in its config (pruned heads, the size of the vocabulary) is then not told to the caller's
+    object, nor to another model that is made from it.
+    """
+
+    _inside: ClassVar[contextvars.ContextVar[bool]] = contextvars.ContextVar("inside", default=False)
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What the constructor takes, for `inspect` and editors."""
+        whole = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return whole.replace(parameters=list(whole.parameters.values())[1:])
+
+    def __call__(cls, config: Any, *arguments: Any, **settings: Any) -> Any:
+        if _OwnConfig._inside.get() or not isinstance(config, BertConfig):
+            return super().__call__(config, *arguments, **settings)
+        token = _OwnConfig._inside.set(True)
+        try:
+            return super().__call__(config.copy(), *arguments, **settings)
+        finally:
+            _OwnConfig._inside.reset(token)
+
+
+class BertPreTrainedModel(nn.Module, metaclass=_OwnConfig):
     """Base of all models, and of yours: build the parts in `__init__`, then call `self.init_weights()`.
 
     A subclass keeps its `BertModel` under the name `bert`. Whatever is done to a whole model (choosing attention,
@@ -131,14 +158,11 @@ class BertPreTrainedModel(nn.Module):
         initialize_weights(module, self.config.initializer_range)
 
     def _change_config(self, **changes: Any) -> None:
-        """Give this model, and the BERT in it, a config that differs; other models made from the old one keep it."""
-        changed: list[tuple[BertConfig, BertConfig]] = []
-        for model in (self, self.base_model):
-            new = next((new for old, new in changed if old is model.config or new is model.config), None)
-            if new is None:
-                new = dataclasses.replace(model.config, **changes)
-                changed.append((model.config, new))
-            model.config = new
+        """Change the config of this model and of the BERT in it: one object, unless you gave each its own."""
+        for config in (self.config, self.base_model.config):
+            for name, value in changes.items():
+                setattr(config, name, value)
+            config.validate()
 
     # Words in, words out
 
@@ -184,16 +208,29 @@ class BertPreTrainedModel(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Tie again what moving to a device or from meta tensors has made two of."""
+        tied = self._is_tied()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.tie_weights()
+        if tied:
+            self.tie_weights()
+        self._link()
         return self
+
+    def _is_tied(self) -> bool:
+        output = self.get_output_embeddings()
+        return output is not None and output.weight is self.get_input_embeddings().weight
+
+    def _link(self) -> None:
+        """Make one again of a tensor that always stands under two names."""
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Do what torch does, and tie again what `assign` has made two of.
 
         The constant `embeddings.position_ids`, which transformers wrote until 2022, is passed over.
         """
-        state_dict = {key: value for key, value in state_dict.items() if not key.endswith("embeddings.position_ids")}
+        known = self.state_dict()
+        passed = {key for key in state_dict if key not in known and re.search(r"(^|\.)embeddings\.position_ids$", key)}
+        if passed:
+            state_dict = {key: value for key, value in state_dict.items() if key not in passed}
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)
         self.tie_weights()
         return result
@@ -248,9 +285,13 @@ class BertPreTrainedModel(nn.Module):
         layers = self.config.num_hidden_layers
         if not isinstance(heads_to_prune, dict) or not all(isinstance(v, Collection) for v in heads_to_prune.values()):
             raise ConfigError(f"heads_to_prune is {heads_to_prune!r}, expected lists of heads by layer: {{0: [1, 3]}}")
-        known = dict(self.config.pruned_heads)
+        known = dict(self.base_model.pruned_heads())
         asked: dict[int, list[int]] = {}
         for layer, heads in heads_to_prune.items():
+            if not all(type(head) is int for head in heads):
+                raise ConfigError(
+                    f"heads {list(heads)!r} to prune, expected 0 to {self.config.num_attention_heads - 1}"
+                )
             if type(layer) is not int or not -layers <= layer < layers:
                 raise ConfigError(f"layer {layer!r} to prune, expected {-layers} to {layers - 1}")
             asked[layer % layers] = sorted({*asked.get(layer % layers, ()), *heads})
@@ -263,6 +304,10 @@ class BertPreTrainedModel(nn.Module):
             known[layer] = sorted(gone)
         self.base_model._prune_heads(asked)
         self._change_config(pruned_heads=known)
+
+    def pruned_heads(self) -> dict[int, list[int]]:
+        """Return the heads that are cut out of each layer."""
+        raise NotImplementedError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")
 
     def _prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")

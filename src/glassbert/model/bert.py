@@ -574,6 +574,10 @@ class BertModel(BertPreTrainedModel):
         width = self.config.hidden_size
         if not isinstance(value, nn.Embedding) or value.embedding_dim != width:
             raise ConfigError(f"word embeddings are {value!r}, expected an nn.Embedding of width {width}")
+        if value.num_embeddings <= self.config.pad_token_id:
+            raise ConfigError(
+                f"word embeddings have {value.num_embeddings} rows, too few for pad_token_id {self.config.pad_token_id}"
+            )
         self.embeddings.word_embeddings = value
         self._change_config(vocab_size=value.num_embeddings)
 
@@ -582,6 +586,10 @@ class BertModel(BertPreTrainedModel):
         for index in heads_to_prune:
             # Before anything is cut, so that a refusal leaves the model as it was.
             attention = self._layer(index).attention
+            if not isinstance(attention, BertAttention) or not isinstance(attention.self, BertSelfAttention):
+                raise ConfigError(
+                    f"encoder.layer.{index}.attention was replaced; heads can be cut out of BERT's own only"
+                )
             for name in ("query", "key", "value"):
                 _check_linear(getattr(attention.self, name), f"encoder.layer.{index}.attention.self.{name}")
             _check_linear(attention.output.dense, f"encoder.layer.{index}.attention.output.dense")
@@ -591,7 +599,13 @@ class BertModel(BertPreTrainedModel):
 
     def pruned_heads(self) -> dict[int, list[int]]:
         """Return the heads that are cut out of each layer."""
-        gone = {index: sorted(self._layer(index).attention.pruned_heads) for index in range(len(self.encoder.layer))}
+        # A layer that was put into something else is not looked into.
+        layers = [(index, layer) for index, layer in enumerate(self.encoder.layer) if isinstance(layer, BertLayer)]
+        gone = {
+            index: sorted(layer.attention.pruned_heads)
+            for index, layer in layers
+            if isinstance(layer.attention, BertAttention)
+        }
         return {index: heads for index, heads in gone.items() if heads}
 
     def _layer(self, index: int) -> BertLayer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -138,12 +139,27 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         """Check every value and fill in the labels."""
-        if self.label2id and not self.id2label:
-            self.id2label = {index: name for name, index in self.label2id.items()}
+        if self.label2id:
+            self.label2id = _label_ids(self.label2id)
+            names = {index: name for name, index in self.label2id.items()}
+            if len(names) != len(self.label2id):
+                raise ConfigError(f"label2id is {self.label2id!r}, which gives two names the same id")
+            if self.id2label and {int(index): name for index, name in self.id2label.items()} != names:
+                raise ConfigError(
+                    f"label2id is {self.label2id!r}, but id2label is {self.id2label!r}; leave one of them out"
+                )
+            self.id2label = names
         if self.id2label and self.num_labels == 2:
             # A file that names its labels need not count them.
             self.num_labels = len(self.id2label)
         self.validate()
+
+    def copy(self) -> BertConfig:
+        """Return another config with the same values, attributes of your own included."""
+        other = copy.copy(self)
+        for name in ("id2label", "label2id", "pruned_heads", "architectures", "extra"):
+            setattr(other, name, copy.deepcopy(getattr(self, name)))
+        return other
 
     def validate(self) -> None:
         """Check every value; called again when a model is made, since a config may be edited in between."""
@@ -200,8 +216,6 @@ class BertConfig:
                 f" for num_labels {self.num_labels}"
             )
         names = {name: index for index, name in self.id2label.items()}
-        if self.label2id and self.label2id != names and len(names) == self.num_labels:
-            raise ConfigError(f"label2id is {self.label2id!r}, but by id2label it is {names!r}; leave one of them out")
         if len(names) != self.num_labels:
             raise ConfigError("id2label gives two ids the same name")
         self.id2label = dict(sorted(self.id2label.items()))
@@ -226,8 +240,8 @@ class BertConfig:
                 raise ConfigError(f"{name} is {values[name]!r}; this version supports {neutral!r} only")
         if "id2label" in values:
             values["id2label"] = _label_names(values["id2label"])
-        if "label2id" in values:
-            values["label2id"] = _label_ids(values["label2id"])
+        if values.get("label2id") is None:
+            values.pop("label2id", None)
         known = {field.name for field in dataclasses.fields(cls)} - {"extra"}
         extra = {key: value for key, value in values.items() if key not in known}
         given = {key: value for key, value in values.items() if key in known}

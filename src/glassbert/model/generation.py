@@ -104,6 +104,7 @@ def generate(
         num_return_sequences=num_return_sequences,
         length_penalty=length_penalty,
         early_stopping=early_stopping,
+        use_cache=use_cache,
         do_sample=do_sample,
         drawing=temperature != 1.0 or top_k != 0 or top_p != 1.0 or generator is not None,
     )
@@ -324,6 +325,7 @@ def _check_settings(
     num_return_sequences: int,
     length_penalty: float,
     early_stopping: bool,
+    use_cache: bool,
     do_sample: bool,
     drawing: bool,
 ) -> None:
@@ -347,6 +349,8 @@ def _check_settings(
             "a number from -100 to 100",
         ),
         ("early_stopping", early_stopping, type(early_stopping) is bool, "True or False"),
+        ("use_cache", use_cache, type(use_cache) is bool, "True or False"),
+        ("do_sample", do_sample, type(do_sample) is bool, "True or False"),
     ):
         if not sound:
             raise InputError(f"{name} is {value!r}, expected {expected}")

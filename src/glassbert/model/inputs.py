@@ -284,10 +284,18 @@ def _check_crossed(config: BertConfig, past: Cache, states: Tensor | None) -> No
     if crossed != (states is not None) and past:
         had = "with" if crossed else "without"
         raise InputError(f"past_key_values come from a call {had} encoder_hidden_states; give them again, or neither")
-    if states is not None and any(len(layer) != 4 or layer[2].shape[2] != states.shape[1] for layer in past):
-        raise InputError(
-            f"encoder_hidden_states has the shape {tuple(states.shape)}, but past_key_values hold keys of other states"
-        )
+    if states is None:
+        return
+    for layer in past:
+        shapes = [tuple(tensor.shape) for tensor in layer[2:]]
+        # Pruning may have left a layer fewer heads of its own than for the encoder.
+        wanted = (states.shape[0], states.shape[1], layer[0].shape[3])
+        fits = all((shape[0], shape[2], shape[3]) == wanted for shape in shapes)
+        if len(shapes) != 2 or not fits or shapes[0] != shapes[1]:
+            raise InputError(
+                f"past_key_values hold {shapes} of an encoder's states, expected keys and values of "
+                f"({wanted[0]}, heads, {wanted[1]}, {wanted[2]}), as encoder_hidden_states are"
+            )
 
 
 def _check_head_mask(config: BertConfig, head_mask: Tensor) -> Tensor:

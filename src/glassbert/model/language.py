@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from glassbert.errors import InputError
+from glassbert.errors import ConfigError, InputError
 from glassbert.model import losses
 from glassbert.model.activations import activation
 from glassbert.model.base import BertPreTrainedModel
@@ -118,11 +118,18 @@ class _PredictsWords(BertPreTrainedModel):
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replace the projection to the vocabulary, and its bias."""
+        if not isinstance(new_embeddings, nn.Linear) or new_embeddings.bias is None:
+            raise ConfigError(
+                f"the projection to the vocabulary is {new_embeddings!r}, expected an nn.Linear with a bias"
+            )
         self.cls.predictions.set_decoder(new_embeddings)
 
     def tie_weights(self) -> None:
         """Share the word embeddings' weight, where the config says so; the bias is one under two names always."""
         super().tie_weights()
+        self._link()
+
+    def _link(self) -> None:
         self.cls.predictions.bias = self.cls.predictions.decoder.bias
 
 

@@ -5,7 +5,6 @@ Source: arXiv 1908.10084 (Sentence-BERT).
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, get_args
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from glassbert.errors import ConfigError
+from glassbert.errors import ConfigError, InputError
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertModel
 from glassbert.model.config import BertConfig
@@ -50,8 +49,15 @@ def pool(states: Tensor, real: Tensor | None, pooling: Pooling) -> Tensor:
 class SentenceEncoder(BertPreTrainedModel):
     """One vector for a text.
 
-    `pooling`, `layers` and `normalize` stand in the config's `extra` under "sentence_encoder", so that a saved folder
-    knows them.
+    Its settings stand in the config's `extra` under "sentence_encoder", so that a saved folder knows them.
+
+    Attributes:
+        pooling: how the vectors of tokens become one.
+        layers: over how many of the last layers they are averaged before.
+        normalize: whether the vector is brought to length 1.
+        max_length: longest text in tokens that the model was made for; None leaves it to the tokenizer.
+        prompts: texts to put before a text, by name.
+        default_prompt: name of the prompt for texts where no other is asked for.
     """
 
     _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = _WITHOUT_POOLER
@@ -62,6 +68,9 @@ class SentenceEncoder(BertPreTrainedModel):
         pooling: Pooling | None = None,
         layers: int | None = None,
         normalize: bool | None = None,
+        max_length: int | None = None,
+        prompts: dict[str, str] | None = None,
+        default_prompt: str | None = None,
     ) -> None:
         """Make BERT without a pooler.
 
@@ -70,9 +79,12 @@ class SentenceEncoder(BertPreTrainedModel):
             pooling: "mean" (the default), "cls" or "max".
             layers: the states that are pooled are the mean of the last so many layers; 1 where nothing is said.
             normalize: bring each vector to length 1; true where nothing is said.
+            max_length: longest text in tokens; whoever cuts texts asks for it.
+            prompts: texts to put before a text, by name; whoever has the text asks for them.
+            default_prompt: the name of one of them.
 
         Raises:
-            ConfigError: a pooling that does not exist, or more layers than there are.
+            ConfigError: a pooling that does not exist, more layers than there are, or another setting out of bounds.
         """
         super().__init__(config)
         stored = config.extra.get("sentence_encoder", {})
@@ -86,9 +98,24 @@ class SentenceEncoder(BertPreTrainedModel):
             raise ConfigError(f"layers is {self.layers!r}, expected 1 to {config.num_hidden_layers + 1}")
         if type(self.normalize) is not bool:
             raise ConfigError(f"normalize is {self.normalize!r}, expected true or false")
-        settings = {"pooling": self.pooling, "layers": self.layers, "normalize": self.normalize}
-        # A config of its own, so that another model made from the caller's is not told.
-        config = self.config = dataclasses.replace(config, extra={**config.extra, "sentence_encoder": settings})
+        self.max_length: int | None = stored.get("max_length") if max_length is None else max_length
+        self.prompts: dict[str, str] = dict(stored.get("prompts") or {}) if prompts is None else dict(prompts)
+        self.default_prompt: str | None = stored.get("default_prompt") if default_prompt is None else default_prompt
+        if self.max_length is not None and (type(self.max_length) is not int or self.max_length < 3):
+            raise ConfigError(f"max_length is {self.max_length!r}, expected a whole number from 3")
+        if not all(isinstance(name, str) and isinstance(text, str) for name, text in self.prompts.items()):
+            raise ConfigError(f"prompts is {self.prompts!r}, expected texts by name")
+        if self.default_prompt is not None and self.default_prompt not in self.prompts:
+            raise ConfigError(f"default_prompt is {self.default_prompt!r}, expected one of {sorted(self.prompts)}")
+        settings = {
+            "pooling": self.pooling,
+            "layers": self.layers,
+            "normalize": self.normalize,
+            "max_length": self.max_length,
+            "prompts": self.prompts,
+            "default_prompt": self.default_prompt,
+        }
+        config.extra["sentence_encoder"] = settings
         self.bert = BertModel(config, add_pooling_layer=False)
         self.init_weights()
 
@@ -109,6 +136,8 @@ class SentenceEncoder(BertPreTrainedModel):
         Raises:
             InputError: as `BertModel`.
         """
+        if output_hidden_states is not None and type(output_hidden_states) is not bool:
+            raise InputError(f"output_hidden_states is {output_hidden_states!r}, expected True or False")
         inputs = Inputs.check(
             self.config,
             input_ids=input_ids,
