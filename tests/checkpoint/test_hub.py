@@ -306,7 +306,7 @@ def test_a_branch_and_a_commit(hub: HubServer, client: Client, tmp_path: Path) -
 def test_an_unknown_revision(hub: HubServer, client: Client, tmp_path: Path, revision: str) -> None:
     hub.repo("bert", MODEL)
     message = refused(client, "bert", revision=revision, cache_dir=tmp_path)
-    assert message.startswith(f"bert (revision {revision}): the repo has no such revision")
+    assert f"bert (revision {revision}): the repo has no such revision" in message
 
 
 def test_an_unknown_repo(hub: HubServer, client: Client, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Callable
 from importlib import util
@@ -57,6 +58,11 @@ def save(folder: Path, **changes: Any) -> SentenceEncoder:
     """Save an encoder with its tokenizer, as a model folder of ours."""
     encoder = build(**changes)
     encoder.save_pretrained(folder)
+    # Saving has written what this module writes; these tests begin without.
+    for name in ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("1_Pooling", "2_Normalize"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     tokenizer = BertTokenizer({token: index for index, token in enumerate(TOKENS)}, model_max_length=12)
     tokenizer.save_pretrained(folder)
     return encoder

@@ -90,7 +90,7 @@ def local_folder(
     if folder is not None:
         return folder
     repo = name.as_posix() if isinstance(name, Path) else name
-    place = _place(repo, revision)
+    place = f"{name}: no such folder; on the hub, {_place(repo, revision)}"
     try:
         cache = None if cache_dir is None else Path(cache_dir).expanduser().resolve()
         source = _resolved(repo, revision, token, cache, local_files_only)
