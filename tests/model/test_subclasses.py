@@ -588,7 +588,7 @@ def test_a_model_without_a_bert_says_so(tmp_path: Path) -> None:
         lambda: model.resize_token_embeddings(60),
         lambda: model.prune_heads({0: [1]}),
     ):
-        with pytest.raises(NotImplementedError, match="Without has no model under 'bert'"):
+        with pytest.raises(ConfigError, match="Without has no model under 'bert'"):
             action()
     model.save_pretrained(tmp_path)
     assert torch.equal(

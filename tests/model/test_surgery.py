@@ -433,7 +433,7 @@ def test_the_projection_is_replaced_with_its_bias() -> None:
     with torch.inference_mode():
         states = model.cls.predictions.transform(model.bert(IDS, MASK)[0])
         assert largest_difference(model(IDS, MASK).logits, projection(states), MASK) < 1e-5
-    with pytest.raises(NotImplementedError, match="BertModel predicts no words"):
+    with pytest.raises(ConfigError, match="BertModel predicts no words"):
         build().set_output_embeddings(projection)
 
 

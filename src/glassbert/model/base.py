@@ -170,16 +170,16 @@ class BertPreTrainedModel(nn.Module, metaclass=_OwnConfig):
         """Return the word embeddings, (V, H).
 
         Raises:
-            NotImplementedError: a model without a BERT under `base_model_prefix` has to say where they are.
+            ConfigError: a model without a BERT under `base_model_prefix` has to say where they are.
         """
         if self.base_model is self:
-            raise NotImplementedError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")
+            raise ConfigError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")
         return self.base_model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the word embeddings."""
         if self.base_model is self:
-            raise NotImplementedError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")
+            raise ConfigError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")
         self.base_model.set_input_embeddings(value)
         self._change_config(vocab_size=value.num_embeddings)
 
@@ -189,7 +189,7 @@ class BertPreTrainedModel(nn.Module, metaclass=_OwnConfig):
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replace the projection to the vocabulary."""
-        raise NotImplementedError(f"{type(self).__name__} predicts no words")
+        raise ConfigError(f"{type(self).__name__} predicts no words")
 
     def tie_weights(self) -> None:
         """Let the projection to the vocabulary share the word embeddings' weight, where the config says so.
@@ -307,10 +307,10 @@ class BertPreTrainedModel(nn.Module, metaclass=_OwnConfig):
 
     def pruned_heads(self) -> dict[int, list[int]]:
         """Return the heads that are cut out of each layer."""
-        raise NotImplementedError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")
+        raise ConfigError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")
 
     def _prune_heads(self, heads_to_prune: dict[int, list[int]]) -> None:
-        raise NotImplementedError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")
+        raise ConfigError(f"{type(self).__name__} has no model under {self.base_model_prefix!r}")
 
     def get_head_mask(
         self, head_mask: Tensor | None, num_hidden_layers: int, is_attention_chunked: bool = False
