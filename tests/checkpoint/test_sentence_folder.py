@@ -29,7 +29,7 @@ from glassbert.checkpoint import load_model
 from glassbert.checkpoint.sentence_folder import SentenceFolder, read_sentence_folder, write_sentence_folder
 from glassbert.model.sentence import Pooling
 
-GOLDEN = Path("/work/shared/oracle/minilm")
+GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "oracle" / "minilm"
 TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "##a", "##b", "##c", ":")
 TEXTS = ["a b c", "A", "ab fac hb", "h g f e d c b a", "d zz é c", "query: a"]
 

@@ -13,7 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glassbert import BertConfig, BertForSequenceClassification, BertModel, BertPreTrainedModel, CheckpointError
+from glassbert import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    BertPreTrainedModel,
+    CheckpointError,
+    ConfigError,
+)
 from glassbert.model import AttentionBackend, BertEncoder
 from tests.model.oracle import BACKENDS, largest_difference, seeded
 
