@@ -601,3 +601,30 @@ def test_a_model_without_a_bert_says_so(tmp_path: Path) -> None:
     assert torch.equal(
         Without.from_pretrained(tmp_path).state_dict()["layer.weight"], model.state_dict()["layer.weight"]
     )
+
+
+class Sized(BertPreTrainedModel):
+    """A model whose constructor makes the config itself."""
+
+    def __init__(self, *, width: int = 24) -> None:
+        super().__init__(BertConfig(**{**SMALL, "hidden_size": width}))
+        self.bert = BertModel(self.config)
+        self.init_weights()
+
+
+def test_a_constructor_need_not_take_a_config() -> None:
+    assert Sized().bert.config.hidden_size == 24
+    assert Sized(width=48).config.hidden_size == 48
+    model = Sized()
+    model.prune_heads({0: [1]})
+    assert model.config is model.bert.config
+    with pytest.raises(TypeError, match="config"):
+        BertModel()  # type: ignore[call-arg]
+
+
+def test_a_config_by_name_is_copied_too() -> None:
+    config = BertConfig(**SMALL)
+    model = BertModel(config=config)
+    model.prune_heads({0: [1]})
+    assert config.pruned_heads == {}
+    assert model.config.pruned_heads == {0: [1]}

@@ -67,14 +67,18 @@ class _OwnConfig(type):
         whole = inspect.signature(cls.__init__)  # type: ignore[misc]
         return whole.replace(parameters=list(whole.parameters.values())[1:])
 
-    def __call__(cls, config: Any, *arguments: Any, **settings: Any) -> Any:
-        if _OwnConfig._inside.get() or not isinstance(config, BertConfig):
-            return super().__call__(config, *arguments, **settings)
+    def __call__(cls, *arguments: Any, **settings: Any) -> Any:
+        if _OwnConfig._inside.get():
+            return super().__call__(*arguments, **settings)
         token = _OwnConfig._inside.set(True)
         try:
-            return super().__call__(config.copy(), *arguments, **settings)
+            return super().__call__(*map(_own, arguments), **{name: _own(value) for name, value in settings.items()})
         finally:
             _OwnConfig._inside.reset(token)
+
+
+def _own(value: Any) -> Any:
+    return value.copy() if isinstance(value, BertConfig) else value
 
 
 class BertPreTrainedModel(nn.Module, metaclass=_OwnConfig):
