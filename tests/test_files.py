@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from glassbert import CheckpointError, OutputExistsError, SaveError, files
-from glassbert.files import check_output, new_file, new_folder, read_json, write_json
+from glassbert.files import check_output, new_file, new_folder, read_json, updated_folder, write_json
 
 
 @pytest.fixture
@@ -410,6 +411,34 @@ def test_what_must_not_be_lost_is_not_overwritten(tmp_path: Path, monkeypatch: p
         with pytest.raises(OutputExistsError, match="would be lost"):
             check_output(name, overwrite=True)
     assert (work / "data.tsv").read_text() == "mine"
+
+
+def test_a_folder_of_a_sentence_encoder_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "model" / "1_Pooling").mkdir(parents=True)
+    assert check_output(tmp_path / "model", overwrite=True) == tmp_path / "model"
+
+
+@pytest.mark.parametrize("write", ["new", "updated"])
+def test_what_a_killed_process_left_goes_with_the_next_save(tmp_path: Path, write: str) -> None:
+    def save() -> contextlib.AbstractContextManager[Path]:
+        target = tmp_path / "a[1]"
+        return new_folder(target, overwrite=True) if write == "new" else updated_folder(target, ["one"], overwrite=True)
+
+    def entries() -> set[str]:
+        return {entry.name for entry in tmp_path.iterdir()}
+
+    abandoned, other, mine = ".a[1].abcd_123.part", ".b.abcd_123.part", ".a[1].notes.part"
+    for name in (abandoned, other, mine):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_text("x")
+    with save() as outer:
+        (outer / "one").write_text("outer")
+        with save() as inner:
+            # One that is being written stays.
+            assert entries() == {outer.name, inner.name, other, mine}
+            (inner / "one").write_text("inner")
+    assert entries() == {"a[1]", other, mine}
+    assert (tmp_path / "a[1]" / "one").read_text() == "outer"
 
 
 def test_a_link_stands_for_its_target(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +20,8 @@ from typing import Any, Final
 
 from glassbert.errors import CheckpointError, OutputExistsError, SaveError
 
+# Folders inside a model folder: the steps of sentence-transformers, such as 1_Pooling.
+_MODULE: Final = re.compile(r"\d+_[A-Za-z]+")
 # The largest settings that people have are indices of weights, with some 100 kB.
 _LARGEST_JSON: Final = 32 * 1024 * 1024
 
@@ -64,7 +68,7 @@ def _check_replaceable(path: Path, overwrite: bool, keep: Iterable[str | Path]) 
         if Path(needed).resolve().is_relative_to(full):
             raise OutputExistsError(f"{path} holds {needed}, which would be lost; choose another folder")
     for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
+        if entry.is_dir() and not entry.is_symlink() and not _MODULE.fullmatch(entry.name):
             raise OutputExistsError(f"{path} holds the folder {entry.name}, so no model folder; choose another folder")
 
 
@@ -86,26 +90,66 @@ def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         SaveError: the disk refused a write; `target` is as it was before.
     """
     path = check_output(target, overwrite=overwrite)
-    stage: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=path.parent))
-        os.chmod(stage, 0o777 & ~_umask())
-        yield stage
-        _flush_tree(stage)
-        if overwrite:
-            _replace(stage, path)
-        else:
-            os.rename(stage, path)  # refused by the system where a folder with files has appeared since
-            _flush(path.parent)
+        with _stage(path, path.parent) as stage:
+            os.chmod(stage, 0o777 & ~_umask())
+            yield stage
+            _flush_tree(stage)
+            if overwrite:
+                _replace(stage, path)
+            else:
+                os.rename(stage, path)  # refused by the system where a folder with files has appeared since
+                _flush(path.parent)
     except OSError as error:
         raise _refused(path, error) from error
     except SaveError as error:
         # A file inside was refused; the reader knows the folder by its final name only.
         raise _refused(path, error.__cause__ or error) from error
+
+
+@contextlib.contextmanager
+def _stage(path: Path, parent: Path) -> Iterator[Path]:
+    """Give a temporary folder in `parent` for what is to become `path`; it is gone when the block ends.
+
+    A process that is killed cannot remove its own. The next one that writes the same folder does: a lock that ends with
+    its process tells the abandoned from those that are being written.
+    """
+    for found in parent.glob(f"{glob.escape(_prefix(path))}*.part"):
+        if _STAGE.fullmatch(found.name.removeprefix(_prefix(path))):
+            with contextlib.suppress(OSError), _locked(found) as abandoned:
+                if abandoned:
+                    shutil.rmtree(found, ignore_errors=True)
+    while True:
+        stage = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=parent))
+        with _locked(stage):
+            if not stage.exists():
+                continue  # another writer took it for abandoned before it was locked
+            try:
+                yield stage
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
+            return
+
+
+_STAGE: Final = re.compile(r"[a-z0-9_]{8}\.part")  # as tempfile names them
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold a lock on a folder, where the system has such locks and nobody else holds it; say whether."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        except (ImportError, OSError):
+            held = False
+        yield held
     finally:
-        if stage is not None and stage.exists():
-            shutil.rmtree(stage, ignore_errors=True)
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -131,37 +175,33 @@ def updated_folder(target: str | Path, names: Sequence[str], *, overwrite: bool 
     for name in names:
         if (path / name).exists() and not overwrite:
             raise OutputExistsError(f"{path / name} is already there; choose another folder or ask to overwrite")
-    stage: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fixed = path.is_dir() and (
             path.resolve() == Path.cwd() or path.is_mount() or not os.access(path.parent, os.W_OK)
         )
-        stage = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=path if fixed else path.parent))
-        os.chmod(stage, path.stat().st_mode & 0o7777 if path.is_dir() else 0o777 & ~_umask())
-        yield stage
-        for file in stage.iterdir():
-            file.chmod(0o666 & ~_umask())  # as any new file; some writers are stricter
-        written = {file.name for file in stage.iterdir()}
-        if fixed:
+        with _stage(path, path if fixed else path.parent) as stage:
+            os.chmod(stage, path.stat().st_mode & 0o7777 if path.is_dir() else 0o777 & ~_umask())
+            yield stage
+            for file in stage.iterdir():
+                file.chmod(0o666 & ~_umask())  # as any new file; some writers are stricter
+            written = {file.name for file in stage.iterdir()}
+            if fixed:
+                _flush_tree(stage)
+                for name in sorted(written):
+                    os.replace(stage / name, path / name)
+                for name in set(names) - written:
+                    (path / name).unlink(missing_ok=True)
+                _flush(path)
+                return
+            if path.is_dir():
+                for entry in path.iterdir():
+                    if entry.name not in written and entry.name not in names:
+                        _copy_entry(entry, stage / entry.name)
             _flush_tree(stage)
-            for name in sorted(written):
-                os.replace(stage / name, path / name)
-            for name in set(names) - written:
-                (path / name).unlink(missing_ok=True)
-            _flush(path)
-            return
-        if path.is_dir():
-            for entry in path.iterdir():
-                if entry.name not in written and entry.name not in names:
-                    _copy_entry(entry, stage / entry.name)
-        _flush_tree(stage)
-        _replace(stage, path)
+            _replace(stage, path)
     except OSError as error:
         raise _refused(path, error) from error
-    finally:
-        if stage is not None and stage.exists():
-            shutil.rmtree(stage, ignore_errors=True)
 
 
 def _copy_entry(entry: Path, copy: Path) -> None:

@@ -340,10 +340,11 @@ class Client:
             "HF_HUB_DISABLE_XET": "1",
             "OMP_NUM_THREADS": "1",
         }
+        self.environment = own | environment
         with self._errors.open("w") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _WORKER],
-                env=own | environment,
+                env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -508,6 +510,36 @@ def test_push_is_refused(client: Client, offline: Client, hub: HubServer, model_
     (model_folder / "model.safetensors.index.json").write_bytes(index("../secret.safetensors"))
     assert "names '../secret.safetensors'" in message(model_folder, "me/mine", token=TOKEN)
     assert hub.repos == {}
+
+
+HOW_PEOPLE_DO_IT = """
+import sys
+import torch
+from glassbert import BertConfig, BertForSequenceClassification, BertTokenizer, load
+folder = sys.argv[1]
+model = BertForSequenceClassification.from_pretrained(folder, fresh="classifier", num_labels=3)
+model.push_to_hub("me/parts")
+BertTokenizer.from_pretrained(folder).push_to_hub("me/parts", message="Words")
+assert BertConfig.from_pretrained("me/parts").num_labels == 3
+assert BertConfig.from_pretrained("me/parts", num_labels=5).num_labels == 5
+again = load("me/parts")
+assert all(torch.equal(one, other) for one, other in zip(model.parameters(), again.parameters(), strict=True))
+assert BertTokenizer.from_pretrained("me/parts").tokenize("a b") == ["a", "b"]
+"""
+
+
+def test_model_and_tokenizer_are_pushed_by_themselves(
+    hub: HubServer, processes: dict[str, Client], model_folder: Path
+) -> None:
+    hub.repos.clear()
+    token = processes["token"]
+    subprocess.run(
+        [sys.executable, "-c", HOW_PEOPLE_DO_IT, str(model_folder)], env=token.environment, check=True, timeout=120
+    )
+    repo = hub.repos["me/parts"]
+    assert repo.messages[-1] == "Words"
+    held = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
+    assert set(repo.commits[repo.branches["main"]]) == {".gitattributes", *held}
 
 
 def test_push_needs_a_folder_here(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import difflib
 import inspect
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from glassbert.checkpoint.hub import Hub, local_folder
+from glassbert.checkpoint.hub import Hub, Parts, local_folder
 from glassbert.checkpoint.keys import rename, shared_names
 from glassbert.checkpoint.place import CONFIG, TF_CONFIG, inside, model_folder
 from glassbert.checkpoint.sentence_folder import SentenceFolder, read_sentence_folder
@@ -101,19 +101,20 @@ class _Source:
         return open_weights(self.folder) if self.checkpoint is None else TensorFlowWeights(self.checkpoint)
 
 
-def _source(name: str | Path, hub: Hub, *, sentence: bool) -> _Source:
+def _source(name: str | Path, hub: Hub, *, sentence: bool, parts: Parts = "model") -> _Source:
     """Find what `name` stands for: a folder, a TensorFlow checkpoint by its path, or a repo of the hub.
 
     Args:
         name: of the folder, the checkpoint or the repo.
         hub: settings for the hub.
         sentence: whether what a folder of sentence-transformers says beside the transformer is wanted.
+        parts: what of a repo is needed.
 
     Raises:
         CheckpointError: it stands for nothing, or for something else.
     """
     prefix = None if Path(name).is_dir() else find_checkpoint(name)
-    path = model_folder(local_folder(name, parts="model", **hub)) if prefix is None else prefix.parent
+    path = model_folder(local_folder(name, parts=parts, **hub)) if prefix is None else prefix.parent
     if prefix is None and (path / CONFIG).exists():
         found = read_sentence_folder(path) if sentence else None
         folder = path if found is None else found.transformer
@@ -125,6 +126,40 @@ def _source(name: str | Path, hub: Hub, *, sentence: bool) -> _Source:
     if found is None:
         raise CheckpointError(f"{path}: holds no {CONFIG}, so it is no model folder")
     return _Source(folder=found.transformer, config=inside(found.transformer, CONFIG), sentence=found)
+
+
+def load_config(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    **changes: Any,
+) -> BertConfig:
+    """Read the config of a model, without its weights.
+
+    Args:
+        name: what `load` takes.
+        revision: branch, tag or commit on the hub.
+        token: for the hub.
+        cache_dir: of the hub's client.
+        local_files_only: take what the cache has, without any request.
+        changes: fields that shall differ from the file, such as `num_labels`.
+
+    Raises:
+        CheckpointError: no model, or a file that is no JSON object.
+        ConfigError: values that no model can be built from.
+        TypeError: a field that the config does not have.
+    """
+    hub: Hub = {
+        "revision": revision,
+        "token": token,
+        "cache_dir": cache_dir,
+        "local_files_only": local_files_only,
+    }
+    _check_names("BertConfig", changes, _FIELDS)
+    return _changed(_source(name, hub, sentence=False, parts="config").read_config(), changes)
 
 
 def load(
@@ -250,14 +285,7 @@ def _load(
             "default_prompt": said.default_prompt,
             **arguments,
         }
-    config = source.read_config() if config is None else config
-    if changes.get("num_labels", config.num_labels) != config.num_labels:
-        changes.setdefault("id2label", {})  # the file's names are those of other labels
-    if "id2label" in changes or "label2id" in changes:
-        # One of the two says all, and what the file says of the other holds no more.
-        changes = {"id2label": {}, "label2id": {}, **changes}
-        changes.setdefault("num_labels", len(changes["id2label"] or changes["label2id"]))
-    config = dataclasses.replace(config, **changes) if changes else config
+    config = _changed(source.read_config() if config is None else config, changes)
     with source.open() as weights:
         _check_sizes(config, weights, source.config, (*fresh, *ignore))
         # Our own classes without memory and random numbers: the tensors come from the file. Any other may compute what
@@ -271,6 +299,17 @@ def _load(
     if attention_backend is not None:
         model.attention_backend = attention_backend
     return model.eval()
+
+
+def _changed(config: BertConfig, changes: dict[str, Any]) -> BertConfig:
+    """Return the config with other values in some fields."""
+    if changes.get("num_labels", config.num_labels) != config.num_labels:
+        changes = {"id2label": {}, **changes}  # the file's names are those of other labels
+    if "id2label" in changes or "label2id" in changes:
+        # One of the two says all, and what the file says of the other holds no more.
+        changes = {"id2label": {}, "label2id": {}, **changes}
+        changes.setdefault("num_labels", len(changes["id2label"] or changes["label2id"]))
+    return dataclasses.replace(config, **changes) if changes else config
 
 
 class _NoValues(TorchFunctionMode):
@@ -309,6 +348,35 @@ def _patterns(name: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
     return patterns
 
 
+_FIELDS: Final = {field.name for field in dataclasses.fields(BertConfig)} - {"extra"}
+# The settings that the functions here name, besides those of a class and of the config.
+_SETTINGS: Final = (
+    *inspect.signature(load_model).parameters.keys() - {"model_class", "name", "settings"},
+    *inspect.signature(_load).parameters.keys() - {"model_class", "source", "settings"},
+)
+# Arguments of transformers' from_pretrained, and what does here what they are wanted for.
+_ELSEWHERE: Final = {
+    "torch_dtype": "it is called dtype here",
+    "device_map": "device names one device; a BERT needs no more",
+    "low_cpu_mem_usage": "memory is never more than the weights and a little; leave it out",
+    "ignore_mismatched_sizes": "fresh=[PATTERN] names the parameters that get new values",
+    "output_loading_info": "the model has it: model.loading_info",
+    "state_dict": "model.load_state_dict puts tensors into a model",
+    "from_tf": "TensorFlow's checkpoints are known by their files; leave it out",
+    "from_flax": "Flax's files are not read; convert them to safetensors with transformers",
+    "trust_remote_code": "no code of a folder is ever run; leave it out",
+    "use_safetensors": "model.safetensors is taken where it is there, else pytorch_model.bin; leave it out",
+    "attn_implementation": "it is called attention_backend here",
+    "subfolder": "name the folder itself; on the hub, the files of a model stand at the top of its repo",
+    "variant": "of each form of weights one file is read; rename the one that is wanted",
+    "force_download": "what the cache holds is checked against the hub; delete it there to fetch it anew",
+    "resume_download": "broken downloads are always taken up again; leave it out",
+    "proxies": "set HTTPS_PROXY",
+    "use_auth_token": "it is called token here",
+    "mirror": "set HF_ENDPOINT",
+}
+
+
 def _sorted_settings(
     model_class: type[BertPreTrainedModel], settings: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -318,15 +386,23 @@ def _sorted_settings(
         TypeError: a name that is neither, with the nearest that is.
     """
     own = set(list(inspect.signature(model_class.__init__).parameters)[2:])  # after self and config
-    fields = {field.name for field in dataclasses.fields(BertConfig)} - {"extra"}
-    for name in settings:
-        if name not in own | fields:
-            near = difflib.get_close_matches(name, own | fields, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"{model_class.__name__}.from_pretrained() has no argument {name!r}{hint}")
+    _check_names(model_class.__name__, settings, own | _FIELDS, _SETTINGS)
     arguments = {name: value for name, value in settings.items() if name in own}
     changes = {name: value for name, value in settings.items() if name not in own}
     return arguments, changes
+
+
+def _check_names(owner: str, given: Iterable[str], known: Set[str], others: Iterable[str] = ()) -> None:
+    """Refuse arguments of `from_pretrained` that are not `known`; `others` are known to who calls this.
+
+    Raises:
+        TypeError: by name, with what to write in its place.
+    """
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, {*known, *others}, n=1)
+            hint = _ELSEWHERE.get(name) or (f"did you mean {near[0]!r}?" if near else "")
+            raise TypeError(f"{owner}.from_pretrained() has no argument {name!r}" + (f"; {hint}" if hint else ""))
 
 
 def _check_sizes(config: BertConfig, weights: Weights, where: Path, leave: Sequence[str]) -> None:

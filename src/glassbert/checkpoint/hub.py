@@ -124,7 +124,7 @@ def push_to_hub(
     The files are those that `local_folder` would fetch, and `README.md`. Nothing that stands in the repo is deleted.
 
     Args:
-        folder: holds a config, and weights or a vocabulary or both.
+        folder: holds a model (config and weights), a vocabulary, or both.
         repo: `name` or `owner/name`; it is created where it is missing.
         token: with the right to write; None takes the stored one or `HF_TOKEN`.
         private: whether a new repo is; None leaves it to the owner's setting. A repo that is there stays as it is.
@@ -143,10 +143,8 @@ def push_to_hub(
         model, tokenizer = _needed(there, "model", lambda _: path), _needed(there, "tokenizer", lambda _: path)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    lacking = _lacking(model, there, "config")
-    if lacking is None and _lacking(tokenizer, there, "tokenizer") is not None:
-        lacking = _lacking(model, there, "model")
-    if lacking is not None:
+    lacking = _lacking(model, there, "model")
+    if lacking is not None and _lacking(tokenizer, there, "tokenizer") is not None:
         raise CheckpointError(f"{path}: {lacking}")
     if create_pr and revision is not None:
         raise CheckpointError("create_pr proposes a change of the default branch; leave out revision")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from glassbert.checkpoint.hub import push_to_hub
 from glassbert.checkpoint.keys import shared_names
 from glassbert.checkpoint.place import CONFIG
 from glassbert.checkpoint.sentence_folder import refusal, write_sentence_folder
@@ -86,6 +89,20 @@ def save_model(
             default_prompt=model.default_prompt,
             overwrite=overwrite,
         )
+
+
+def push_saved(saved: Saves, repo: str, **settings: Any) -> str:
+    """Upload what `saved.save_pretrained` writes; the settings and errors are those of `push_to_hub`."""
+    with tempfile.TemporaryDirectory(prefix="glassbert-") as folder:
+        saved.save_pretrained(folder)
+        return push_to_hub(folder, repo, **settings)
+
+
+class Saves(Protocol):
+    """A model or a tokenizer."""
+
+    def save_pretrained(self, folder: str | Path) -> Any:
+        """Write files into `folder`."""
 
 
 def _whole_heads(state: dict[str, Tensor], pruned: dict[int, list[int]], heads: int) -> dict[str, Tensor]:

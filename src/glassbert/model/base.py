@@ -416,5 +416,14 @@ class BertPreTrainedModel(nn.Module, metaclass=_OwnConfig):
 
         save_model(self, folder, **settings)
 
+    def push_to_hub(self, repo: str, **settings: Any) -> str:
+        """Upload config and weights to a repo of the hub; return the URL of the commit.
+
+        `settings` are those of `glassbert.push_to_hub`, which uploads a whole folder, tokenizer included.
+        """
+        from glassbert.checkpoint import push_saved
+
+        return push_saved(self, repo, **settings)
+
 
 PreTrainedModel = BertPreTrainedModel

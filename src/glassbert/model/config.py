@@ -289,9 +289,11 @@ class BertConfig:
             raise ConfigError(f"{path}: {error}") from None
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> BertConfig:
-        """Read `config.json` of a model folder."""
-        return cls.from_json_file(Path(folder) / "config.json")
+    def from_pretrained(cls, folder: str | Path, **settings: Any) -> BertConfig:
+        """Read the config of a model folder or of a repo on the hub; see `glassbert.checkpoint.load_config`."""
+        from glassbert.checkpoint import load_config
+
+        return load_config(folder, **settings)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` into `folder`, which is created where it is missing."""

@@ -333,6 +333,12 @@ class BertTokenizer:
 
         save_tokenizer(self, folder)
 
+    def push_to_hub(self, repo: str, **settings: Any) -> str:
+        """Upload the files to a repo of the hub; return the URL of the commit. See `glassbert.push_to_hub`."""
+        from glassbert.checkpoint import push_saved
+
+        return push_saved(self, repo, **settings)
+
 
 def _cut(
     first: list[int],
