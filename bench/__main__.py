@@ -1,28 +1,34 @@
-"""`python -m bench encode` and `python -m bench train`."""
+"""`python -m bench encode`, `python -m bench train` and `python -m bench load`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from bench import encode, train
+from bench import encode, load, train
 
 
 def main() -> None:
     """Read the arguments and run one benchmark."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Speed of glassbert beside its peers.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("encode", "texts to token vectors"), ("train", "optimizer steps of a classifier")):
+    for name, text in (
+        ("encode", "texts to token vectors"),
+        ("train", "optimizer steps of a classifier"),
+        ("load", "a folder to a model"),
+    ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--json", type=Path, help="also write the figures to this file")
         command.add_argument("--rounds", type=int, default=5, help="counted rounds (default: %(default)s)")
         if name == "encode":
             command.add_argument("--texts", type=int, default=256, help="how many texts (default: %(default)s)")
-        else:
+        elif name == "train":
             command.add_argument("--steps", type=int, default=6, help="steps of a round (default: %(default)s)")
     given = parser.parse_args()
     if given.command == "encode":
         encode.run(texts=given.texts, rounds=given.rounds, file=given.json)
+    elif given.command == "load":
+        load.run(rounds=given.rounds, file=given.json)
     else:
         train.run(steps=given.steps, rounds=given.rounds, file=given.json)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from glassbert import InputError
 from glassbert.model import Packed, Padded
 from glassbert.model.layout import Group
 
@@ -68,3 +70,8 @@ def test_the_padded_layout_keeps_everything() -> None:
     rows = narrow.queries(VALUES)
     assert rows.tolist() == [[1], [6], [11], [16]]
     assert narrow.leave(rows).tolist() == [[1, 0, 0, 0, 0], [6, 0, 0, 0, 0], [11, 0, 0, 0, 0], [16, 0, 0, 0, 0]]
+
+
+def test_a_mask_of_ones_and_zeros_is_not_ready_for_the_scores() -> None:
+    with pytest.raises(InputError, match="get_extended_attention_mask"):
+        Padded.from_extended(torch.ones(1, 1, 1, 4, dtype=torch.long), shape=(1, 4), keys=4)

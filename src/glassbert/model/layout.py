@@ -24,6 +24,8 @@ from typing import Final, Literal, NamedTuple, Self, final
 import torch
 from torch import Tensor
 
+from glassbert.errors import InputError
+
 PaddedBackend = Literal["eager", "sdpa"]
 PackedBackend = Literal["packed", "varlen"]
 
@@ -140,7 +142,15 @@ class Padded(Layout):
         """Build from a mask that is ready for the scores, broadcastable to (B, A, Q, K).
 
         Of dtype bool it is true where a key is seen; else it is added to the scores, and what is below -9,000 hides.
+
+        Raises:
+            InputError: whole numbers: a mask of ones and zeros is not ready for the scores.
         """
+        if not (mask.dtype == torch.bool or mask.is_floating_point()):
+            raise InputError(
+                f"the mask holds {mask.dtype}, expected bool (B, 1, 1, K) or floats to be added to the scores; a model's "
+                "get_extended_attention_mask makes them of ones and zeros"
+            )
         if mask.dtype == torch.bool:
             return cls(mask=mask, shape=shape, keys=keys)
         seen = mask > _HIDDEN
