@@ -148,8 +148,8 @@ class Padded(Layout):
         """
         if not (mask.dtype == torch.bool or mask.is_floating_point()):
             raise InputError(
-                f"the mask holds {mask.dtype}, expected bool (B, 1, 1, K) or floats to be added to the scores; a model's "
-                "get_extended_attention_mask makes them of ones and zeros"
+                f"the mask holds {mask.dtype}, expected bool (B, 1, 1, K) or floats to be added to the scores; "
+                "a model's get_extended_attention_mask makes them of ones and zeros"
             )
         if mask.dtype == torch.bool:
             return cls(mask=mask, shape=shape, keys=keys)
