@@ -50,7 +50,15 @@ if TYPE_CHECKING:
         SentenceEncoder,
     )
     from glassbert.tasks import Classification, ClassificationMetrics
-    from glassbert.text import BasicTokenizer, BertTokenizer, WordpieceTokenizer, learn_vocabulary
+    from glassbert.text import (
+        AddedToken,
+        BasicTokenizer,
+        BatchEncoding,
+        BertTokenizer,
+        BertTokenizerFast,
+        WordpieceTokenizer,
+        learn_vocabulary,
+    )
     from glassbert.train import (
         FinetuneSettings,
         TrainingResult,
@@ -106,7 +114,18 @@ _ROOMS: Final = {
         "model",
     ),
     **dict.fromkeys(["Classification", "ClassificationMetrics"], "tasks"),
-    **dict.fromkeys(["BasicTokenizer", "BertTokenizer", "WordpieceTokenizer", "learn_vocabulary"], "text"),
+    **dict.fromkeys(
+        [
+            "AddedToken",
+            "BasicTokenizer",
+            "BatchEncoding",
+            "BertTokenizer",
+            "BertTokenizerFast",
+            "WordpieceTokenizer",
+            "learn_vocabulary",
+        ],
+        "text",
+    ),
     **dict.fromkeys(
         ["FinetuneSettings", "TrainingResult", "TrainingSettings", "finetune", "get_linear_schedule_with_warmup"],
         "train",
@@ -114,9 +133,11 @@ _ROOMS: Final = {
 }
 
 __all__ = [
+    "AddedToken",
     "BaseModelOutputWithPastAndCrossAttentions",
     "BaseModelOutputWithPoolingAndCrossAttentions",
     "BasicTokenizer",
+    "BatchEncoding",
     "BertConfig",
     "BertForMaskedLM",
     "BertForMultipleChoice",
@@ -134,6 +155,7 @@ __all__ = [
     "BertPreTrainingHeads",
     "BertPredictionHeadTransform",
     "BertTokenizer",
+    "BertTokenizerFast",
     "CheckpointError",
     "Classification",
     "ClassificationMetrics",

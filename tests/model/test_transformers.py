@@ -428,8 +428,8 @@ def minilm() -> Path:
 def test_real_sentences_through_real_weights() -> None:
     folder = minilm()
     tokenizer = BertTokenizer.from_pretrained(folder)
-    rows = tokenizer.pad_encodings([tokenizer.encode_text(first, second) for first, second in SENTENCES])
-    arguments = {name: torch.tensor(rows[name]) for name in ("input_ids", "token_type_ids", "attention_mask")}
+    encodings = [tokenizer(first, second) for first, second in SENTENCES]
+    arguments = dict(tokenizer.pad(encodings, return_tensors="pt"))
     real = arguments["attention_mask"].bool()
     model = BertModel.from_pretrained(folder).eval()
     peer = transformers.BertModel.from_pretrained(folder).eval()

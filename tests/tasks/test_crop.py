@@ -7,9 +7,7 @@ import torch
 from glassbert.tasks.text_classification import Features, crop
 from glassbert.text import Encoding
 
-LONG = Features(
-    encoding=Encoding(ids=[2, 10, 11, 12, 13, 3], types=[0] * 6, special=[1, 0, 0, 0, 0, 1], cut=1), label=1
-)
+LONG = Features(encoding=Encoding(ids=[2, 10, 11, 12, 13, 3], first=4, cut=1), label=1)
 
 
 def test_windows_keep_the_ends_and_go_everywhere() -> None:

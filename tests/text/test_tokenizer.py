@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from glassbert import BertTokenizer, InputError, VocabularyError
-from glassbert.text import save_vocabulary
+from glassbert import BertTokenizer, BertTokenizerFast, InputError, VocabularyError
+from glassbert.text import Encoding, save_vocabulary
 
 # fmt: off
 TOKENS = [
@@ -20,20 +20,25 @@ TOKENS = [
 PAD, UNK, CLS, SEP, MASK = range(5)
 
 
-@pytest.fixture
-def tokenizer() -> BertTokenizer:
-    return BertTokenizer({token: index for index, token in enumerate(TOKENS)}, model_max_length=12)
+@pytest.fixture(params=[BertTokenizer, BertTokenizerFast])
+def tokenizer(request: pytest.FixtureRequest) -> BertTokenizer:
+    made: BertTokenizer = request.param({token: index for index, token in enumerate(TOKENS)}, model_max_length=12)
+    return made
+
+
+def one(tokenizer: BertTokenizer, first: str, second: str | None = None, **settings: Any) -> Encoding:
+    return tokenizer.encodings([first], None if second is None else [second], **settings)[0]
 
 
 def test_the_golden_sentence(shared: Path) -> None:
     tokenizer = BertTokenizer(shared / "data/vocab/bert-base-uncased.vocab.txt")
     ids = tokenizer.encode("I like natural language progressing!")
     assert ids == [101, 1045, 2066, 3019, 2653, 27673, 999, 102]
-    assert tokenizer.decode(ids) == "[CLS] i like natural language progressing ! [SEP]"
+    assert tokenizer.decode(ids) == "[CLS] i like natural language progressing! [SEP]"
 
 
 def test_one_text(tokenizer: BertTokenizer) -> None:
-    encoding = tokenizer.encode_text("UNwantéd, running")
+    encoding = one(tokenizer, "UNwantéd, running")
     assert tokenizer.tokenize("UNwantéd, running") == ["un", "##want", "##ed", ",", "runn", "##ing"]
     assert encoding.ids == [CLS, 9, 6, 7, 12, 10, 11, SEP]
     assert encoding.types == [0] * 8
@@ -43,7 +48,7 @@ def test_one_text(tokenizer: BertTokenizer) -> None:
 
 
 def test_a_pair(tokenizer: BertTokenizer) -> None:
-    encoding = tokenizer.encode_text("low, low", "unwanted")
+    encoding = one(tokenizer, "low, low", "unwanted")
     assert encoding.ids == [CLS, 13, 12, 13, SEP, 9, 6, 7, SEP]
     assert encoding.types == [0, 0, 0, 0, 0, 1, 1, 1, 1]
     assert encoding.special == [1, 0, 0, 0, 1, 0, 0, 0, 1]
@@ -61,12 +66,12 @@ def test_a_pair(tokenizer: BertTokenizer) -> None:
 def test_empty_and_unknown(
     tokenizer: BertTokenizer, first: str, second: str | None, ids: list[int], types: list[int]
 ) -> None:
-    encoding = tokenizer.encode_text(first, second)
+    encoding = one(tokenizer, first, second)
     assert (encoding.ids, encoding.types) == (ids, types)
 
 
 def test_without_special_tokens(tokenizer: BertTokenizer) -> None:
-    encoding = tokenizer.encode_text("a b", "c", add_special_tokens=False)
+    encoding = one(tokenizer, "a b", "c", add_special_tokens=False)
     assert (encoding.ids, encoding.types, encoding.special) == ([16, 17, 18], [0, 0, 1], [0, 0, 0])
 
 
@@ -122,7 +127,7 @@ def test_settings_of_the_basic_tokenizer(tokenizer: BertTokenizer, settings: dic
     ],
 )
 def test_truncation_of_a_pair(tokenizer: BertTokenizer, way: Any, limit: int, first: str, second: str) -> None:
-    encoding = tokenizer.encode_text("a b c d", "e f g", truncation=way, max_length=limit)
+    encoding = one(tokenizer, "a b c d", "e f g", truncation=way, max_length=limit)
     expected = ["[CLS]", *first, "[SEP]", *second, "[SEP]"]
     assert tokenizer.convert_ids_to_tokens(encoding.ids) == expected
     assert encoding.cut == 7 - len(first) - len(second)
@@ -131,7 +136,7 @@ def test_truncation_of_a_pair(tokenizer: BertTokenizer, way: Any, limit: int, fi
 
 @pytest.mark.parametrize(("count", "cut"), [(10, 0), (11, 1), (30, 20)])
 def test_what_is_cut_is_reported(tokenizer: BertTokenizer, count: int, cut: int) -> None:
-    encoding = tokenizer.encode_text("a " * count, truncation=True)
+    encoding = one(tokenizer, "a " * count, truncation=True)
     assert (len(encoding), encoding.cut) == (12, cut)
     batch = tokenizer(["a", "a " * count], truncation=True)
     assert batch.cut == [0, cut]

@@ -13,7 +13,7 @@ from glassbert.infer.engine import Engine
 from glassbert.model import BertForSequenceClassification
 from glassbert.tasks import ClassificationMetrics, Example
 from glassbert.tasks.text_classification import Classification, Features, collate, decode, featurize, measure
-from glassbert.text import BertTokenizer
+from glassbert.text import BertTokenizer, BertTokenizerFast
 
 PipelineTask = Literal["text-classification"]
 PIPELINE_TASKS: Final[tuple[PipelineTask, ...]] = ("text-classification",)
@@ -111,7 +111,7 @@ def pipeline(
                 f"{folder}: holds a {type(loaded).__name__}, which classifies nothing; train it first: "
                 f"glassbert train DATA --model {folder} --out OUT"
             )
-        return TextClassificationPipeline(loaded, tokenizer or load_tokenizer(BertTokenizer, folder))
+        return TextClassificationPipeline(loaded, tokenizer or load_tokenizer(BertTokenizerFast, folder))
     if tokenizer is None:
         raise InputError("a model that is not a folder needs its tokenizer: pipeline(task, model, tokenizer=…)")
     return TextClassificationPipeline(model, tokenizer)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from torch import Tensor
 from glassbert.errors import DataError, InputError
 from glassbert.tasks.metrics import accuracy, confusion_matrix, f1_by_class
 from glassbert.text import BertTokenizer, Encoding
+
+# Texts that are encoded in one call: enough for all cores.
+_AT_ONCE: Final = 512
 
 
 class Record(Protocol):
@@ -139,7 +143,7 @@ def _label(example: Example) -> str:
 def featurize(
     examples: Iterable[Example], tokenizer: BertTokenizer, labels: Sequence[str] | None, *, max_length: int
 ) -> Iterator[Features]:
-    """Turn texts into tokens and labels into ids, one at a time.
+    """Turn texts into tokens and labels into ids, a few hundred at a time.
 
     Args:
         examples: any number.
@@ -151,20 +155,35 @@ def featurize(
         DataError: an empty text, or a label that is not among `labels`, with file and line.
     """
     ids = None if labels is None else {name: index for index, name in enumerate(labels)}
+    rest = iter(examples)
+    while some := list(islice(rest, _AT_ONCE)):
+        known = [None if ids is None else _known_label(example, ids) for example in some]
+        for encoding, label in zip(_encoded(some, tokenizer, max_length), known, strict=True):
+            yield Features(encoding=encoding, label=label)
+
+
+def _known_label(example: Example, ids: dict[str, int]) -> int:
+    name = _label(example)
+    if name not in ids:
+        known = ", ".join(list(ids)[:10]) + (", …" if len(ids) > 10 else "")
+        raise DataError(f"label {name!r} is not one the model knows ({known})", file=example.file, line=example.line)
+    return ids[name]
+
+
+def _encoded(examples: Sequence[Example], tokenizer: BertTokenizer, max_length: int) -> list[Encoding]:
     for example in examples:
         if not example.text.strip():
             raise DataError("the text is empty", file=example.file, line=example.line)
-        label = None
-        if ids is not None:
-            name = _label(example)
-            if name not in ids:
-                known = ", ".join(list(ids)[:10]) + (", …" if len(ids) > 10 else "")
-                raise DataError(
-                    f"label {name!r} is not one the model knows ({known})", file=example.file, line=example.line
-                )
-            label = ids[name]
-        encoding = tokenizer.encode_text(example.text, truncation=True, max_length=max_length)
-        yield Features(encoding=encoding, label=label)
+    texts = [example.text for example in examples]
+    try:
+        return tokenizer.encodings(texts, truncation=True, max_length=max_length)
+    except InputError:
+        for example in examples:  # which one is it?
+            try:
+                tokenizer.encodings([example.text], truncation=True, max_length=max_length)
+            except InputError as error:
+                raise DataError(str(error), file=example.file, line=example.line) from None
+        raise
 
 
 def crop(features: Features, length: int) -> Features:
@@ -180,8 +199,7 @@ def crop(features: Features, length: int) -> Features:
     kept = [0, *range(begin, begin + length - 2), len(encoding) - 1]
     window = Encoding(
         ids=[encoding.ids[place] for place in kept],
-        types=[encoding.types[place] for place in kept],
-        special=[encoding.special[place] for place in kept],
+        first=length - 2,
         cut=encoding.cut + left_out,
     )
     return dataclasses.replace(features, encoding=window)
@@ -189,9 +207,7 @@ def crop(features: Features, length: int) -> Features:
 
 def collate(features: Sequence[Features], tokenizer: BertTokenizer) -> dict[str, Tensor]:
     """Make the keyword arguments of a forward call: (B, S) ids, types and mask, and (B,) labels where all are known."""
-    values = tokenizer.pad_encodings([feature.encoding for feature in features])
-    del values["special_tokens_mask"]
-    batch = {name: torch.tensor(rows) for name, rows in values.items()}
+    batch = dict(tokenizer.pad_encodings([feature.encoding for feature in features], return_tensors="pt"))
     labels = [feature.label for feature in features if feature.label is not None]
     if len(labels) == len(features):
         batch["labels"] = torch.tensor(labels)

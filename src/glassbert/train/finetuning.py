@@ -21,7 +21,7 @@ from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks import ClassificationMetrics, Example
 from glassbert.tasks.batching import drop_tokens
 from glassbert.tasks.text_classification import Features, collate, crop, featurize, labels_of, measure, to_examples
-from glassbert.text import BertTokenizer
+from glassbert.text import BertTokenizer, BertTokenizerFast
 from glassbert.train.loop import Step, fit, predict_logits
 from glassbert.train.plots import CONFUSION_MATRIX, LEARNING_CURVE, plot_confusion_matrix, plot_learning_curve
 from glassbert.train.settings import FinetuneSettings, TrainingSettings
@@ -92,7 +92,7 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
     train = _read(settings.train, settings)
     validation = [] if settings.validation is None else _read(settings.validation, settings)
     labels = labels_of(train)
-    tokenizer = load_tokenizer(BertTokenizer, folder)
+    tokenizer = load_tokenizer(BertTokenizerFast, folder)
     limit = settings.max_length or tokenizer.model_max_length
     if limit > tokenizer.model_max_length:
         raise ConfigError(f"max_length is {limit}, but the model takes {tokenizer.model_max_length} tokens at most")

@@ -1,0 +1,193 @@
+"""Strings → ids of pieces, without the special tokens round a text: what stands under both tokenizers.
+
+Everything that a tokenizer does beside (pairs, truncation, padding, arrays) is built on `Core`, so that another one
+that gives the same pieces can take the place of these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Final, NamedTuple, Protocol
+
+from glassbert.errors import InputError
+from glassbert.text.added import AddedToken, Finder
+from glassbert.text.basic import BasicTokenizer
+from glassbert.text.characters import Rules, characters
+from glassbert.text.wordpiece import WordpieceTokenizer
+
+# How much text is looked at together: long enough to be quick, short enough for the processor's cache.
+_STRETCH: Final = 1 << 16
+# Words whose pieces are remembered; most words of a text come again.
+_REMEMBERED: Final = 1 << 17
+
+
+class Pieces(NamedTuple):
+    """The pieces of one text.
+
+    Attributes:
+        ids: of the pieces.
+        offsets: begin and end of each in the text, in characters; None where they were not asked for.
+        words: which word of the text each belongs to, from 0; marks and added tokens count as words.
+    """
+
+    ids: list[int]
+    offsets: list[tuple[int, int]] | None = None
+    words: list[int] | None = None
+
+
+class Core(Protocol):
+    """Splits texts into pieces."""
+
+    def encode(self, texts: Sequence[str], *, details: bool) -> list[Pieces]:
+        """Return the pieces of each text; with `details` their offsets and words too.
+
+        Raises:
+            InputError: a text holds a lone surrogate.
+        """
+
+
+class PlainCore:
+    """The reference, in plain Python.
+
+    Args:
+        vocab: pieces and ids.
+        wordpiece: splits words into pieces.
+        basic: splits a text into words; None splits at white space alone.
+        added: tokens that are found in a text as a whole, and their ids.
+        rules: whose white space counts.
+    """
+
+    def __init__(
+        self,
+        vocab: dict[str, int],
+        wordpiece: WordpieceTokenizer,
+        basic: BasicTokenizer | None,
+        added: Sequence[tuple[AddedToken, int]],
+        rules: Rules,
+    ) -> None:
+        """Keep the parts."""
+        self._wordpiece = wordpiece
+        self._basic = basic
+        self._ids = _PieceIds(vocab, wordpiece)
+        table = characters(rules)
+        self._words = re.compile(f"[^{table.whitespace.pattern}]+") if basic is None else basic.word_pattern
+        self._space = re.compile(f"[{table.whitespace.pattern}]")
+        self._raw = Finder([(token, index) for token, index in added if not token.is_normalized], rules)
+        normalize = None if basic is None else basic.normalizer.normalize
+        self._normalized = Finder([(token, index) for token, index in added if token.is_normalized], rules, normalize)
+
+    def encode(self, texts: Sequence[str], *, details: bool) -> list[Pieces]:
+        """Return the pieces of each text; with `details` their offsets and words too."""
+        return [self._detailed(text) if details else Pieces(self._quick(text)) for text in texts]
+
+    def _quick(self, text: str) -> list[int]:
+        """Return the ids alone."""
+        ids: list[int] = []
+        for start, stop, index in self._raw.split(text):
+            if index is not None:
+                ids.append(index)
+                continue
+            for begin, end in self._stretches(text, start, stop):
+                part = text[begin:end]
+                normalized = part if self._basic is None else self._basic.normalizer.normalize(part)
+                ids.extend(self._ids_of(normalized))
+        return ids
+
+    def _ids_of(self, normalized: str) -> Iterator[int]:
+        for start, stop, index in self._normalized.split(normalized):
+            if index is None:
+                yield from chain.from_iterable(map(self._ids.__getitem__, self._words.findall(normalized, start, stop)))
+            else:
+                yield index
+
+    def _stretches(self, text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Cut a long text at white space, where no word and no added token can be cut in two."""
+        if self._normalized:
+            yield start, stop  # a token that a user added may hold spaces
+            return
+        while stop - start > _STRETCH:
+            found = self._space.search(text, start + _STRETCH, stop)
+            if found is None:
+                break
+            yield start, found.end()
+            start = found.end()
+        yield start, stop
+
+    def _detailed(self, text: str) -> Pieces:
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        words: list[int] = []
+        for number, (word, places, index) in enumerate(self._located(text)):
+            begin, end = places[0][0], places[-1][1]
+            if index is not None:
+                pieces, ends = [index], [len(places)]
+            else:
+                pieces, ends = self._ids[word], self._ends(word)
+            start = 0
+            for piece, stop in zip(pieces, ends, strict=True):
+                ids.append(piece)
+                offsets.append((places[start][0], places[stop - 1][1]) if len(ends) > 1 else (begin, end))
+                words.append(number)
+                start = stop
+        return Pieces(ids, offsets, words)
+
+    def _ends(self, word: str) -> list[int]:
+        """Tell where each piece of a word ends in it."""
+        pieces = self._wordpiece.split(word)
+        if len(pieces) == 1:
+            return [len(word)]  # also what stands for a word that is unknown
+        ends = [len(pieces[0])]
+        for piece in pieces[1:]:
+            ends.append(ends[-1] + len(piece) - 2)
+        return ends
+
+    def _located(self, text: str) -> Iterator[tuple[str, list[tuple[int, int]], int | None]]:
+        """Give each word, begin and end of each of its characters in the text, and the id of an added token."""
+        for start, stop, index in self._raw.split(text):
+            if index is not None:
+                yield text[start:stop], [(start, stop)], index
+                continue
+            part = text[start:stop]
+            if self._basic is None:
+                normalized, origins = part, list(range(len(part)))
+            else:
+                normalized, origins = self._basic.normalizer.with_origins(part)
+            for begin, end, inner in self._normalized.split(normalized):
+                if inner is not None:
+                    yield normalized[begin:end], [(start + origins[begin], start + origins[end - 1] + 1)], inner
+                    continue
+                for found in self._words.finditer(normalized, begin, end):
+                    places = origins[found.start() : found.end()]
+                    yield found.group(), [(start + place, start + place + 1) for place in places], None
+
+
+class _PieceIds(dict[str, list[int]]):
+    """Word → ids of its pieces, remembered."""
+
+    def __init__(self, vocab: dict[str, int], wordpiece: WordpieceTokenizer) -> None:
+        self._vocab = vocab
+        self._wordpiece = wordpiece
+
+    def __missing__(self, word: str) -> list[int]:
+        ids = [self._vocab[piece] for piece in self._wordpiece.split(word)]
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[word] = ids
+        return ids
+
+
+def check_text(text: str) -> None:
+    """Refuse a text with a lone surrogate.
+
+    Raises:
+        InputError: it has one; the message says where.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the text holds a lone surrogate (U+{ord(text[error.start]):X}, character {error.start}), which is no "
+            "character"
+        ) from None

@@ -1,0 +1,135 @@
+"""What users give a tokenizer, checked and brought into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glassbert.errors import InputError
+from glassbert.text.encoding import Tensors, as_tensors
+
+# One text: a string, or its words.
+Text = str | Sequence[str]
+
+
+def whole_number(index: Any) -> int:
+    """Return an id as an int.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return int(index)
+    except (TypeError, ValueError):
+        raise InputError(f"an id is {index!r}, expected a whole number") from None
+
+
+def check_strings(texts: Sequence[Any], name: str = "text") -> None:
+    """Refuse what is no string.
+
+    Raises:
+        InputError: by its place.
+    """
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            where = f"{name}[{place}]" if len(texts) > 1 else name
+            raise InputError(f"{where} is of type {type(text).__name__}, expected a string")
+
+
+def as_pairs(text: Any, text_pair: Any, split: bool) -> tuple[list[tuple[Text, Text | None]], bool]:
+    """Bring what a user gives into one form: pairs of texts; and tell whether it was one.
+
+    Raises:
+        InputError: what is no text, and lists that do not belong together.
+    """
+    single = _is_text(text, split)
+    if single:
+        firsts: list[Any] = [text]
+        seconds: list[Any] = [text_pair]
+        if text_pair is not None and not _is_text(text_pair, split):
+            expected = "a list of words" if split else "one string"
+            raise InputError(f"text is {expected}, so text_pair must be {expected} too")
+    else:
+        if isinstance(text, Mapping) or not isinstance(text, Sequence):
+            if hasattr(text, "tolist"):
+                raise InputError(
+                    f"text is of type {type(text).__name__}, expected strings; ids go to prepare_for_model"
+                )
+            raise InputError(f"text is of type {type(text).__name__}, expected a string or a list of strings")
+        firsts = list(text)
+        if text_pair is None and not split and firsts and all(isinstance(one, tuple) for one in firsts):
+            for place, one in enumerate(firsts):
+                if len(one) != 2:
+                    raise InputError(f"text[{place}] is a tuple of {len(one)}, expected a pair of strings")
+            firsts, seconds = [one for one, _ in firsts], [other for _, other in firsts]
+        elif text_pair is None:
+            seconds = [None] * len(firsts)
+        else:
+            if _is_text(text_pair, split) or not isinstance(text_pair, Sequence) or len(text_pair) != len(firsts):
+                raise InputError(f"text is a list of {len(firsts)}, so text_pair must be a list of {len(firsts)} too")
+            seconds = list(text_pair)
+    for name, side in (("text", firsts), ("text_pair", seconds)):
+        for place, one in enumerate(side):
+            if one is not None or name == "text":
+                _check_text(one, f"{name}[{place}]" if not single else name, split)
+    return list(zip(firsts, seconds, strict=True)), single
+
+
+def _is_text(value: Any, split: bool) -> bool:
+    """Whether this is one text: a string, or with `split` a list of words."""
+    if not split:
+        return isinstance(value, str)
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(word, str) for word in value)
+
+
+def _check_text(value: Any, where: str, split: bool) -> None:
+    if split:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise InputError(f"{where} is of type {type(value).__name__}, expected a list of words")
+        for place, word in enumerate(value):
+            if not isinstance(word, str):
+                raise InputError(f"{where}[{place}] is of type {type(word).__name__}, expected a string")
+    elif not isinstance(value, str):
+        hint = "; pass is_split_into_words=True for lists of words" if isinstance(value, list) else ""
+        raise InputError(f"{where} is of type {type(value).__name__}, expected a string{hint}")
+
+
+def rows_by_name(given: Any) -> tuple[dict[str, list[Any]], bool]:
+    """Bring what `pad` takes into one form: rows by name; and tell whether it was one row."""
+    if isinstance(given, Mapping):
+        values = {name: _listed(value) for name, value in given.items()}
+    else:
+        rows = list(given)
+        names = set(rows[0]) if rows and isinstance(rows[0], Mapping) else set()
+        if not rows or any(not isinstance(row, Mapping) or set(row) != names for row in rows):
+            raise InputError("expected rows with the same names, as a tokenizer gives them")
+        values = {name: [_listed(row[name]) for row in rows] for name in rows[0]}
+    if "input_ids" not in values:
+        raise InputError(f"the rows have no input_ids; they have {', '.join(values) or 'nothing'}")
+    single = isinstance(given, Mapping) and not any(isinstance(row, list) for row in values["input_ids"])
+    return ({name: [value] for name, value in values.items()} if single else values), single
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, Sequence) else value
+
+
+def as_vectors(values: dict[str, Any], kind: Tensors) -> dict[str, Any]:
+    """Turn lists into arrays or tensors.
+
+    Raises:
+        InputError: rows that differ in length, or another kind.
+    """
+    if kind not in ("np", "pt"):
+        raise InputError(f"return_tensors is {kind!r}, expected 'np' or 'pt'")
+    import numpy as np
+
+    arrays = {}
+    for name, rows in values.items():
+        try:
+            arrays[name] = np.asarray(rows)
+        except ValueError:
+            raise InputError(f"the rows of {name} differ in length, so they make no array") from None
+    if kind == "np":
+        return arrays
+    return as_tensors(arrays)

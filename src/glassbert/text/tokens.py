@@ -1,0 +1,273 @@
+"""The tokens that a tokenizer knows, and their ids: vocabulary, special tokens, added tokens; ids → text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, overload
+
+from glassbert.errors import InputError, VocabularyError
+from glassbert.text.added import AddedToken, as_tokens
+from glassbert.text.inputs import whole_number
+from glassbert.text.vocabulary import load_vocabulary
+
+# What `decode` puts right, in this order.
+_SPACES: Final = (
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
+)
+SPECIAL: Final = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+class TokenTable:
+    """Tokens ↔ ids.
+
+    Args:
+        vocab: tokens and ids, or the path of a `vocab.txt`.
+        special: the five special tokens, by the names of their attributes.
+        additional_special_tokens: further ones; those that the vocabulary lacks are added to it.
+        added_tokens: tokens beside the vocabulary, with their ids.
+
+    Raises:
+        VocabularyError: a special token is not in the vocabulary, or an added one has an id that is taken.
+    """
+
+    unk_token: str
+    sep_token: str
+    pad_token: str
+    cls_token: str
+    mask_token: str
+
+    def __init__(
+        self,
+        vocab: Mapping[str, int] | str | Path,
+        special: Mapping[str, str],
+        additional_special_tokens: Iterable[str | AddedToken],
+        added_tokens: Sequence[tuple[AddedToken, int]],
+    ) -> None:
+        """Enter all tokens."""
+        self.vocab = dict(vocab) if isinstance(vocab, Mapping) else load_vocabulary(vocab)
+        self._added: dict[str, tuple[AddedToken, int]] = {}
+        self._tokens = {index: token for token, index in self.vocab.items()}
+        for token, index in sorted(added_tokens, key=lambda pair: pair[1]):
+            self._register(token, index)
+        for name in SPECIAL:
+            if special[name] not in self.vocab and (special[name] not in self._added or name == "unk_token"):
+                raise VocabularyError(f"the vocabulary of {len(self.vocab)} tokens has no {special[name]}")
+            setattr(self, name, special[name])
+        self.additional_special_tokens: list[str] = []
+        self.add_special_tokens({"additional_special_tokens": additional_special_tokens})
+
+    def _changed(self) -> None:
+        """Forget what was made from the tokens that were there before."""
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """The five special tokens and the additional ones."""
+        return [*(getattr(self, name) for name in SPECIAL), *self.additional_special_tokens]
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """Their ids."""
+        return [self._id(token) for token in self.all_special_tokens]
+
+    @property
+    def special_tokens_map(self) -> dict[str, str | list[str]]:
+        """The special tokens by the names that files give them."""
+        more = {"additional_special_tokens": list(self.additional_special_tokens)}
+        return {**{name: getattr(self, name) for name in SPECIAL}, **(more if self.additional_special_tokens else {})}
+
+    @property
+    def unk_token_id(self) -> int:
+        """The id of `unk_token`."""
+        return self._id(self.unk_token)
+
+    @property
+    def sep_token_id(self) -> int:
+        """The id of `sep_token`."""
+        return self._id(self.sep_token)
+
+    @property
+    def pad_token_id(self) -> int:
+        """The id of `pad_token`."""
+        return self._id(self.pad_token)
+
+    @property
+    def cls_token_id(self) -> int:
+        """The id of `cls_token`."""
+        return self._id(self.cls_token)
+
+    @property
+    def mask_token_id(self) -> int:
+        """The id of `mask_token`."""
+        return self._id(self.mask_token)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens of the vocabulary, without those that were added to it."""
+        return len(self.vocab)
+
+    def __len__(self) -> int:
+        """Number of all tokens: rows that a model needs (V)."""
+        return len(self.vocab) + sum(token not in self.vocab for token in self._added)
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return all tokens and their ids, added ones too."""
+        return self.vocab | {token: index for token, (_, index) in self._added.items()}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return the tokens that were added to the vocabulary, and their ids."""
+        return {token: index for token, (_, index) in self._added.items() if token not in self.vocab}
+
+    @property
+    def added_tokens(self) -> list[tuple[AddedToken, int]]:
+        """The tokens that were added, with their settings and ids, the lowest id first."""
+        return sorted(self._added.values(), key=lambda pair: pair[1])
+
+    def add_tokens(
+        self, new_tokens: str | AddedToken | Iterable[str | AddedToken], special_tokens: bool = False
+    ) -> int:
+        """Add tokens that are taken as a whole wherever they stand in a text; return how many are new.
+
+        A model needs a row for each: `model.resize_token_embeddings(len(tokenizer))`. One that the vocabulary has keeps
+        its id and is from now on found as a whole.
+
+        Args:
+            new_tokens: one or several. A string is looked for in the normalized text, so that an uncased tokenizer
+                finds it in any case; `AddedToken` says more.
+            special_tokens: whether they are special: looked for as they are written, and left out by
+                `skip_special_tokens`.
+        """
+        count = 0
+        for token in as_tokens(new_tokens, special=special_tokens):
+            if not isinstance(token.content, str) or not token.content:
+                raise InputError(f"a token to add is {token.content!r}, expected a string with something in it")
+            if token.content not in self._added and token.content not in self.all_special_tokens:
+                known = self.vocab.get(token.content)
+                self._register(token, max(self._tokens) + 1 if known is None else known)
+                count += 1
+        return count
+
+    def add_special_tokens(self, special_tokens_dict: Mapping[str, Any]) -> int:
+        """Set special tokens by name, adding those that the vocabulary lacks; return how many these are.
+
+        Args:
+            special_tokens_dict: `{"cls_token": "<s>", "additional_special_tokens": ["<user>"]}`; additional ones come
+                beside those that are there.
+
+        Raises:
+            InputError: a name that no special token has.
+        """
+        before = len(self)
+        for name, value in special_tokens_dict.items():
+            if name == "additional_special_tokens":
+                for token in as_tokens(value, special=True):
+                    if token.content not in self._added:
+                        known = self.vocab.get(token.content)
+                        self._register(token, max(self._tokens) + 1 if known is None else known)
+                    if token.content not in self.all_special_tokens:
+                        self.additional_special_tokens.append(token.content)
+            elif name in SPECIAL:
+                (token,) = as_tokens(value, special=True)
+                if token.content not in self.vocab and token.content not in self._added:
+                    self._register(token, max(self._tokens) + 1)
+                if name == "unk_token" and token.content not in self.vocab:
+                    raise VocabularyError(f"unk_token is {token.content!r}, which has to be in the vocabulary itself")
+                setattr(self, name, token.content)
+            else:
+                known_names = ", ".join((*SPECIAL, "additional_special_tokens"))
+                raise InputError(f"no special token is called {name!r}; there are {known_names}")
+        self._changed()
+        return len(self) - before
+
+    def _register(self, token: AddedToken, index: int) -> None:
+        there = self._tokens.get(index)
+        if there not in (None, token.content):
+            raise VocabularyError(f"the added token {token.content!r} has the id {index}, which is that of {there!r}")
+        self._added[token.content] = (token, index)
+        self._tokens[index] = token.content
+        self._changed()
+
+    def _id(self, token: str) -> int:
+        if token in self._added:
+            return self._added[token][1]
+        if token not in self.vocab:
+            raise VocabularyError(f"{token!r} is not among the {len(self)} tokens; add_special_tokens adds it")
+        return self.vocab[token]
+
+    # -- tokens and ids -------------------------------------------------------------------------------
+
+    @overload
+    def convert_tokens_to_ids(self, tokens: str) -> int: ...
+    @overload
+    def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]: ...
+    def convert_tokens_to_ids(self, tokens: str | list[str]) -> int | list[int]:
+        """Look up ids; an unknown token gets the id of `unk_token`."""
+        if isinstance(tokens, str):
+            return self._id(tokens) if tokens in self._added else self.vocab.get(tokens, self.unk_token_id)
+        return [self.convert_tokens_to_ids(token) for token in tokens]
+
+    @overload
+    def convert_ids_to_tokens(self, ids: int, skip_special_tokens: bool = ...) -> str: ...
+    @overload
+    def convert_ids_to_tokens(self, ids: Iterable[int], skip_special_tokens: bool = ...) -> list[str]: ...
+    def convert_ids_to_tokens(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str | list[str]:
+        """Look up tokens.
+
+        Raises:
+            InputError: an id outside the vocabulary.
+        """
+        if isinstance(ids, int):
+            return self._token(ids)
+        special = set(self.all_special_ids) if skip_special_tokens else set()
+        return [self._token(index) for index in map(whole_number, ids) if index not in special]
+
+    def _token(self, index: int) -> str:
+        try:
+            return self._tokens[index]
+        except KeyError:
+            raise InputError(f"id {index} is not in the vocabulary of {len(self)} tokens") from None
+
+    def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
+        """Join pieces: `##` glues to what stands before it."""
+        return " ".join(tokens).replace(" ##", "").strip()
+
+    def decode(
+        self,
+        token_ids: int | Iterable[int],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool = True,
+    ) -> str:
+        """Return ids as a string.
+
+        Args:
+            token_ids: one id or several: a list, an array or tensor of one dimension.
+            skip_special_tokens: leave the special tokens out.
+            clean_up_tokenization_spaces: leave out the space before `.`, `?`, `!` and `,` and in English contractions.
+
+        Raises:
+            InputError: an id outside the vocabulary.
+        """
+        ids = [token_ids] if isinstance(token_ids, int) else token_ids
+        text = self.convert_tokens_to_string(self.convert_ids_to_tokens(ids, skip_special_tokens))
+        if clean_up_tokenization_spaces:
+            for spaced, joined in _SPACES:
+                text = text.replace(spaced, joined)
+        return text
+
+    def batch_decode(
+        self,
+        sequences: Iterable[Iterable[int]],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool = True,
+    ) -> list[str]:
+        """Decode each of several sequences, or rows of an array or tensor."""
+        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
