@@ -2,7 +2,7 @@
 
 from glassbert.text.added import AddedToken
 from glassbert.text.basic import BasicTokenizer
-from glassbert.text.coverage import Coverage, measure_coverage
+from glassbert.text.coverage import Coverage, measure_coverage, missing_characters
 from glassbert.text.encoding import BatchEncoding, Encoding
 from glassbert.text.learning import learn_from_counts, learn_vocabulary
 from glassbert.text.tokenizer import BertTokenizer, BertTokenizerFast
@@ -23,5 +23,6 @@ __all__ = [
     "learn_vocabulary",
     "load_vocabulary",
     "measure_coverage",
+    "missing_characters",
     "save_vocabulary",
 ]
