@@ -1,7 +1,9 @@
 """Files → records and words."""
 
 from glassbert.data.languages import LANGUAGES, Sentence, load_sentences
-from glassbert.data.readers import FORMATS, Record, read_records
+from glassbert.data.readers import FORMATS, Format, Quoting, Source, as_records, data_hash, read_records
+from glassbert.data.records import Record, Skipped
+from glassbert.data.squad import to_questions
 from glassbert.data.words import LONGEST_WORD, CountedText, WordCounts, count_words, text_files
 
 __all__ = [
@@ -9,11 +11,18 @@ __all__ = [
     "LANGUAGES",
     "LONGEST_WORD",
     "CountedText",
+    "Format",
+    "Quoting",
     "Record",
     "Sentence",
+    "Skipped",
+    "Source",
     "WordCounts",
+    "as_records",
     "count_words",
+    "data_hash",
     "load_sentences",
     "read_records",
     "text_files",
+    "to_questions",
 ]

@@ -26,8 +26,12 @@ class Record(Protocol):
         """The file it stands in."""
 
     @property
-    def line(self) -> int:
-        """The line it begins on, from 1."""
+    def line(self) -> int | None:
+        """The line it begins on, from 1; None where the file has no lines to count."""
+
+    @property
+    def position(self) -> int | None:
+        """Its position in the file, from 1, where there is no line."""
 
     def get(self, column: str | int) -> str:
         """Return the value of a column, by name or number."""
@@ -40,13 +44,18 @@ class Example:
     Attributes:
         text: not empty.
         label: its class by name; None where nobody knows it yet.
-        file, line: where it stands.
+        file, line, position: where it stands.
     """
 
     text: str
     label: str | None = None
     file: str | None = None
     line: int | None = None
+    position: int | None = None
+
+    def error(self, message: str) -> DataError:
+        """Make an error that names this example's place."""
+        return DataError(message, file=self.file, line=self.line, position=self.position)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,9 +124,10 @@ def to_examples(records: Iterable[Record], *, text_column: str | int, label_colu
     """
     for record in records:
         text, label = record.get(text_column), record.get(label_column)
+        example = Example(text=text, label=label, file=record.file, line=record.line, position=record.position)
         if not label.strip():
-            raise DataError("the label is empty", file=record.file, line=record.line)
-        yield Example(text=text, label=label, file=record.file, line=record.line)
+            raise example.error("the label is empty")
+        yield example
 
 
 def labels_of(examples: Iterable[Example]) -> tuple[str, ...]:
@@ -136,7 +146,7 @@ def labels_of(examples: Iterable[Example]) -> tuple[str, ...]:
 
 def _label(example: Example) -> str:
     if example.label is None:
-        raise DataError("no label", file=example.file, line=example.line)
+        raise example.error("no label")
     return example.label
 
 
@@ -166,14 +176,14 @@ def _known_label(example: Example, ids: dict[str, int]) -> int:
     name = _label(example)
     if name not in ids:
         known = ", ".join(list(ids)[:10]) + (", …" if len(ids) > 10 else "")
-        raise DataError(f"label {name!r} is not one the model knows ({known})", file=example.file, line=example.line)
+        raise example.error(f"label {name!r} is not one the model knows ({known})")
     return ids[name]
 
 
 def _encoded(examples: Sequence[Example], tokenizer: BertTokenizer, max_length: int) -> list[Encoding]:
     for example in examples:
         if not example.text.strip():
-            raise DataError("the text is empty", file=example.file, line=example.line)
+            raise example.error("the text is empty")
     texts = [example.text for example in examples]
     try:
         return tokenizer.encodings(texts, truncation=True, max_length=max_length)
@@ -182,7 +192,7 @@ def _encoded(examples: Sequence[Example], tokenizer: BertTokenizer, max_length: 
             try:
                 tokenizer.encodings([example.text], truncation=True, max_length=max_length)
             except InputError as error:
-                raise DataError(str(error), file=example.file, line=example.line) from None
+                raise example.error(str(error)) from None
         raise
 
 
