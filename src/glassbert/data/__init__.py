@@ -3,6 +3,7 @@
 from glassbert.data.languages import LANGUAGES, Sentence, load_sentences
 from glassbert.data.readers import FORMATS, Format, Quoting, Source, as_records, data_hash, read_records
 from glassbert.data.records import Record, Skipped
+from glassbert.data.splitting import split
 from glassbert.data.squad import to_questions
 from glassbert.data.words import LONGEST_WORD, CountedText, WordCounts, count_words, text_files
 
@@ -23,6 +24,7 @@ __all__ = [
     "data_hash",
     "load_sentences",
     "read_records",
+    "split",
     "text_files",
     "to_questions",
 ]
