@@ -1,5 +1,6 @@
 """Files → records and words."""
 
+from glassbert.data.columns import Columns, Role, guess_columns
 from glassbert.data.languages import LANGUAGES, Sentence, load_sentences
 from glassbert.data.readers import FORMATS, Format, Quoting, Source, as_records, data_hash, read_records
 from glassbert.data.records import Record, Skipped
@@ -11,10 +12,12 @@ __all__ = [
     "FORMATS",
     "LANGUAGES",
     "LONGEST_WORD",
+    "Columns",
     "CountedText",
     "Format",
     "Quoting",
     "Record",
+    "Role",
     "Sentence",
     "Skipped",
     "Source",
@@ -22,6 +25,7 @@ __all__ = [
     "as_records",
     "count_words",
     "data_hash",
+    "guess_columns",
     "load_sentences",
     "read_records",
     "split",
