@@ -1,9 +1,11 @@
 """Strings ↔ token ids. No torch here: tensors are made in one function that imports it when asked."""
 
 from glassbert.text.basic import BasicTokenizer
+from glassbert.text.coverage import Coverage, measure_coverage
 from glassbert.text.encoding import BatchEncoding, Encoding
+from glassbert.text.learning import learn_from_counts, learn_vocabulary
 from glassbert.text.tokenizer import BertTokenizer
-from glassbert.text.vocabulary import SPECIAL_TOKENS, learn_vocabulary, load_vocabulary, save_vocabulary
+from glassbert.text.vocabulary import SPECIAL_TOKENS, load_vocabulary, save_vocabulary
 from glassbert.text.wordpiece import WordpieceTokenizer
 
 __all__ = [
@@ -11,9 +13,12 @@ __all__ = [
     "BasicTokenizer",
     "BatchEncoding",
     "BertTokenizer",
+    "Coverage",
     "Encoding",
     "WordpieceTokenizer",
+    "learn_from_counts",
     "learn_vocabulary",
     "load_vocabulary",
+    "measure_coverage",
     "save_vocabulary",
 ]
