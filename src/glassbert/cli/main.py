@@ -21,6 +21,7 @@ import glassbert
 from glassbert.cli.convert import convert
 from glassbert.cli.train import demo, train
 from glassbert.cli.use import evaluate, predict
+from glassbert.cli.vocab import vocab
 from glassbert.errors import GlassbertError, TrainingError
 
 app = typer.Typer(
@@ -53,6 +54,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(convert)
+app.command()(vocab)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """Strings ↔ token ids. No torch here: tensors are made in one function that imports it when asked."""
 
 from glassbert.text.basic import BasicTokenizer
-from glassbert.text.coverage import Coverage, measure_coverage
+from glassbert.text.coverage import Coverage, measure_coverage, missing_characters
 from glassbert.text.encoding import BatchEncoding, Encoding
 from glassbert.text.learning import learn_from_counts, learn_vocabulary
 from glassbert.text.tokenizer import BertTokenizer
@@ -20,5 +20,6 @@ __all__ = [
     "learn_vocabulary",
     "load_vocabulary",
     "measure_coverage",
+    "missing_characters",
     "save_vocabulary",
 ]

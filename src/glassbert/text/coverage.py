@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -53,6 +54,11 @@ class Coverage:
         """Mean number of pieces of a word, also called fertility; an unknown word counts one."""
         return self.tokens / self.words
 
+    def to_dict(self) -> dict[str, int | float]:
+        """Return counts and rates by name."""
+        rates = ("character_coverage", "unknown_rate", "whole_rate", "tokens_per_word")
+        return {**dataclasses.asdict(self), **{name: getattr(self, name) for name in rates}}
+
 
 def measure_coverage(vocabulary: Mapping[str, int], counts: Mapping[str, int], *, too_long: int = 0) -> Coverage:
     """Split each word once and count what becomes of it.
@@ -89,3 +95,18 @@ def measure_coverage(vocabulary: Mapping[str, int], counts: Mapping[str, int], *
         unknown_words=unknown,
         whole_words=whole,
     )
+
+
+def missing_characters(vocabulary: Mapping[str, int], counts: Mapping[str, int]) -> Counter[str]:
+    """Return the characters of a text that are not in a vocabulary, and how often each occurs.
+
+    Args:
+        vocabulary: ids by token; only the tokens matter.
+        counts: occurrences by word.
+    """
+    missing: Counter[str] = Counter()
+    for word, count in counts.items():
+        for char in word:
+            if char not in vocabulary:
+                missing[char] += count
+    return missing

@@ -7,7 +7,9 @@ one, again and again. A word is kept as a string with one character for each pie
 
 from __future__ import annotations
 
+import bisect
 import heapq
+import itertools
 import sys
 from array import array
 from collections import Counter, defaultdict
@@ -78,12 +80,15 @@ def learn_from_counts(
     words = [(word, count) for word, count in counts.items() if word and count > 0 and word not in special]
     if not words:
         raise VocabularyError("the text to learn a vocabulary from holds no words")
-    alphabet = _alphabet(words, min_frequency, alphabet_size)
-    needed = len(special_tokens) + len(alphabet)
-    if needed > size:
+    characters = _characters(words, min_frequency)[:alphabet_size]
+    alphabet = sorted(piece for forms in characters for piece in forms)
+    room = size - len(special_tokens)
+    if len(alphabet) > room:
+        fitting = bisect.bisect_right(list(itertools.accumulate(map(len, characters))), room)
         raise VocabularyError(
             f"size {size} is too small: {len(special_tokens)} special tokens and {len(alphabet)} characters come "
-            f"first; a size of {needed} holds them, and a smaller alphabet or a higher minimum frequency needs less"
+            f"first; use {len(special_tokens) + len(alphabet)} or more"
+            + (f", or an alphabet of the {fitting} most frequent characters" if fitting > 0 else "")
         )
     tokens = dict.fromkeys((*special_tokens, *alphabet))
     if len(tokens) < size:
@@ -112,8 +117,8 @@ def _check_settings(size: int, min_frequency: int, special_tokens: Sequence[str]
             raise VocabularyError(f"a special token is {token!r}, expected characters without white space")
 
 
-def _alphabet(words: list[tuple[str, int]], min_frequency: int, limit: int | None) -> list[str]:
-    """Choose the characters that the vocabulary begins with, as they begin a word and, after ##, inside one."""
+def _characters(words: list[tuple[str, int]], min_frequency: int) -> list[tuple[str, ...]]:
+    """Return the pieces that each character is, the most frequent one first: `x` and, where it is seen, `##x`."""
     anywhere: Counter[str] = Counter()
     inside: Counter[str] = Counter()
     for word, count in words:
@@ -122,9 +127,8 @@ def _alphabet(words: list[tuple[str, int]], min_frequency: int, limit: int | Non
         for char in word[1:]:
             inside[char] += count
     # One that is only seen inside words stands alone too: some day a word will begin with it.
-    kept = [char for char, count in anywhere.items() if count >= min_frequency]
-    kept = sorted(kept, key=lambda char: (-anywhere[char], char))[:limit]
-    return sorted(kept + ["##" + char for char in kept if inside[char] >= min_frequency])
+    kept = sorted((-count, char) for char, count in anywhere.items() if count >= min_frequency)
+    return [(char, "##" + char) if inside[char] >= min_frequency else (char,) for _, char in kept]
 
 
 def _joined_pieces(words: list[tuple[str, int]], alphabet: list[str], min_frequency: int) -> Iterator[str]:
