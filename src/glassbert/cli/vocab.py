@@ -161,7 +161,7 @@ def vocab(
     if text.forgotten:
         note(f"{text.forgotten:,} occurrences of rare words were forgotten; --max-words keeps more")
     if figures:
-        _print_figures(figures, "1% of the text" if held_out is None else held_out)
+        _print_figures(figures, "1% of the text" if held_out is None else _short(Path(held_out)))
     else:
         note("the text is too short to hold some of it out; measure on another text with --held-out")
 
@@ -187,6 +187,11 @@ class _Vocabulary(NamedTuple):
         if self.basic.do_lower_case != self.basic.strip_accents:
             reading += ", no accents" if self.basic.strip_accents else ", accents"
         return reading if self.basic.tokenize_chinese_chars else reading + ", Chinese unsplit"
+
+
+def _short(path: Path) -> str:
+    """Return the end of a path; of vocabularies the folder tells more than the name."""
+    return "/".join(path.parts[-2:])
 
 
 def _cores() -> int:
@@ -235,12 +240,9 @@ def _read_vocabulary(path: Path) -> _Vocabulary:
         return _Vocabulary(path, tokenizer.get_vocab(), basic)
     tokens = load_vocabulary(path)
     words = [word for word in (token.removeprefix("##") for token in tokens) if word.isalpha()]
-    decomposed = unicodedata.normalize("NFD", "".join(words))
-    basic = BasicTokenizer(
-        do_lower_case=all(word == word.lower() for word in words),
-        never_split=SPECIAL_TOKENS,
-        strip_accents=not any(unicodedata.category(char) == "Mn" for char in decomposed),
-    )
+    uncased = all(word == word.lower() for word in words)
+    marks = any(unicodedata.category(char) == "Mn" for char in unicodedata.normalize("NFD", "".join(words)))
+    basic = BasicTokenizer(do_lower_case=uncased, never_split=SPECIAL_TOKENS, strip_accents=uncased and not marks)
     return _Vocabulary(path, tokens, basic)
 
 
@@ -285,9 +287,9 @@ def _print_figures(figures: list[tuple[_Vocabulary, Coverage]], source: str) -> 
     from glassbert.cli.printing import out
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(escape(f"on {source}"), style="dim")
+    table.add_column(f"on {escape(source)}", style="dim", overflow="fold")
     for vocabulary, _ in figures:
-        table.add_column(escape("/".join(vocabulary.path.parts[-2:])), justify="right", overflow="fold")
+        table.add_column(escape(_short(vocabulary.path)), justify="right", overflow="fold")
     for name, cells in {
         "read as": [vocabulary.reading() for vocabulary, _ in figures],
         "tokens in the vocabulary": [f"{len(vocabulary.tokens):,}" for vocabulary, _ in figures],

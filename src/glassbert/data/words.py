@@ -30,6 +30,8 @@ LONGEST_WORD: Final = 100
 _CHUNK: Final = 1_000_000
 _HOLD_OUT_EVERY: Final = 200_000
 _HELD_OUT: Final = 2_000
+# In bytes of text: less is counted sooner than a process starts.
+_WORTH_A_PROCESS: Final = 4_000_000
 # Runs of characters between spaces whose words each process remembers: how long and how many.
 _REMEMBERED_LENGTH: Final = 32
 _REMEMBERED: Final = 200_000
@@ -133,7 +135,7 @@ def count_words(
     names = text_files(files)
     size = _size(names)
     if size is not None:
-        workers = min(workers, size // _CHUNK + 1)
+        workers = min(workers, size // _WORTH_A_PROCESS + 1)
     basics = (basic, *held_out)
     totals = [_Total(max_words) for _ in basics]
     counted = _counted(_chunks(names, encoding, hold_out=bool(held_out)), basics, workers)
