@@ -3,17 +3,16 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
-import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from glassbert import DataError, InputError, read_records
-from glassbert.data import Record, Skipped, as_records, data_hash
-from glassbert.data import decoding, tables
+from glassbert.data import Record, Skipped, as_records, data_hash, decoding, tables
 
 BLOCK = 1 << 20
 
@@ -356,13 +355,13 @@ def test_compressed_by_gzip(tmp_path: Path, name: str, content: bytes) -> None:
     assert [record.get("text") for record in records] == ["a", "b"]
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda packed: packed[:-9], lambda packed: b"x" + packed, lambda packed: packed[:40]]
-)
-def test_a_damaged_gzip_is_refused(tmp_path: Path, damage: Any) -> None:
-    packed = gzip.compress(b"text\n" + b"abc\n" * 100 + bytes(range(48, 90)))
+PACKED = gzip.compress(b"text\n" + b"abc\n" * 100 + bytes(range(48, 90)))
+
+
+@pytest.mark.parametrize("content", [PACKED[:-9], b"x" + PACKED, PACKED[:40], PACKED[:20] + b"\xff" * 5 + PACKED[25:]])
+def test_a_damaged_gzip_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match=r"a\.csv\.gz: cannot be read: "):
-        _read(tmp_path, "a.csv.gz", damage(packed))
+        _read(tmp_path, "a.csv.gz", content)
     with pytest.raises(DataError, match="no such file"):
         list(read_records(tmp_path / "b.csv.gz"))
 
@@ -429,16 +428,14 @@ def test_bad_records_are_skipped_counted_and_listed(
         ("a.csv", b"text,text\na,b\n"),
         ("a.csv", b'text,label\n"a,b\nc,d\n'),
         ("a.json", b'[{"text": "a"}, {"text": }, {"text": "b"}]'),
-        ("b.csv", None),
     ],
 )
-def test_what_leaves_nothing_to_go_on_with_is_refused(tmp_path: Path, name: str, content: bytes | None) -> None:
+def test_what_leaves_nothing_to_go_on_with_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     skipped = Skipped()
     with pytest.raises(DataError):
-        if content is None:
-            list(read_records(tmp_path / name, skip_bad=skipped))
-        else:
-            _read(tmp_path, name, content, skip_bad=skipped)
+        _read(tmp_path, name, content, skip_bad=skipped)
+    with pytest.raises(DataError, match="no such file"):
+        list(read_records(tmp_path / "b.csv", skip_bad=skipped))
     assert skipped.count == 0
 
 
@@ -458,7 +455,7 @@ def test_what_was_skipped_is_said() -> None:
 def test_several_files_are_read_one_after_the_other(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"text\na\n")
     (tmp_path / "b.jsonl").write_bytes(b'{"text": "b"}\n')
-    paths = [tmp_path / "a.csv", str(tmp_path / "b.jsonl")]
+    paths: list[str | Path] = [tmp_path / "a.csv", str(tmp_path / "b.jsonl")]
     records = list(as_records(paths))
     assert [(record.get("text"), record.file) for record in records] == [("a", str(paths[0])), ("b", str(paths[1]))]
     assert [record.get("text") for record in as_records(paths[0])] == ["a"]
@@ -467,7 +464,8 @@ def test_several_files_are_read_one_after_the_other(tmp_path: Path) -> None:
 
 def test_objects_in_memory_are_records() -> None:
     given = {"text": "a", "label": 1}
-    first, second = as_records([given, {"text": None, "label": 2}])
+    rows: list[dict[str, Any]] = [given, {"text": None, "label": 2}]
+    first, second = as_records(rows)
     assert (first.values, first.file, first.line, first.position) == (given, "<list>", None, 1)
     assert (second.get("text"), second.get("label")) == ("", "2")
     first.values["text"] = "changed"
@@ -475,12 +473,16 @@ def test_objects_in_memory_are_records() -> None:
     with pytest.raises(DataError, match=r"^<list>, record 2: no column 'score'; the columns are 'text', 'label'$"):
         second.get("score")
     with pytest.raises(DataError, match="<generator>, record 2: expected a mapping from names to values, found list"):
-        list(as_records(row for row in ({}, [])))  # type: ignore[arg-type]
+        list(as_records(iter_of({}, [])))
     skipped = Skipped()
-    assert len(list(as_records([{}, 3, {}], skip_bad=skipped))) == 2  # type: ignore[list-item]
+    assert len(list(as_records(iter_of({"a": 1}, 3), skip_bad=skipped))) == 1
     assert skipped.count == 1
     with pytest.raises(InputError, match="a dict of 'train', 'test'; pass one of its values"):
-        as_records({"train": [], "test": []})  # type: ignore[arg-type]
+        as_records({"train": [], "test": []})
+
+
+def iter_of(*items: Any) -> Iterator[Any]:
+    yield from items
 
 
 class ClassLabel:
@@ -527,8 +529,8 @@ def test_the_hash_of_a_file(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    row = "a b c d e f g h i j\t1\n"
-    for name, number in (("small.tsv", 20_000), ("large.tsv", 1_000_000)):
+    row = "a b c d e f g h i j " * 10 + "\t1\n"
+    for name, number in (("small.tsv", 10_000), ("large.tsv", 150_000)):
         (tmp_path / name).write_text("text\tlabel\n" + row * number)
     code = (
         "import resource, sys; from glassbert import read_records\n"
@@ -539,7 +541,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         int(subprocess.run([sys.executable, "-c", code, tmp_path / name], check=True, capture_output=True).stdout)
         for name in ("small.tsv", "large.tsv")
     ]
-    assert used[1] - used[0] < 8_000  # kB; the larger file has 20 MB more
+    assert used[1] - used[0] < 8_000  # kB; the larger file has 28 MB more
 
 
 def test_pyarrow_is_imported_when_it_is_needed() -> None:

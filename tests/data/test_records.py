@@ -34,7 +34,7 @@ def test_a_value_as_text(value: Any, text: str) -> None:
 
 
 def test_bytes_are_no_text() -> None:
-    with pytest.raises(DataError, match="^a.csv:3: the column 'x' holds bytes, expected text$"):
+    with pytest.raises(DataError, match=r"^a\.csv:3: the column 'x' holds bytes, expected text$"):
         _record(b"a").get("x")
 
 
@@ -51,7 +51,7 @@ def test_a_value_as_a_number(value: Any, number: float) -> None:
     "value", ["", "a", "1,5", "nan", "inf", "-Infinity", "1e999", "1_000", None, True, [1], float("nan"), 10**400]
 )
 def test_what_is_no_finite_number_is_named(value: Any) -> None:
-    with pytest.raises(DataError, match="^a.csv:3: .* in the column '0' is not a finite number$"):
+    with pytest.raises(DataError, match=r"^a\.csv:3: .* in the column '0' is not a finite number$"):
         _record(value).number(0)
 
 
@@ -72,13 +72,13 @@ def test_a_value_as_strings(value: Any, split: bool, strings: list[str]) -> None
 
 @pytest.mark.parametrize("value", ["a b", None, 3, {"a": 1}, b"ab"])
 def test_what_is_no_list_is_named(value: Any) -> None:
-    with pytest.raises(DataError, match="^a.csv:3: .* in the column 'x' is not a list$"):
+    with pytest.raises(DataError, match=r"^a\.csv:3: .* in the column 'x' is not a list$"):
         _record(value).strings("x")
 
 
 @pytest.mark.parametrize("item", [None, 1.5, True, ["a"], b"a"])
 def test_what_is_no_string_in_a_list_is_named(item: Any) -> None:
-    with pytest.raises(DataError, match="^a.csv, record 7: .* in the list of the column 'x' is not a string$"):
+    with pytest.raises(DataError, match=r"^a\.csv, record 7: .* in the list of the column 'x' is not a string$"):
         _record(["a", item], line=None).strings("x")
 
 

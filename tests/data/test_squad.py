@@ -70,7 +70,7 @@ def test_articles_become_questions(tmp_path: Path) -> None:
     assert CONTEXT[21:25] == "noon"
 
 
-NONE = {"text": [], "answer_start": []}
+NONE: dict[str, Any] = {"text": [], "answer_start": []}
 NOON = {"text": ["noon"], "answer_start": [21]}
 
 
@@ -138,7 +138,7 @@ def test_another_shape_is_refused_by_place_and_id(question: dict[str, Any], mess
 @pytest.mark.parametrize("article", [{"paragraphs": {}}, {"paragraphs": [1]}, {"paragraphs": [{"qas": 3}]}])
 def test_a_broken_article_is_refused_or_skipped(article: dict[str, Any]) -> None:
     rows = [article, _article({"id": 1, "question": 2}, {"id": 2, "question": "When?"})]
-    with pytest.raises(DataError, match="<list>, record 1: .* is not a list of objects"):
+    with pytest.raises(DataError, match=r"<list>, record 1: .* is not a list of objects"):
         list(to_questions(as_records(rows)))
     skipped = Skipped()
     assert [record.value("id") for record in to_questions(as_records(rows), skipped=skipped)] == [2]

@@ -98,8 +98,7 @@ def guess_columns(
     sought: list[Role] = [role for role in get_args(Role) if role in (*wanted, *optional) and role not in known]
     needed = [role for role in sought if role in wanted]
     free = [name for name in record.values if (name,) not in known.values()]
-    unnamed = all(name.isdecimal() for name in record.values)
-    if unnamed:
+    if record.is_unnamed:
         if needed and all(role in _by_name(sought, map(record.get, free), known) for role in needed):
             raise record.error("this row looks like a header; the file is read as one without (--no-header)")
         guessed = _by_position(record, sought, needed, free)
@@ -114,7 +113,7 @@ def guess_columns(
     return Columns(
         names={role: names[0] for role, names in columns.items() if role != "choices"},
         choices=columns.get("choices", ()),
-        guessed=f"columns by {'position' if unnamed else 'name'}: {said}" if guessed else "",
+        guessed=f"columns by {'position' if record.is_unnamed else 'name'}: {said}" if guessed else "",
     )
 
 

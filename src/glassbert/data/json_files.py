@@ -16,8 +16,8 @@ from glassbert.files import once
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 # An escape of half of a character; a text may hold two such halves side by side, which are a character.
 _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
-# In characters: the longest record of a JSON file; how near the end of the text at hand an error, or the end of a number,
-# may come from there being no more of it yet.
+# In characters: the longest record of a JSON file; how near the end of the text at hand an error, or the end of a
+# number, may come from there being no more of it yet.
 _LONGEST: Final = 1 << 26
 _NEAR: Final = 16
 

@@ -31,7 +31,7 @@ FORMATS: Final[dict[str, Format]] = {
     ".bmes": "conll",
 }
 
-Source = str | Path | Iterable[str | Path] | Iterable[Mapping[str, Any]]
+Source = str | Path | Iterable[str | Path | Mapping[str, Any]]
 
 
 def read_records(

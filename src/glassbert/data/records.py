@@ -106,8 +106,13 @@ class Record:
     def column_names(self) -> str:
         """Name the columns for a message, with a hint where the first row may be no header."""
         names = ", ".join(map(_short, self.values))
-        has_header = "0" not in self.values and self.file.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
-        return names + (" (a file without a header row needs --no-header)" if has_header else "")
+        is_table = self.file.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
+        return names + (" (a file without a header row needs --no-header)" if is_table and not self.is_unnamed else "")
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether the columns have no names but their numbers."""
+        return all(name == str(index) for index, name in enumerate(self.values))
 
 
 def _short(value: object) -> str:
