@@ -146,6 +146,11 @@ def test_a_position_that_tells_nothing(values: list[str]) -> None:
         guess_columns(_unnamed(*values), ["text", "label"], optional=["text_pair"])
 
 
+def test_choices_are_not_told_by_position() -> None:
+    with pytest.raises(DataError, match="which column is the question and the choices and the label"):
+        guess_columns(_unnamed("a question", "an answer", "1"), ["question", "choices", "label"])
+
+
 def test_a_header_that_is_read_as_a_row() -> None:
     with pytest.raises(DataError, match=r"^a\.csv:1: this row looks like a header; .*--no-header"):
         guess_columns(_unnamed("Text", "Label"), ["text", "label"])

@@ -48,6 +48,8 @@ def test_by_hand(text: str, values: list[Any], size: int) -> None:
 )
 def test_lines_of_json_in_a_json_file_keep_their_lines(text: str, values: list[Any]) -> None:
     assert _read(text) == values
+    # Also where a block ends with the first line.
+    assert _read(text, text.index("}\n") + 2 if "}\n" in text else text.index("}\r\n") + 3) == values
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -87,6 +89,7 @@ def test_any_blocks_give_what_the_whole_gives(seed: int) -> None:
         ('{"a" 1}', 1, "expected ':'"),
         ('{"a": 1,}', 1, "expected a key"),
         ('{"a": 1, "a": 2}', 1, "the key 'a' stands there twice"),
+        ('{"a": [{}], "a": 2}', 1, "the key 'a' stands there twice"),
         ('[{"a": 1},\n{"b": {"a": 1, "a": 2}}]', 2, "the key 'a' stands there twice"),
         ('{"train": [{"a": 1}], "test": [{"a": 1}]}', 1, "two lists of records, 'train' and 'test'"),
         ('[{"a": NaN}]', 1, "NaN is no JSON number"),
@@ -121,6 +124,9 @@ def test_an_element_that_is_no_object_is_named_by_its_position() -> None:
         (5, {"a": 5}),
     ]
     assert [error.position for error in skipped.errors] == [2, 3, 4]
+    skipped = Skipped()
+    assert _read('[{"a": "\udcff"}, {"a": 5}]', skipped=skipped) == [(2, {"a": 5})]
+    assert str(skipped.errors[0]) == "a.json, record 1: the byte 0xff is not of the file's encoding"
 
 
 def test_a_value_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -541,7 +541,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         int(subprocess.run([sys.executable, "-c", code, tmp_path / name], check=True, capture_output=True).stdout)
         for name in ("small.tsv", "large.tsv")
     ]
-    assert used[1] - used[0] < 8_000  # kB; the larger file has 28 MB more
+    assert used[1] < 1.2 * used[0]  # of some 35 MB; the larger file has 28 MB more
 
 
 def test_pyarrow_is_imported_when_it_is_needed() -> None:

@@ -109,6 +109,18 @@ def test_flat_files(tmp_path: Path, content: str) -> None:
     assert records[0].value("answers") == NOON
 
 
+def test_a_line_of_json_lines_is_a_question_even_alone(tmp_path: Path) -> None:
+    answers = [{"text": "noon", "answer_start": 21}]
+    row = {"id": "q", "question": "When?", "context": CONTEXT, "answers": answers}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    (record,) = read_records(tmp_path / "a.jsonl", format="squad")
+    assert (record.line, record.value("answers")) == (1, NOON)
+    skipped = Skipped()
+    (tmp_path / "a.jsonl").write_text("nonsense\n{}\n" + json.dumps(row))
+    assert len(list(read_records(tmp_path / "a.jsonl", format="squad", skip_bad=skipped))) == 1
+    assert [error.line for error in skipped.errors] == [1, 2]
+
+
 def test_a_question_without_an_id_has_its_position() -> None:
     rows: list[dict[str, Any]] = [{"question": "When?", "context": CONTEXT}] * 2
     assert [record.value("id") for record in to_questions(as_records(rows))] == [1, 2]
@@ -126,6 +138,7 @@ def test_a_question_without_an_id_has_its_position() -> None:
         ({"answers": ["noon"]}, "answers have neither the form"),
         ({"answers": {"text": ["noon"], "answer_start": []}}, "answers have neither the form"),
         ({"answers": [{"text": "noon"}]}, "an answer's text is 'noon' and its answer_start None"),
+        ({"answers": [{"text": "noon", "answer_start": True}]}, "an answer's text is 'noon' and its answer_start True"),
         ({"answers": [{"text": "noon", "answer_start": "21"}]}, "an answer's text is 'noon' and its answer_start '21'"),
     ],
 )

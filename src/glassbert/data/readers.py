@@ -73,19 +73,17 @@ def read_records(
         raise InputError(f"format is {format!r}, expected one of {', '.join(get_args(Format))}")
     if quoting not in get_args(Quoting):
         raise InputError(f"quoting is {quoting!r}, expected one of {', '.join(get_args(Quoting))}")
-    return _records(path, format or _format_of(path), header, encoding, quoting, skip_bad)
-
-
-def _format_of(path: str | Path) -> Format:
-    name = Path(path).name.lower().removesuffix(".gz")
-    for ending, kind in FORMATS.items():
-        if name.endswith(ending):
-            return kind
-    raise DataError(f"cannot tell the format by the ending; expected one of {', '.join(FORMATS)}", file=path)
+    named = FORMATS.get(Path(Path(path).name.lower().removesuffix(".gz")).suffix)
+    if format is None and named is None:
+        raise DataError(f"cannot tell the format by the ending; expected one of {', '.join(FORMATS)}", file=path)
+    if format == "squad" and named == "jsonl":
+        lines = read_records(path, format="jsonl", encoding=encoding, skip_bad=skip_bad)
+        return to_questions(lines, skipped=skip_bad)
+    return _records(path, format or named, header, encoding, quoting, skip_bad)
 
 
 def _records(
-    path: str | Path, kind: Format, header: bool, encoding: str, quoting: Quoting, skipped: Skipped | None
+    path: str | Path, kind: Format | None, header: bool, encoding: str, quoting: Quoting, skipped: Skipped | None
 ) -> Iterator[Record]:
     file = str(path)
     if kind == "parquet":
