@@ -7,7 +7,7 @@ that gives the same pieces can take the place of these.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
@@ -91,22 +91,25 @@ class PlainCore:
                 continue
             for begin, end in self._stretches(text, start, stop):
                 part = text[begin:end]
-                normalized = part if self._basic is None else self._basic.normalizer.normalize(part)
-                ids.extend(self._ids_of(normalized))
+                ids.extend(self._ids_of(part if self._basic is None else self._basic.normalizer.normalize(part)))
         return ids
 
-    def _ids_of(self, normalized: str) -> Iterator[int]:
+    def _ids_of(self, normalized: str) -> list[int]:
+        ids: list[int] = []
         for start, stop, index in self._normalized.split(normalized):
-            if index is None:
-                yield from chain.from_iterable(map(self._ids.__getitem__, self._words.findall(normalized, start, stop)))
-            else:
-                yield index
+            if index is not None:
+                ids.append(index)
+                continue
+            words = self._words.findall(normalized, start, stop)
+            ids.extend(chain.from_iterable(map(self._ids.__getitem__, words)))
+        return ids
 
-    def _stretches(self, text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    def _stretches(self, text: str, start: int, stop: int) -> Iterable[tuple[int, int]]:
         """Cut a long text at white space, where no word and no added token can be cut in two."""
-        if self._normalized:
-            yield start, stop  # a token that a user added may hold spaces
-            return
+        # A token that a user added may hold spaces.
+        return [(start, stop)] if self._normalized or stop - start <= _STRETCH else self._cut(text, start, stop)
+
+    def _cut(self, text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
         while stop - start > _STRETCH:
             found = self._space.search(text, start + _STRETCH, stop)
             if found is None:
