@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
@@ -11,18 +11,26 @@ from tokenizers import models, normalizers, pre_tokenizers
 from glassbert.errors import VocabularyError
 from glassbert.text.added import AddedToken
 from glassbert.text.basic import BasicTokenizer
-from glassbert.text.core import Pieces, check_text
+from glassbert.text.core import Pieces, PlainCore, check_text
 from glassbert.text.wordpiece import WordpieceTokenizer
+
+# Characters of a call below which the plain core is quicker: it remembers words, which the library looks up anew, and
+# the library has to wake its threads.
+_LITTLE: Final = 1 << 11
 
 
 class LibraryCore:
     """The rules `hf` as `tokenizers` has them, on all cores.
+
+    A text as a whole is the work of one thread there. So one text alone, or little text, goes through the plain core,
+    which is quicker then and gives the same.
 
     Args:
         vocab: pieces and ids.
         wordpiece: its settings.
         basic: its settings; None splits at white space alone.
         added: tokens that are found in a text as a whole, and their ids, in rising order.
+        plain: the same in plain Python.
 
     Raises:
         VocabularyError: ids that the library would give otherwise.
@@ -34,6 +42,7 @@ class LibraryCore:
         wordpiece: WordpieceTokenizer,
         basic: BasicTokenizer | None,
         added: Sequence[tuple[AddedToken, int]],
+        plain: PlainCore,
     ) -> None:
         """Build the library's tokenizer."""
         library = tokenizers.Tokenizer(
@@ -72,9 +81,12 @@ class LibraryCore:
                     f"{library.token_to_id(token.content)}; ids have to run on from the vocabulary's without a gap"
                 )
         self._library = library
+        self._plain = plain
 
     def encode(self, texts: Sequence[str], *, details: bool) -> list[Pieces]:
         """Return the pieces of each text; with `details` their offsets and words too."""
+        if not details and (len(texts) == 1 or sum(map(len, texts)) < _LITTLE):
+            return self._plain.encode(texts, details=False)
         encode = self._library.encode_batch if details else self._library.encode_batch_fast
         try:
             found = encode(texts, add_special_tokens=False)

@@ -435,7 +435,8 @@ class BertTokenizer(TokenTable):
             more["overflow_to_sample_mapping"] = [place for place, rows in enumerate(windows_of) for _ in rows]
         if return_length:
             more["length"] = [max(len(encoding), filling.length) for encoding in encodings]
-        values |= more if return_tensors is None else as_vectors(more, return_tensors)
+        if more:
+            values |= more if return_tensors is None else as_vectors(more, return_tensors)
         if single and return_tensors is None and not return_overflowing_tokens:
             values = {name: rows[0] for name, rows in values.items()}
         return BatchEncoding(values, cut=[encoding.cut for encoding in encodings], detailed=detailed)
@@ -639,12 +640,13 @@ class BertTokenizerFast(BertTokenizer):
     @functools.cached_property
     def core(self) -> Core:
         """What splits texts into pieces."""
+        plain = self._plain_core()
         if self.rules != "hf":
-            return self._plain_core()
+            return plain
         from glassbert.text.fast import LibraryCore
 
         basic = self.basic_tokenizer if self.do_basic_tokenize else None
-        return LibraryCore(self.vocab, self.wordpiece_tokenizer, basic, self._whole_tokens())
+        return LibraryCore(self.vocab, self.wordpiece_tokenizer, basic, self._whole_tokens(), plain)
 
 
 class _Part:
