@@ -32,7 +32,7 @@ def _assert_refused(run: Run, *parts: str) -> None:
         ("a.csv", b"text,class\nthe cat,en\n", ["a.csv:2: no column 'label'", "'text', 'class'"]),
         ("a.jsonl", b'{"text": "the cat", "label": "en"}\n{"text": "a",\n', ["a.jsonl:2: not readable as JSON"]),
         ("a.jsonl", b'{"text": "the cat", "label": "en"}\n["a", "b"]\n', ["a.jsonl:2: expected a JSON object"]),
-        ("a.csv", b"text,label\nder H\xfcnd,de\n", ["a.csv: the byte 0xfc at offset 16", "not utf-8", "--encoding"]),
+        ("a.csv", b"text,label\nder H\xfcnd,de\n", ["a.csv:2: the byte 0xfc at offset 16", "not utf-8", "--encoding"]),
         ("a.csv", b"text,label\n", ["a.csv: holds no records"]),
         ("a.tsv", b"", ["a.tsv: holds no records"]),
         ("a.txt", b"the cat\n", ["a.txt: cannot tell the format", ".csv, .tsv, .jsonl"]),

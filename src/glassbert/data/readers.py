@@ -10,9 +10,9 @@ import codecs
 import csv
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from glassbert.errors import DataError
 
@@ -66,9 +66,10 @@ def read_records(path: str | Path, *, header: bool = True, encoding: str = "utf-
     kind = FORMATS.get(Path(path).suffix.lower())
     if kind is None:
         raise DataError(f"cannot tell the format by the ending; expected one of {', '.join(FORMATS)}", file=path)
-    lines = _lines(path, encoding)
+    lines = read_lines(path, encoding)
     if kind == "jsonl":
-        yield from _json_records(lines, str(path))
+        for number, value in json_objects(lines, str(path)):
+            yield Record(values={name: _field(item) for name, item in value.items()}, file=str(path), line=number)
         return
     rows = _tsv_rows(lines) if kind == "tsv" else _csv_rows(lines, str(path))
     columns: list[str] | None = None
@@ -84,8 +85,17 @@ def read_records(path: str | Path, *, header: bool = True, encoding: str = "utf-
         yield Record(values=dict(zip(columns, row, strict=True)), file=str(path), line=number)
 
 
-def _lines(path: str | Path, encoding: str) -> Iterator[str]:
-    """Give the lines with their ends, split at LF only; the last may lack one."""
+def read_lines(path: str | Path, encoding: str, on_block: Callable[[bytes], object] | None = None) -> Iterator[str]:
+    """Give the lines with their ends, split at LF only; the last may lack one.
+
+    Args:
+        path: the file.
+        encoding: see `read_records`.
+        on_block: called with the bytes of the file, block by block.
+
+    Raises:
+        DataError: no such file or encoding, or bytes that are not of it; with file, line and offset.
+    """
     try:
         codec = codecs.lookup(encoding)
         if not codec._is_text_encoding or codec.incrementaldecoder is None or codec.name == "undefined":
@@ -96,22 +106,30 @@ def _lines(path: str | Path, encoding: str) -> Iterator[str]:
     try:
         with open(path, "rb") as file:
             offset = 0
+            line = 1
             rest = ""
             while True:
                 block = file.read(_BLOCK)
+                if on_block is not None:
+                    on_block(block)
+                _, state = decoder.getstate()
                 try:
                     text = rest + decoder.decode(block, final=not block)
                 except UnicodeDecodeError as error:
                     # The decoder's object ends where the block does, and may begin in the block before.
                     place = offset + len(block) - len(error.object) + error.start
                     found = f"the byte {error.object[error.start]:#04x} at offset {place} is not {encoding}"
-                    raise DataError(f"{found}; name the file's encoding with --encoding", file=path) from None
+                    decoder.setstate((b"", state))
+                    line += decoder.decode(error.object[: error.start]).count("\n")
+                    hint = "name the file's encoding with --encoding"
+                    raise DataError(f"{found}; {hint}", file=path, line=line) from None
                 except UnicodeError as error:
                     raise DataError(f"{error}; name the file's encoding with --encoding", file=path) from None
                 if offset == 0:
                     text = text.removeprefix("\ufeff")
                 offset += len(block)
                 *whole, rest = text.split("\n")
+                line += len(whole)
                 yield from (line + "\n" for line in whole)
                 if not block:
                     if rest:
@@ -125,14 +143,15 @@ def _lines(path: str | Path, encoding: str) -> Iterator[str]:
         raise DataError(f"cannot be read: {error.strerror or error}", file=path) from None
 
 
-def _bare(line: str) -> str:
+def bare(line: str) -> str:
+    """Return a line without its end."""
     return line.removesuffix("\n").removesuffix("\r")
 
 
 def _tsv_rows(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(lines, 1):
-        if _bare(line):
-            yield number, _bare(line).split("\t")
+        if bare(line):
+            yield number, bare(line).split("\t")
 
 
 def _csv_rows(lines: Iterator[str], file: str) -> Iterator[tuple[int, list[str]]]:
@@ -148,12 +167,17 @@ def _csv_rows(lines: Iterator[str], file: str) -> Iterator[tuple[int, list[str]]
         raise DataError(f"not readable as CSV: {error}", file=file, line=begin) from None
 
 
-def _json_records(lines: Iterator[str], file: str) -> Iterator[Record]:
+def json_objects(lines: Iterable[str], file: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give the number of each line that is not blank, and its object.
+
+    Raises:
+        DataError: a line that is not JSON, or no object; keys that stand twice, lone surrogates; with file and line.
+    """
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            value = json.loads(_bare(line), object_pairs_hook=_without_twins)
+            value = json.loads(bare(line), object_pairs_hook=_without_twins)
         except json.JSONDecodeError as error:
             raise DataError(
                 f"not readable as JSON: {error.msg} at column {error.colno}", file=file, line=number
@@ -162,7 +186,7 @@ def _json_records(lines: Iterator[str], file: str) -> Iterator[Record]:
             raise DataError(f"not readable as JSON: {error}", file=file, line=number) from None
         if not isinstance(value, dict):
             raise DataError(f"expected a JSON object, found {type(value).__name__}", file=file, line=number)
-        yield Record(values={name: _field(item) for name, item in value.items()}, file=file, line=number)
+        yield number, value
 
 
 def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -172,9 +196,17 @@ def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
         raise ValueError("a key stands twice")
     for name, value in pairs:
         for text in (name, value):
-            if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
+            if isinstance(text, str) and not text.isascii() and not _is_whole(text):
                 raise ValueError(f"half of a character (a lone surrogate) in {name!r}")
     return values
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _field(item: object) -> str:
