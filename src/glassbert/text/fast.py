@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Final, cast
 
@@ -14,16 +15,17 @@ from glassbert.text.basic import BasicTokenizer
 from glassbert.text.core import Pieces, PlainCore, check_text
 from glassbert.text.wordpiece import WordpieceTokenizer
 
-# Characters of a call below which the plain core is quicker: it remembers words, which the library looks up anew, and
-# the library has to wake its threads.
-_LITTLE: Final = 1 << 11
+# When the library is quicker than the plain core, which remembers words and so takes as much text in a second as some
+# five threads of the library, and has none to wake: with more cores than this, and more characters in a call.
+_CORES: Final = 4
+_CHARACTERS: Final = 1 << 16
 
 
 class LibraryCore:
     """The rules `hf` as `tokenizers` has them, on all cores.
 
-    A text as a whole is the work of one thread there. So one text alone, or little text, goes through the plain core,
-    which is quicker then and gives the same.
+    Without details, one text alone (which the library gives to one thread), little text, and any on few cores, goes
+    through the plain core, which is quicker then and gives the same.
 
     Args:
         vocab: pieces and ids.
@@ -82,10 +84,12 @@ class LibraryCore:
                 )
         self._library = library
         self._plain = plain
+        self._cores = os.cpu_count() or 1
 
     def encode(self, texts: Sequence[str], *, details: bool) -> list[Pieces]:
         """Return the pieces of each text; with `details` their offsets and words too."""
-        if not details and (len(texts) == 1 or sum(map(len, texts)) < _LITTLE):
+        much = self._cores > _CORES and len(texts) > 1 and sum(map(len, texts)) > _CHARACTERS
+        if not details and not much:
             return self._plain.encode(texts, details=False)
         encode = self._library.encode_batch if details else self._library.encode_batch_fast
         try:
