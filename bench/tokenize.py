@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from glassbert import BertTokenizer, BertTokenizerFast, encode_files
 
 BATCHES = (1, 32, 256)
 TEXTS = max(BATCHES)  # of a round
+ALL = 1 << 14  # as many as there are
 LONGEST = 512
 # Megabytes of text for the files, and characters of the long texts.
 FILE = 4.0
@@ -82,7 +84,7 @@ def library_arrays(library: tokenizers.Tokenizer, texts: list[str]) -> dict[str,
 
 
 def run(*, rounds: int, file: Path | None) -> None:
-    """Measure all settings, ours and the peers' in turn, each round on texts that none has seen before."""
+    """Measure all settings, ours and the peers' in turn; calls are on other texts in each round."""
     import transformers
     from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
@@ -92,11 +94,12 @@ def run(*, rounds: int, file: Path | None) -> None:
     legacy = BertTokenizerLegacy(str(folder / "vocab.txt"))
     library = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     library.no_padding()
-    source, texts = mixed_texts(TEXTS * (rounds + 1))
-    chunks = [texts[begin : begin + TEXTS] for begin in range(0, len(texts) - TEXTS + 1, TEXTS)]
+    source, texts = mixed_texts(ALL)
+    places = range(0, min(TEXTS * (rounds + 1), len(texts) - TEXTS + 1), TEXTS)
+    chunks = [texts[place : place + TEXTS] for place in places]
     version = f"transformers {transformers.__version__}"
     sections = [
-        *_calls(fast, plain, peer, library, version, chunks),
+        *_calls(folder, peer, library, version, chunks),
         _plain_python(plain, legacy, version, chunks),
         _files(fast, plain, library, texts, rounds),
         _long_texts(fast, plain, texts, rounds),
@@ -112,39 +115,34 @@ def run(*, rounds: int, file: Path | None) -> None:
 
 
 def _calls(
-    fast: BertTokenizerFast,
-    plain: BertTokenizer,
-    peer: Any,
-    library: tokenizers.Tokenizer,
-    version: str,
-    chunks: list[list[str]],
+    folder: Path, peer: Any, library: tokenizers.Tokenizer, version: str, chunks: list[list[str]]
 ) -> list[Section]:
     """A call with padding and truncation, to numpy and to torch."""
     library.enable_truncation(LONGEST)
 
-    def call(tokenizer: Any, kind: str, texts: list[str]) -> Any:
-        return tokenizer(texts, padding=True, truncation=True, max_length=LONGEST, return_tensors=kind)
+    def call(tokenizer: Any, kind: str) -> Callable[[list[str]], Any]:
+        return lambda texts: tokenizer(texts, padding=True, truncation=True, max_length=LONGEST, return_tensors=kind)
 
     sections = []
     for kind, name in (("np", "numpy"), ("pt", "torch")):
-        contenders: dict[str, Callable[[list[str]], Any]] = {
-            "glassbert BertTokenizerFast": functools.partial(call, fast, kind),
-            "glassbert BertTokenizer": functools.partial(call, plain, kind),
-            version: functools.partial(call, peer, kind),
-        }
-        if kind == "np":
-            contenders["the library alone, and numpy"] = functools.partial(library_arrays, library)
-        for texts in chunks:
-            expected = call(peer, "np", texts)
-            for encode in contenders.values():
-                found = encode(texts)
-                assert all(np.array_equal(found[key], expected[key]) for key in expected)
         for batch in BATCHES:
+            # New ones each time, since they remember words.
+            contenders = {
+                "glassbert BertTokenizerFast": call(BertTokenizerFast.from_pretrained(folder), kind),
+                "glassbert BertTokenizer": call(BertTokenizer.from_pretrained(folder), kind),
+                version: call(peer, kind),
+            }
+            if kind == "np":
+                contenders["the library alone, and numpy"] = functools.partial(library_arrays, library)
             given = [[texts[begin : begin + batch] for begin in range(0, TEXTS, batch)] for texts in chunks]
             seconds = in_turns({name: functools.partial(_each, run) for name, run in contenders.items()}, given)
             milliseconds = {name: [1e3 * one * batch / TEXTS for one in times] for name, times in seconds.items()}
             title = f"A call, {batch} {'text' if batch == 1 else 'texts'} to padded {name} arrays"
             sections.append(_section(title, "ms a call", "as fast as transformers", milliseconds, version))
+            for texts in chain.from_iterable(given):
+                expected, *others = (encode(texts) for encode in contenders.values())
+                for found in others:
+                    assert all(np.array_equal(found[key], expected[key]) for key in expected)
     library.no_truncation()
     return sections
 
@@ -156,11 +154,11 @@ def _each(run: Callable[[list[str]], object], batches: list[list[str]]) -> None:
 
 def _plain_python(plain: BertTokenizer, legacy: Any, version: str, chunks: list[list[str]]) -> Section:
     """Python alone, texts to lists of ids."""
-    for texts in chunks:
-        assert plain(texts)["input_ids"] == legacy(texts)["input_ids"]
     theirs = f"{version} BertTokenizerLegacy"
     fresh = BertTokenizer(plain.vocab, plain.do_lower_case)
     seconds = in_turns({"glassbert BertTokenizer": fresh, theirs: legacy}, chunks)
+    for texts in chunks:
+        assert fresh(texts)["input_ids"] == legacy(texts)["input_ids"]
     sizes = [_megabytes(texts) for texts in chunks[1:]]
     rates = {name: [size / one for size, one in zip(sizes, times, strict=True)] for name, times in seconds.items()}
     return _section("Python alone, 256 texts to lists", "MB/s", "as fast", rates, theirs, rate=True)

@@ -162,8 +162,8 @@ def encode_files(
 ) -> EncodedTexts:
     """Encode files of any size into arrays on disk, without holding more than some thousand texts in memory.
 
-    The ids are those of `tokenizer(text)`. A `BertTokenizerFast` encodes on all cores; a `BertTokenizer` does on one.
-    The files written are the same whatever the number of cores.
+    The ids are those of `tokenizer(text)`. A `BertTokenizerFast` encodes on all cores, where there are more than four,
+    a `BertTokenizer` on one. The files written are the same whatever the number of cores.
 
     In the folder stand `ids.npy` (T,), `ends.npy` (N,), for pairs `seconds.npy` (N,), and `manifest.json`; what they
     hold is said in `EncodedTexts`. It is written whole or not at all.

@@ -30,7 +30,7 @@ _PADDINGS: Final = (True, False, "longest", "max_length", "do_not_pad")
 class BertTokenizer(TokenTable):
     """Words, then pieces, then ids: `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]`, in plain Python.
 
-    `BertTokenizerFast` gives the same, faster.
+    `BertTokenizerFast` gives the same, many texts on many cores faster, and offsets.
 
     Args:
         vocab: tokens and ids, or the path of a `vocab.txt`.
@@ -630,9 +630,10 @@ class BertTokenizer(TokenTable):
 
 
 class BertTokenizerFast(BertTokenizer):
-    """The same as `BertTokenizer`, several times faster: the library `tokenizers` splits the texts, on all cores.
+    """The same as `BertTokenizer`, with the library `tokenizers` to split texts on all cores where it is quicker.
 
-    The library has the rules `hf` alone; under `google` texts are split as by `BertTokenizer`.
+    It is for many texts on more than four cores, and for any whose offsets or words are asked for. The library has the
+    rules `hf` alone; under `google` texts are split as by `BertTokenizer`.
     """
 
     is_fast = True
