@@ -23,7 +23,7 @@ from glassbert import BertTokenizer, BertTokenizerFast, encode_files
 
 BATCHES = (1, 32, 256)
 TEXTS = max(BATCHES)  # of a round
-ALL = 1 << 14  # as many as there are
+ALL = 1 << 12
 LONGEST = 512
 # Megabytes of text for the files, and characters of the long texts.
 FILE = 4.0
