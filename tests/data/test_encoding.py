@@ -18,6 +18,7 @@ from pyarrow import parquet
 import glassbert
 from glassbert import BertTokenizer, BertTokenizerFast, DataError, InputError, OutputExistsError, SaveError
 from glassbert.data import EncodedTexts, encode_files, encoding
+from glassbert.files import check_output
 
 VOCAB = {
     token: index
@@ -462,6 +463,17 @@ def test_a_folder_that_holds_one_of_the_files_is_not_replaced(tmp_path: Path, pl
     file = _txt(tmp_path / "out/a.txt", ["a"])
     with pytest.raises(OutputExistsError, match=r"holds .*a\.txt, which would be lost"):
         encode_files(file, plain, tmp_path / "out", overwrite=True)
+
+
+def test_a_folder_of_other_things_is_not_replaced(tmp_path: Path, plain: BertTokenizer) -> None:
+    file = _txt(tmp_path / "a.txt", ["a"])
+    encode_files(file, plain, tmp_path / "out")
+    (tmp_path / "out/config.json").touch()
+    with pytest.raises(OutputExistsError, match=r"out holds config\.json, which is no file of encoded texts"):
+        encode_files(file, plain, tmp_path / "out", overwrite=True)
+    # And a model is not put in the place of texts.
+    with pytest.raises(OutputExistsError, match=r"out holds ends\.npy, which is no file of a model"):
+        check_output(tmp_path / "out", overwrite=True)
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError, OSError])

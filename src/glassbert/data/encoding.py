@@ -6,6 +6,7 @@ import collections
 import contextlib
 import hashlib
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
@@ -16,7 +17,7 @@ from glassbert import __version__
 from glassbert.data.parquet import read_columns
 from glassbert.data.readers import bare, json_objects, read_lines
 from glassbert.errors import CheckpointError, DataError, InputError
-from glassbert.files import check_output, new_folder, read_json, write_json
+from glassbert.files import Kind, check_output, new_folder, read_json, write_json
 from glassbert.text import BertTokenizer, Encoding
 from glassbert.text.windows import Truncation
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 TextFormat = Literal["txt", "jsonl", "parquet"]
 _FORMATS: Final[dict[str, TextFormat]] = {".txt": "txt", ".jsonl": "jsonl", ".parquet": "parquet"}
 _IDS, _ENDS, _SECONDS, _MANIFEST = "ids.npy", "ends.npy", "seconds.npy", "manifest.json"
+_KIND: Final = Kind("encoded texts", re.compile("|".join(map(re.escape, (_IDS, _ENDS, _SECONDS, _MANIFEST)))))
 # Characters that are encoded together: many texts for each core, and some MB of Python's numbers.
 _CHUNK: Final = 1 << 18
 # Chunks on their way at once: while one becomes an array, which takes one core, others keep the cores busy.
@@ -184,7 +186,7 @@ def encode_files(
         truncation: cut texts that are too long, as in calling the tokenizer. The manifest counts what was cut.
         max_length: most tokens of a text; None means the tokenizer's `model_max_length`.
         on_progress: called with the numbers of texts and tokens written so far, after some hundred thousand characters.
-        overwrite: whether a folder that holds something may be replaced.
+        overwrite: whether a folder that holds encoded texts, and nothing else, may be replaced.
 
     Returns:
         the folder, opened.
@@ -193,7 +195,7 @@ def encode_files(
         DataError: a file that cannot be read, a line without that column or with something that is no text; with file
             and line (of Parquet the row).
         InputError: settings that mean nothing together.
-        OutputExistsError: `out` holds something, or one of `files`.
+        OutputExistsError: `out` holds something, or with `overwrite` other things than encoded texts.
         SaveError: the disk refused a write.
     """
     import numpy as np
@@ -238,8 +240,8 @@ def encode_files(
         _read(path, kind, columns, encoding, seen.update)
         for path, kind, seen in zip(paths, formats, prints, strict=True)
     )
-    check_output(out, overwrite=overwrite, keep=paths)
-    with new_folder(out, overwrite=overwrite) as folder:
+    check_output(out, overwrite=overwrite, keep=paths, kind=_KIND)
+    with new_folder(out, overwrite=overwrite, kind=_KIND) as folder:
         texts = tokens = texts_cut = tokens_cut = 0
         with contextlib.ExitStack() as stack:
             ids = stack.enter_context(_GrowingArray(folder / _IDS, dtype))
@@ -301,11 +303,11 @@ def _read(
         for number, (text, *pair) in read_columns(path, columns, on_block):
             yield path, number, text, pair[0] if pair else None
     elif kind == "jsonl":
-        for number, value in json_objects(read_lines(path, encoding, on_block), path):
+        for number, value in json_objects(read_lines(path, encoding, on_block=on_block), path):
             text, *pair = [_string(value, column, path, number) for column in columns]
             yield path, number, text, pair[0] if pair else None
     else:
-        for number, line in enumerate(read_lines(path, encoding, on_block), 1):
+        for number, line in enumerate(read_lines(path, encoding, on_block=on_block), 1):
             yield path, number, bare(line), None
 
 
