@@ -36,6 +36,7 @@ NAMES = [
     "ClassificationMetrics",
     "ConfigError",
     "DataError",
+    "EncodedTexts",
     "Engine",
     "FinetuneSettings",
     "GlassbertError",
@@ -53,6 +54,7 @@ NAMES = [
     "VocabularyError",
     "WordpieceTokenizer",
     "convert",
+    "encode_files",
     "finetune",
     "from_torch_encoder",
     "get_linear_schedule_with_warmup",
@@ -106,7 +108,7 @@ def test_everything_is_imported_by_a_star() -> None:
 def test_an_import_waits_for_nothing_heavy() -> None:
     code = (
         "import sys, glassbert; dir(glassbert); glassbert.__version__; glassbert.DataError;"
-        "print(*({'torch', 'numpy', 'rich', 'typer', 'matplotlib', 'safetensors'} & sys.modules.keys()))"
+        "print(*({'torch', 'numpy', 'pyarrow', 'rich', 'typer', 'matplotlib', 'safetensors'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("\n", "")
@@ -115,7 +117,7 @@ def test_an_import_waits_for_nothing_heavy() -> None:
 def test_the_tokenizer_does_not_wait_for_torch() -> None:
     code = (
         "import sys; from glassbert import BertTokenizer, read_records;"
-        "print(*({'torch', 'numpy'} & sys.modules.keys()))"
+        "print(*({'torch', 'numpy', 'pyarrow'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("\n", "")

@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from glassbert.errors import CheckpointError, OutputExistsError, SaveError
 
@@ -44,20 +44,36 @@ _WRITTEN: Final = re.compile(
 _LARGEST_JSON: Final = 32 * 1024 * 1024
 
 
+class Kind(NamedTuple):
+    """What a folder is a folder of, and which files it has: these may be replaced with it, others would be lost."""
+
+    name: str
+    files: re.Pattern[str]
+
+
+MODEL: Final = Kind("a model", _WRITTEN)
+
+
 def check_output(
-    folder: str | Path, *, overwrite: bool, keep: Iterable[str | Path] = (), again: Iterable[Path] = ()
+    folder: str | Path,
+    *,
+    overwrite: bool,
+    keep: Iterable[str | Path] = (),
+    again: Iterable[Path] = (),
+    kind: Kind = MODEL,
 ) -> Path:
     """Return the folder that a result may be written to; asked before the work that makes the result.
 
     Args:
         folder: its name; a symbolic link stands for what it points to.
-        overwrite: whether a model folder that is there may be replaced.
+        overwrite: whether a folder of this kind that is there may be replaced.
         keep: files and folders that the work needs; a folder that holds one of them is never replaced.
         again: files that are going to be copied into it; one of the same name and content is not lost.
+        kind: what is going to be written.
 
     Raises:
         OutputExistsError: it is a file, or holds something while `overwrite` is false, or holds what is not to be lost:
-            files that no model folder has, folders, the current folder, the home folder, something of `keep`.
+            files that no folder of this kind has, folders, the current folder, the home folder, something of `keep`.
         SaveError: no folder can be put there: a mount point, no right to write, no name.
     """
     path = output_folder(folder)
@@ -66,7 +82,7 @@ def check_output(
     try:
         if path.is_dir():
             if any(path.iterdir()):
-                _check_replaceable(path, overwrite, keep, again)
+                _check_replaceable(path, overwrite, keep, again, kind)
             elif path.resolve() == Path.cwd():
                 raise OutputExistsError(f"{path} is the current folder; choose a folder inside it")
             elif not os.access(path, os.W_OK):
@@ -98,7 +114,9 @@ def output_folder(folder: str | Path) -> Path:
         raise _refused(path, error) from None
 
 
-def _check_replaceable(path: Path, overwrite: bool, keep: Iterable[str | Path], again: Iterable[Path]) -> None:
+def _check_replaceable(
+    path: Path, overwrite: bool, keep: Iterable[str | Path], again: Iterable[Path], kind: Kind
+) -> None:
     if not overwrite:
         raise OutputExistsError(
             f"{path} already holds something; choose another folder, or pass overwrite=True (--overwrite)"
@@ -110,22 +128,22 @@ def _check_replaceable(path: Path, overwrite: bool, keep: Iterable[str | Path], 
             holds = f"holds {needed}, which" if place != full else "is needed itself and"
             raise OutputExistsError(f"{path} {holds} would be lost; choose another folder")
     copies = {file.name: file for file in again}
-    for entry in _foreign(path):
+    for entry in _foreign(path, kind):
         if entry.is_dir() and not entry.is_symlink():
             raise OutputExistsError(f"{path} holds the folder {entry.name}, so no model folder; choose another folder")
         if entry.name not in copies or not filecmp.cmp(entry, copies[entry.name], shallow=False):
             raise OutputExistsError(
-                f"{path} holds {entry.relative_to(path)}, which is no file of a model, and would be lost; "
+                f"{path} holds {entry.relative_to(path)}, which is no file of {kind.name}, and would be lost; "
                 "choose another folder or move it"
             )
 
 
-def _foreign(folder: Path) -> Iterator[Path]:
-    """Walk through what a model folder does not have: other files, and folders that are no steps of it."""
+def _foreign(folder: Path, kind: Kind) -> Iterator[Path]:
+    """Walk through what a folder of this kind does not have: other files, and folders that are no steps of it."""
     for entry in sorted(folder.iterdir()):
         if entry.is_dir() and not entry.is_symlink() and _MODULE.fullmatch(entry.name):
-            yield from _foreign(entry)
-        elif not _WRITTEN.fullmatch(entry.name):
+            yield from _foreign(entry, kind)
+        elif not kind.files.fullmatch(entry.name):
             yield entry
 
 
@@ -135,20 +153,23 @@ def _prefix(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def new_folder(target: str | Path, *, overwrite: bool = False, again: Iterable[Path] = ()) -> Iterator[Path]:
+def new_folder(
+    target: str | Path, *, overwrite: bool = False, again: Iterable[Path] = (), kind: Kind = MODEL
+) -> Iterator[Path]:
     """Give a temporary folder to write into; when the block ends well it becomes `target`.
 
     Args:
         target: the folder's final name; parents are created.
-        overwrite: whether a model folder that is there may be replaced. It is replaced only at the very end.
+        overwrite: whether a folder of this kind that is there may be replaced. It is replaced only at the very end.
         again: as in `check_output`.
+        kind: as in `check_output`.
 
     Raises:
         OutputExistsError: `target` holds something and `overwrite` is false, or holds what is not to be lost, or is no
             folder.
         SaveError: the disk refused a write; `target` is as it was before.
     """
-    path = check_output(target, overwrite=overwrite, again=again)
+    path = check_output(target, overwrite=overwrite, again=again, kind=kind)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _stage(path, path.parent) as stage:
@@ -272,7 +293,7 @@ def _belongs(entry: Path, pattern: str) -> bool:
     is_folder = entry.is_dir() and not entry.is_symlink()
     if is_folder != pattern.endswith("/") or not fnmatch.fnmatchcase(entry.name, pattern.removesuffix("/")):
         return False
-    return not is_folder or not any(_foreign(entry))
+    return not is_folder or not any(_foreign(entry, MODEL))
 
 
 def _remove(entry: Path) -> None:

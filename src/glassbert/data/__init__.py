@@ -1,6 +1,7 @@
-"""Files → records and words."""
+"""Files → records, words and token ids."""
 
 from glassbert.data.columns import Columns, Role, guess_columns
+from glassbert.data.encoding import EncodedTexts, encode_files
 from glassbert.data.languages import LANGUAGES, Sentence, load_sentences
 from glassbert.data.readers import FORMATS, Format, Quoting, Source, as_records, data_hash, read_records
 from glassbert.data.records import Record, Skipped
@@ -14,6 +15,7 @@ __all__ = [
     "LONGEST_WORD",
     "Columns",
     "CountedText",
+    "EncodedTexts",
     "Format",
     "Quoting",
     "Record",
@@ -25,6 +27,7 @@ __all__ = [
     "as_records",
     "count_words",
     "data_hash",
+    "encode_files",
     "guess_columns",
     "load_sentences",
     "read_records",

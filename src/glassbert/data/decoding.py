@@ -7,7 +7,7 @@ import contextlib
 import gzip
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -36,7 +36,12 @@ def readable(path: str | Path) -> Iterator[None]:
 
 
 def decoded_blocks(
-    path: str | Path, encoding: str = "utf-8", *, stream: BinaryIO | None = None, lenient: bool = False
+    path: str | Path,
+    encoding: str = "utf-8",
+    *,
+    stream: BinaryIO | None = None,
+    lenient: bool = False,
+    on_block: Callable[[bytes], object] | None = None,
 ) -> Iterator[tuple[str, int]]:
     """Give the text of a file block by block, each with the number of bytes read so far.
 
@@ -45,6 +50,7 @@ def decoded_blocks(
         encoding: any that Python knows; a byte order mark is dropped.
         stream: read this in place of the file; `path` then names it in messages. It is not closed.
         lenient: go on behind bytes that are not of the encoding where that is possible; `undecoded` finds them.
+        on_block: called with the bytes of each block as they were read.
 
     Raises:
         DataError: no such file or encoding, or bytes that are not of the encoding, with line and offset.
@@ -58,10 +64,10 @@ def decoded_blocks(
         raise DataError(f"no encoding is called {encoding!r}; try utf-8, latin-1, cp1252, gb18030 or utf-16") from None
     with readable(path):
         if stream is not None:
-            yield from _decoded(stream, decoder, encoding, path)
+            yield from _decoded(stream, decoder, encoding, path, on_block)
         else:
             with open(path, "rb") as file:
-                yield from _decoded(file, decoder, encoding, path)
+                yield from _decoded(file, decoder, encoding, path, on_block)
 
 
 def text_blocks(path: str | Path, encoding: str, *, lenient: bool = False) -> Iterator[str]:
@@ -104,12 +110,18 @@ def undecoded(text: str) -> str | None:
 
 
 def _decoded(
-    file: BinaryIO, decoder: codecs.IncrementalDecoder, encoding: str, path: str | Path
+    file: BinaryIO,
+    decoder: codecs.IncrementalDecoder,
+    encoding: str,
+    path: str | Path,
+    on_block: Callable[[bytes], object] | None,
 ) -> Iterator[tuple[str, int]]:
     offset = 0
     line = 1
     while True:
         block = file.read(_BLOCK)
+        if on_block is not None:
+            on_block(block)
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:

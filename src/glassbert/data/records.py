@@ -105,7 +105,7 @@ class Record:
 
     def column_names(self) -> str:
         """Name the columns for a message, with a hint where the first row may be no header."""
-        names = ", ".join(map(_short, self.values))
+        names = ", ".join(map(_short, self.values)) or "none"
         is_table = self.file.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
         return names + (" (a file without a header row needs --no-header)" if is_table and not self.is_unnamed else "")
 

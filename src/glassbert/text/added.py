@@ -73,8 +73,13 @@ class Finder:
         """Whether there is anything to look for."""
         return self._pattern is not None
 
-    def split(self, text: str) -> Iterator[Part]:
+    def split(self, text: str) -> Iterable[Part]:
         """Cut `text` at the tokens; the parts cover it from begin to end."""
+        if self._pattern is None or self._pattern.search(text) is None:
+            return [(0, len(text), None)] if text else []
+        return self._parts(text)
+
+    def _parts(self, text: str) -> Iterator[Part]:
         begin = 0
         for start, stop, index in self._found(text):
             if start > begin:
