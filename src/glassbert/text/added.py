@@ -66,20 +66,23 @@ class Finder:
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if self._tokens else None
         table = characters(rules)
         self._word = re.compile(f"[{table.word.pattern}]")
-        self._spaces_before = re.compile(f"[{table.whitespace.pattern}]*\\Z")
-        self._spaces_after = re.compile(f"[{table.whitespace.pattern}]*")
+        self._space = re.compile(f"[{table.whitespace.pattern}]")
+        self._spaces = re.compile(f"[{table.whitespace.pattern}]*")
 
     def __bool__(self) -> bool:
         """Whether there is anything to look for."""
         return self._pattern is not None
 
     def split(self, text: str) -> Iterator[Part]:
-        """Cut `text` at the tokens; the parts cover it from begin to end."""
+        """Cut `text` at the tokens; the parts cover it from begin to end.
+
+        They overlap where a token begins in the white space that the one before took along, as in `tokenizers`.
+        """
         begin = 0
         for start, stop, index in self._found(text):
             if start > begin:
                 yield begin, start, None
-            yield max(start, begin), stop, index
+            yield start, stop, index
             begin = stop
         if begin < len(text):
             yield begin, len(text), None
@@ -94,12 +97,14 @@ class Finder:
             if token.single_word and self._touched(text, start, stop):
                 continue
             if token.lstrip:
-                while start > last and self._spaces_after.fullmatch(text[start - 1]):
+                while start > last and self._space.match(text[start - 1]):
                     start -= 1
+                start = max(start, last)
             if token.rstrip:
-                stop = self._spaces_after.match(text, stop).end()  # type: ignore[union-attr]  # it also fits nothing
-            yield start, stop, index
-            last = stop
+                stop = self._spaces.match(text, stop).end()  # type: ignore[union-attr]  # it also fits nothing
+            if start < stop:
+                yield start, stop, index
+                last = stop
 
     def _touched(self, text: str, start: int, stop: int) -> bool:
         before, after = text[start - 1 : start] if start else "", text[stop : stop + 1]

@@ -157,9 +157,14 @@ def _with_final_sigmas(chars: list[tuple[str, int]], table: Characters) -> list[
 
 @functools.cache
 def _movable(rules: Rules) -> re.Pattern[str]:
-    """Find characters that stay when marks are stripped, and may change places with marks beside them."""
+    """Find characters that stay when marks are stripped, and may change places with marks beside them.
+
+    Also those that such characters come out of.
+    """
     table = characters(rules)
-    return re.compile(f"[{''.join(re.escape(char) for char in table.orders if ord(char) not in table.marks)}]")
+    staying = {char for char in table.orders if ord(char) not in table.marks}
+    whole = (char for char, parts in table.decomposed.items() if not staying.isdisjoint(parts))
+    return re.compile(f"[{''.join(map(re.escape, (*staying, *whole)))}]")
 
 
 class BasicTokenizer:

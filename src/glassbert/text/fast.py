@@ -8,7 +8,6 @@ from typing import cast
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
-from glassbert.errors import VocabularyError
 from glassbert.text.added import AddedToken
 from glassbert.text.basic import BasicTokenizer
 from glassbert.text.core import Pieces, check_text
@@ -22,10 +21,7 @@ class LibraryCore:
         vocab: pieces and ids.
         wordpiece: its settings.
         basic: its settings; None splits at white space alone.
-        added: tokens that are found in a text as a whole, and their ids, in rising order.
-
-    Raises:
-        VocabularyError: ids that the library would give otherwise.
+        added: tokens that are found in a text as a whole, and their ids.
     """
 
     def __init__(
@@ -36,9 +32,13 @@ class LibraryCore:
         added: Sequence[tuple[AddedToken, int]],
     ) -> None:
         """Build the library's tokenizer."""
+        # The library gives added tokens the ids that follow the vocabulary's; where ours are others, its own are
+        # translated.
+        whole = set(vocab.values()) == set(range(len(vocab)))
+        own = vocab if whole else {token: number for number, token in enumerate(vocab)}
         library = tokenizers.Tokenizer(
             models.WordPiece(
-                vocab,
+                own,
                 unk_token=wordpiece.unk_token,
                 max_input_chars_per_word=wordpiece.max_input_chars_per_word,
                 continuing_subword_prefix="##",
@@ -54,7 +54,7 @@ class LibraryCore:
                 lowercase=basic.do_lower_case,
             )
             library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        for token, index in added:
+        for token, _ in added:
             library.add_tokens(
                 [
                     tokenizers.AddedToken(
@@ -66,12 +66,10 @@ class LibraryCore:
                     )
                 ]
             )
-            if library.token_to_id(token.content) != index:
-                raise VocabularyError(
-                    f"the added token {token.content!r} has the id {index}, but by the vocabulary it comes as "
-                    f"{library.token_to_id(token.content)}; ids have to run on from the vocabulary's without a gap"
-                )
         self._library = library
+        ours = {own[token]: index for token, index in vocab.items()}
+        ours |= {library.token_to_id(token.content): index for token, index in added}
+        self._ours = None if all(index == other for index, other in ours.items()) else ours
 
     def encode(self, texts: Sequence[str], *, details: bool) -> list[Pieces]:
         """Return the pieces of each text; with `details` their offsets and words too."""
@@ -82,6 +80,7 @@ class LibraryCore:
             for text in texts:
                 check_text(text)
             raise
-        if details:
-            return [Pieces(one.ids, one.offsets, cast(list[int], one.word_ids)) for one in found]
-        return [Pieces(one.ids) for one in found]
+        ids = [one.ids if self._ours is None else [self._ours[index] for index in one.ids] for one in found]
+        if not details:
+            return list(map(Pieces, ids))
+        return [Pieces(own, one.offsets, cast(list[int], one.word_ids)) for own, one in zip(ids, found, strict=True)]

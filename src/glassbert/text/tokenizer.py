@@ -142,11 +142,14 @@ class BertTokenizer(TokenTable):
         )
 
     def _whole_tokens(self) -> list[tuple[AddedToken, int]]:
-        """List what is to be found in a text before it is split into words, the lowest id first."""
+        """List what is to be found in a text before it is split into words, special ones first.
+
+        Of two that read the same in the normalized text the first is found.
+        """
         # Google's program knows no special tokens in a text: it splits them as it does any other word.
         special = () if self.rules == "google" else dict.fromkeys(self.all_special_tokens)
         plain = {token: (AddedToken(token, special=True), self._id(token)) for token in special}
-        return sorted((plain | self._added).values(), key=lambda pair: pair[1])
+        return sorted((plain | self._added).values(), key=lambda pair: not pair[0].special)
 
     # -- text and tokens ------------------------------------------------------------------------------
 
@@ -414,6 +417,11 @@ class BertTokenizer(TokenTable):
         if max_length is not None and way is False and padding != "max_length":
             raise InputError(f"max_length={max_length} has an effect with truncation=True or padding='max_length'")
         frame = self._frame(add_special_tokens, way, max_length, overflow=return_overflowing_tokens, stride=stride)
+        if stride and way is not False and stride >= frame.limit - frame.extra(False):
+            raise InputError(
+                f"stride is {stride}, but max_length={frame.limit} leaves {frame.limit - frame.extra(False)} places for "
+                "the text; it has to be less"
+            )
         windows_of = self._encoded(pairs, frame, details=return_offsets_mapping)
         encodings = [encoding for rows in windows_of for encoding in rows]
         names = ["input_ids"]
