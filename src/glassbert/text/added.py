@@ -56,12 +56,7 @@ class Finder:
         self, tokens: Sequence[tuple[AddedToken, int]], rules: Rules, normalize: Callable[[str], str] | None = None
     ) -> None:
         """Compile one pattern of all tokens."""
-        forms = [(token.content if normalize is None else normalize(token.content)) for token, _ in tokens]
-        # Of two tokens of one form the one that was added first is found.
-        self._tokens: dict[str, tuple[AddedToken, int]] = {}
-        for form, pair in zip(forms, tokens, strict=True):
-            if form:
-                self._tokens.setdefault(form, pair)
+        self._tokens = by_form(tokens, normalize)
         longest_first = sorted(self._tokens, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if self._tokens else None
         table = characters(rules)
@@ -109,6 +104,21 @@ class Finder:
     def _touched(self, text: str, start: int, stop: int) -> bool:
         before, after = text[start - 1 : start] if start else "", text[stop : stop + 1]
         return any(side and self._word.match(side) is not None for side in (before, after))
+
+
+def by_form(
+    tokens: Iterable[tuple[AddedToken, int]], normalize: Callable[[str], str] | None
+) -> dict[str, tuple[AddedToken, int]]:
+    """Return the tokens by what is to be found in a text.
+
+    Of several with one form the first is found, and one that normalization leaves nothing of never is.
+    """
+    found: dict[str, tuple[AddedToken, int]] = {}
+    for token, index in tokens:
+        form = token.content if normalize is None else normalize(token.content)
+        if form:
+            found.setdefault(form, (token, index))
+    return found
 
 
 def as_tokens(given: str | AddedToken | Iterable[str | AddedToken], *, special: bool) -> list[AddedToken]:

@@ -8,7 +8,7 @@ from typing import cast
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
-from glassbert.text.added import AddedToken
+from glassbert.text.added import AddedToken, by_form
 from glassbert.text.basic import BasicTokenizer
 from glassbert.text.core import Pieces, check_text
 from glassbert.text.wordpiece import WordpieceTokenizer
@@ -54,21 +54,26 @@ class LibraryCore:
                 lowercase=basic.do_lower_case,
             )
             library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        for token, _ in added:
-            library.add_tokens(
-                [
-                    tokenizers.AddedToken(
-                        token.content,
-                        single_word=token.single_word,
-                        lstrip=token.lstrip,
-                        rstrip=token.rstrip,
-                        normalized=token.is_normalized,
-                    )
-                ]
-            )
+        normalize = None if basic is None else basic.normalizer.normalize
+        raw = by_form(((token, index) for token, index in added if not token.is_normalized), None)
+        normalized = by_form(((token, index) for token, index in added if token.is_normalized), normalize)
+        # Of two that read the same the library would find either, as it happens.
+        findable = [*raw.values(), *normalized.values()]
+        library.add_tokens(
+            [
+                tokenizers.AddedToken(
+                    token.content,
+                    single_word=token.single_word,
+                    lstrip=token.lstrip,
+                    rstrip=token.rstrip,
+                    normalized=token.is_normalized,
+                )
+                for token, _ in findable
+            ]
+        )
         self._library = library
         ours = {own[token]: index for token, index in vocab.items()}
-        ours |= {library.token_to_id(token.content): index for token, index in added}
+        ours |= {library.token_to_id(token.content): index for token, index in findable}
         self._ours = None if all(index == other for index, other in ours.items()) else ours
 
     def encode(self, texts: Sequence[str], *, details: bool) -> list[Pieces]:
