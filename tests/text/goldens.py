@@ -14,6 +14,7 @@ import random
 from pathlib import Path
 from typing import Any, Final
 
+from glassbert import BertTokenizer
 from glassbert.text import load_vocabulary
 
 SHARED: Final = Path(__file__).resolve().parents[2] / "../shared"
@@ -87,8 +88,11 @@ def _chosen(oracle: Oracle, seed: int) -> Oracle:
         for setting, (name, _) in SETTINGS.items():
             used[name].update(row["fast"][setting]["ids"], google_ids(row, setting))
     for row in calls:
-        for ids in _flat(row["expect"]["input_ids"]):
-            used[row["folder"]].update(ids)
+        # What a call cuts off counts too: how much is cut of a pair depends on it.
+        tokenizer = BertTokenizer(oracle.vocabularies[row["folder"]], do_lower_case=row["folder"] == "uncased")
+        for text in filter(None, (row["text"], row["pair"])):
+            strings_of = [text] if isinstance(text, str) else text
+            used[row["folder"]].update(index for ids in tokenizer(strings_of).input_ids for index in ids)
     return Oracle(
         strings=[{key: row[key] for key in ("id", "text", "fast", "google")} for row in strings.values()],
         calls=calls,
@@ -97,10 +101,6 @@ def _chosen(oracle: Oracle, seed: int) -> Oracle:
             for name, vocab in oracle.vocabularies.items()
         },
     )
-
-
-def _flat(ids: list[Any]) -> list[list[int]]:
-    return ids if ids and isinstance(ids[0], list) else [ids]
 
 
 if __name__ == "__main__":
