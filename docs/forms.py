@@ -39,8 +39,8 @@ HEAD = """# Forms of model folders
 
 Largest absolute differences, fp32, one thread, over all outputs at real tokens. "Bits" counts numbers of the weights
 that are not equal to the bit. The peers are transformers {transformers} and sentence-transformers {sentences}.
-Small models have random weights, biases and LayerNorm too, so that a mix-up shows; "nine classes" are all of glassbert's that
-transformers has. Written by `docs/forms.py`; the tests hold the same.
+Small models have random weights, biases and LayerNorm too, so that a mix-up shows; "nine classes" are all of
+glassbert's that transformers has. Written by `docs/forms.py`; the tests hold the same.
 
 """
 

@@ -8,9 +8,11 @@ import pytest
 import glassbert
 
 NAMES = [
+    "AddedToken",
     "BaseModelOutputWithPastAndCrossAttentions",
     "BaseModelOutputWithPoolingAndCrossAttentions",
     "BasicTokenizer",
+    "BatchEncoding",
     "BertConfig",
     "BertForMaskedLM",
     "BertForMultipleChoice",
@@ -28,6 +30,7 @@ NAMES = [
     "BertPreTrainingHeads",
     "BertPredictionHeadTransform",
     "BertTokenizer",
+    "BertTokenizerFast",
     "CheckpointError",
     "Classification",
     "ClassificationMetrics",

@@ -72,7 +72,13 @@ def test_what_is_saved_is_loaded_to_the_bit(model: BertForSequenceClassification
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
     assert not loaded.training
-    assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"]
+    assert sorted(os.listdir(folder)) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+    ]
 
 
 def test_the_tokenizer_comes_back_with_its_settings(folder: Path) -> None:
@@ -175,7 +181,8 @@ def test_folders_that_are_none(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"holds neither model\.safetensors nor"):
         glassbert.load(folder)
     (folder / "vocab.txt").unlink()
-    with pytest.raises(CheckpointError, match=r"holds no vocab\.txt"):
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"holds neither tokenizer\.json nor vocab\.txt"):
         BertTokenizer.from_pretrained(folder)
 
 
@@ -258,7 +265,7 @@ def test_bad_settings_of_a_tokenizer_name_file_and_key(folder: Path, setting: di
 
 def test_a_special_token_that_the_vocabulary_lacks_names_the_file(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text('{"cls_token": "[ZZZ]"}', encoding="utf-8")
-    with pytest.raises(VocabularyError, match=r"vocab\.txt: .*\[ZZZ\]"):
+    with pytest.raises(VocabularyError, match=r"tokenizer\.json: .*\[ZZZ\]"):
         BertTokenizer.from_pretrained(folder)
 
 

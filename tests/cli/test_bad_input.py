@@ -118,7 +118,7 @@ def test_an_unknown_encoding(command: Command, model_folder: Path, data: Path) -
         ("file", "file: is a file, expected a model folder"),
         ("empty", "empty: holds no config.json"),
         ("no weights", "holds neither model.safetensors nor"),
-        ("no vocabulary", "holds no vocab.txt"),
+        ("no vocabulary", "holds neither tokenizer.json nor vocab.txt"),
         ("bad config", "config.json: not readable as JSON"),
         ("bad weights", "model.safetensors: not readable as safetensors"),
         ("bad heads", "config.json: hidden_size 16 does not divide by num_attention_heads 3; heads near that would be"),
@@ -138,6 +138,7 @@ def test_a_bad_model_folder(
         (folder / "model.safetensors").unlink()
     elif kind == "no vocabulary":
         (folder / "vocab.txt").unlink()
+        (folder / "tokenizer.json").unlink()
     elif kind == "bad config":
         (folder / "config.json").write_text("{")
     elif kind == "bad weights":

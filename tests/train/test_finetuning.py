@@ -89,6 +89,7 @@ def test_from_files_to_answers(base: Path, data: Path) -> None:
         "confusion_matrix.png",
         "learning_curve.png",
         "model.safetensors",
+        "tokenizer.json",
         "tokenizer_config.json",
         "training.json",
         "vocab.txt",

@@ -41,7 +41,8 @@ def save_tokenizer(tokenizer: BertTokenizer, folder: str | Path, *, overwrite: b
     """Write a tokenizer's files into `folder`, whose other files stay; all at once or not at all.
 
     These are `vocab.txt`, `tokenizer.json` (not under the rules `google`, which it cannot hold),
-    `tokenizer_config.json`, and where tokens were added `added_tokens.json` and `special_tokens_map.json` for older readers.
+    `tokenizer_config.json`, and where tokens were added `added_tokens.json` and `special_tokens_map.json` for older
+    readers.
 
     Raises:
         OutputExistsError: the folder holds such files already and `overwrite` is false.
@@ -250,8 +251,8 @@ def _check_same(vocab: dict[str, int], stored: dict[str, Any], file: Path, other
         return
     token = next(token for token, index in vocab.items() if known.get(token) != index)
     raise VocabularyError(
-        f"{file}: {token!r} has the id {vocab[token]}, but in {other} {known.get(token, 'none')}; remove the file that is "
-        "not of this model"
+        f"{file}: {token!r} has the id {vocab[token]}, but in {other} {known.get(token, 'none')}; remove the file that "
+        "is not of this model"
     )
 
 
