@@ -54,9 +54,12 @@ def digests(made: dict[str, BertTokenizer], block: str) -> dict[str, str]:
             lines = {
                 "ids": map(_joined, quick),
                 "ids_offsets": (
-                    f"{_joined(ids)}:{_joined(f'{start}-{stop}' for start, stop in offsets)}" for ids, offsets in details
+                    f"{_joined(ids)}:{_joined(f'{start}-{stop}' for start, stop in offsets)}"
+                    for ids, offsets in details
                 ),
-                "normalized": (_joined((f"{ord(char):X}" for char in text), " ") for text in normalized(tokenizer, texts)),
+                "normalized": (
+                    _joined((f"{ord(char):X}" for char in text), " ") for text in normalized(tokenizer, texts)
+                ),
             }
             for what, of_points in lines.items():
                 found[f"{setting}.{form}.{what}"] = _digest(points, of_points)

@@ -1,8 +1,9 @@
-"""What other tokenizers gave for thousands of strings and hundreds of calls: `../shared/oracle`, and a sample of it here.
+"""What other tokenizers gave for thousands of strings and hundreds of calls: `../shared/oracle`, and a sample of it.
 
     python -m tests.text.goldens      # writes the sample, tests/text/golden/sample.json, anew
 
-The sample's vocabularies hold only the pieces that it needs, under their ids: the longest piece that fits is then the same.
+The sample's vocabularies hold only the pieces that it needs, under their ids: the longest piece that fits is then the
+same.
 """
 
 from __future__ import annotations

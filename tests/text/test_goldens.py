@@ -1,4 +1,4 @@
-"""The same ids and offsets as Hugging Face's `tokenizers`, which every served BERT sees, and as Google's own program."""
+"""The same ids and offsets as Hugging Face's `tokenizers`, which every served BERT sees, and as Google's program."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from glassbert.text.characters import Rules, characters
+from glassbert.errors import InputError
+from glassbert.text.characters import Rules, characters, check_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,11 +123,18 @@ def by_form(
 
 
 def as_tokens(given: str | AddedToken | Iterable[str | AddedToken], *, special: bool) -> list[AddedToken]:
-    """Make tokens of what a user gives: one or several, strings or tokens."""
-    several = [given] if isinstance(given, str | AddedToken) else list(given)
-    return [
-        dataclasses.replace(one, special=one.special or special)
-        if isinstance(one, AddedToken)
-        else AddedToken(one, special=special)
-        for one in several
-    ]
+    """Make tokens of what a user gives: one or several, strings or tokens.
+
+    Raises:
+        InputError: something else, or a token without any character or with a lone surrogate.
+    """
+    if not isinstance(given, str | AddedToken | Iterable):
+        raise InputError(f"tokens to add are of type {type(given).__name__}, expected strings")
+    tokens = []
+    for one in [given] if isinstance(given, str | AddedToken) else given:
+        token = one if isinstance(one, AddedToken) else AddedToken(one)
+        if not isinstance(token.content, str) or not token.content:
+            raise InputError(f"a token to add is {token.content!r}, expected a string with something in it")
+        check_text(token.content, f"the token {token.content!r}")
+        tokens.append(dataclasses.replace(token, special=token.special or special))
+    return tokens

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
-from glassbert.errors import InputError
 from glassbert.text.added import AddedToken, Finder
 from glassbert.text.basic import BasicTokenizer
-from glassbert.text.characters import Rules, characters
+from glassbert.text.characters import Rules, characters, check_text
 from glassbert.text.wordpiece import WordpieceTokenizer
 
 # How much text is looked at together: long enough to be quick, short enough for the processor's cache.
@@ -80,6 +79,8 @@ class PlainCore:
 
     def encode(self, texts: Sequence[str], *, details: bool) -> list[Pieces]:
         """Return the pieces of each text; with `details` their offsets and words too."""
+        for text in texts:
+            check_text(text)
         return [self._detailed(text) if details else Pieces(self._quick(text)) for text in texts]
 
     def _quick(self, text: str) -> list[int]:
@@ -176,18 +177,3 @@ class _PieceIds(dict[str, list[int]]):
             self.clear()
         self[word] = ids
         return ids
-
-
-def check_text(text: str) -> None:
-    """Refuse a text with a lone surrogate.
-
-    Raises:
-        InputError: it has one; the message says where.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"the text holds a lone surrogate (U+{ord(text[error.start]):X}, character {error.start}), which is no "
-            "character"
-        ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +43,26 @@ def load_vocabulary(path: str | Path) -> dict[str, int]:
     if not vocabulary:
         raise VocabularyError(f"{path}: the vocabulary is empty")
     return vocabulary
+
+
+def checked(vocabulary: Mapping[str, int]) -> dict[str, int]:
+    """Return a vocabulary as a dict.
+
+    Raises:
+        VocabularyError: a token that is no text, an id that is no whole number from 0 on, or one id twice.
+    """
+    by_id: dict[int, str] = {}
+    for token, index in vocabulary.items():
+        if not isinstance(token, str) or type(index) is not int or index < 0:
+            raise VocabularyError(f"the vocabulary gives {token!r} the id {index!r}, expected a whole number from 0 on")
+        if by_id.setdefault(index, token) is not token:
+            raise VocabularyError(f"the vocabulary gives the id {index} to {by_id[index]!r} and to {token!r}")
+    try:
+        "".join(vocabulary).encode()
+    except UnicodeEncodeError:
+        token = next(token for token in vocabulary if any(0xD800 <= ord(char) < 0xE000 for char in token))
+        raise VocabularyError(f"the vocabulary's {token!r} holds a lone surrogate, which is no character") from None
+    return dict(vocabulary)
 
 
 def save_vocabulary(vocabulary: dict[str, int], path: str | Path) -> None:
