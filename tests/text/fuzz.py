@@ -4,11 +4,11 @@
     python -m tests.text.fuzz --replay '{"texts": …}'       # a case again, as a run printed it
 
 A case is one text, or a pair, under one setting, by both classes: ids, types, masks, offsets and word numbers of all
-its windows, padding too. Where the library stops with an error, both have to raise `InputError`. They also do where it does
-not: a `max_length` that does not hold the special tokens; `only_first` or `only_second` of a pair where no place is left
-for text at all; a `stride` as long as the window, which the library finds out with the first text that has to be cut;
-windows that have no place for one of the texts, where the library gives the whole text, longer than `max_length`.
-Of two added tokens that normalization makes equal the library finds either, so there are none here.
+its windows, padding too. Where the library stops with an error, both have to raise `InputError`. They also do where it
+does not: a `max_length` that does not hold the special tokens; `only_first` or `only_second` of a pair where no place
+is left for text at all; a `stride` as long as the window, which the library finds out with the first text that has to
+be cut; windows that have no place for one of the texts, where the library gives the whole text, longer than
+`max_length`. Of two added tokens that normalization makes equal the library finds either, so there are none here.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def whole_number(index: Any) -> int:
 
 def is_number(value: Any) -> bool:
     """Whether this is one id rather than several."""
-    return not isinstance(value, str) and getattr(value, "ndim", None) in (None, 0) and not isinstance(value, Iterable)
+    dimensions = getattr(value, "ndim", None)
+    return not isinstance(value, Iterable) if dimensions is None else bool(dimensions == 0)
 
 
 def whole_numbers(ids: Any) -> list[int]:
@@ -140,7 +141,10 @@ def rows_by_name(given: Any) -> tuple[dict[str, list[Any]], bool]:
         values = {name: [_listed(row[name]) for row in rows] for name in rows[0]}
     if "input_ids" not in values:
         raise InputError(f"the rows have no input_ids; they have {', '.join(values) or 'nothing'}")
-    single = isinstance(given, Mapping) and not any(isinstance(row, list) for row in values["input_ids"])
+    ids = values["input_ids"]
+    if not isinstance(ids, list):
+        raise InputError(f"input_ids are of type {type(ids).__name__}, expected a list of ids")
+    single = isinstance(given, Mapping) and not any(isinstance(row, list) for row in ids)
     values = {name: [value] for name, value in values.items()} if single else values
     for name in ABOUT_TOKENS:
         if name in values and [_length(row) for row in values[name]] != [_length(row) for row in values["input_ids"]]:

@@ -26,6 +26,7 @@ _SPACES: Final = (
     (" 're", "'re"),
 )
 SPECIAL: Final = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+ADDITIONAL: Final = "additional_special_tokens"
 
 
 class TokenTable:
@@ -65,7 +66,7 @@ class TokenTable:
                 raise VocabularyError(f"the vocabulary of {len(self.vocab)} tokens has no {special[name]}")
             setattr(self, name, special[name])
         self.additional_special_tokens: list[str] = []
-        self.add_special_tokens({"additional_special_tokens": additional_special_tokens})
+        self.add_special_tokens({ADDITIONAL: additional_special_tokens})
 
     def _changed(self) -> None:
         """Forget what was made from the tokens that were there before."""
@@ -162,25 +163,33 @@ class TokenTable:
                 beside those that are there.
 
         Raises:
-            InputError: a name that no special token has.
+            InputError: a name that no special token has, or no token.
+            VocabularyError: an `unk_token` that the vocabulary lacks.
         """
         before = len(self)
+        given: dict[str, list[AddedToken]] = {}
         for name, value in special_tokens_dict.items():
-            if name == "additional_special_tokens":
-                for token in as_tokens(value, special=True):
-                    self._add(token)
-                    if token.content not in self.all_special_tokens:
-                        self.additional_special_tokens.append(token.content)
-            elif name in SPECIAL:
-                (token,) = as_tokens(value, special=True)
-                if name == "unk_token" and token.content not in self.vocab:
-                    raise VocabularyError(f"unk_token is {token.content!r}, which has to be in the vocabulary itself")
-                if isinstance(value, AddedToken) or token.content not in self.vocab:
-                    self._add(token)
-                setattr(self, name, token.content)
-            else:
-                known_names = ", ".join((*SPECIAL, "additional_special_tokens"))
+            if name not in (*SPECIAL, ADDITIONAL):
+                known_names = ", ".join((*SPECIAL, ADDITIONAL))
                 raise InputError(f"no special token is called {name!r}; there are {known_names}")
+            given[name] = as_tokens(value, special=True)
+            if name != ADDITIONAL and len(given[name]) != 1:
+                raise InputError(f"{name} is {value!r:.80}, expected one token")
+        unknown = given.get("unk_token", [])
+        if any(token.content not in self.vocab for token in unknown):
+            raise VocabularyError(f"unk_token is {unknown[0].content!r}, which has to be in the vocabulary itself")
+        for name, tokens in given.items():
+            for token in tokens:
+                if (
+                    token.content not in self.vocab
+                    or name == ADDITIONAL
+                    or isinstance(special_tokens_dict[name], AddedToken)
+                ):
+                    self._add(token)
+                if name != ADDITIONAL:
+                    setattr(self, name, token.content)
+                elif token.content not in self.all_special_tokens:
+                    self.additional_special_tokens.append(token.content)
         self._changed()
         return len(self) - before
 
