@@ -65,6 +65,7 @@ def as_pairs(text: Any, text_pair: Any, split: bool) -> tuple[list[tuple[Text, T
         InputError: what is no text, and lists that do not belong together.
     """
     single = _is_text(text, split)
+    paired = text_pair is not None
     if single:
         firsts: list[Any] = [text]
         seconds: list[Any] = [text_pair]
@@ -81,6 +82,7 @@ def as_pairs(text: Any, text_pair: Any, split: bool) -> tuple[list[tuple[Text, T
             for place, one in enumerate(firsts):
                 if len(one) != 2:
                     raise InputError(f"text[{place}] is a tuple of {len(one)}, expected a pair of strings")
+            paired = True
             firsts, seconds = [one for one, _ in firsts], [other for _, other in firsts]
         elif text_pair is None:
             seconds = [None] * len(firsts)
@@ -88,10 +90,9 @@ def as_pairs(text: Any, text_pair: Any, split: bool) -> tuple[list[tuple[Text, T
             if _is_text(text_pair, split) or not isinstance(text_pair, Sequence) or len(text_pair) != len(firsts):
                 raise InputError(f"text is a list of {len(firsts)}, so text_pair must be a list of {len(firsts)} too")
             seconds = list(text_pair)
-    for name, side in (("text", firsts), ("text_pair", seconds)):
+    for name, side in (("text", firsts), ("text_pair", seconds if paired else ())):
         for place, one in enumerate(side):
-            if one is not None or name == "text":
-                _check_text(one, f"{name}[{place}]" if not single else name, split)
+            _check_text(one, name if single else f"{name}[{place}]", split)
     return list(zip(firsts, seconds, strict=True)), single
 
 
@@ -99,7 +100,7 @@ def _is_text(value: Any, split: bool) -> bool:
     """Whether this is one text: a string, or with `split` a list of words."""
     if not split:
         return isinstance(value, str)
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(word, str) for word in value)
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes) and isinstance(next(iter(value), ""), str)
 
 
 def _check_text(value: Any, where: str, split: bool) -> None:
