@@ -59,8 +59,12 @@ class TokenTable:
         self.vocab = checked(vocab) if isinstance(vocab, Mapping) else load_vocabulary(vocab)
         self._added: dict[str, tuple[AddedToken, int]] = {}
         self._tokens = {index: token for token, index in self.vocab.items()}
-        for token, index in sorted(added_tokens, key=lambda pair: pair[1]):
-            self._register(token, index)
+        try:
+            for token, index in sorted(added_tokens, key=lambda pair: pair[1]):
+                as_tokens(token, special=False)
+                self._register(token, index)
+        except InputError as error:
+            raise VocabularyError(str(error)) from None
         for name in SPECIAL:
             if special[name] not in self.vocab and (special[name] not in self._added or name == "unk_token"):
                 raise VocabularyError(f"the vocabulary of {len(self.vocab)} tokens has no {special[name]}")
@@ -213,6 +217,9 @@ class TokenTable:
         there = self._tokens.get(index)
         if there not in (None, token.content):
             raise VocabularyError(f"the added token {token.content!r} has the id {index}, which is that of {there!r}")
+        known = self.get_vocab().get(token.content, index)
+        if known != index:
+            raise VocabularyError(f"the added token {token.content!r} has the id {index}, but it is {known} already")
         self._added[token.content] = (token, index)
         self._tokens[index] = token.content
         self._changed()

@@ -66,10 +66,17 @@ def checked(vocabulary: Mapping[str, int]) -> dict[str, int]:
 
 
 def save_vocabulary(vocabulary: dict[str, int], path: str | Path) -> None:
-    """Write one token a line, in the order of the ids, which must run from 0 without a gap."""
+    """Write one token a line, in the order of the ids.
+
+    Raises:
+        VocabularyError: the ids do not run from 0 without a gap, or a token would not be read as it is.
+    """
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     if [vocabulary[token] for token in tokens] != list(range(len(tokens))):
         raise VocabularyError("the ids of the vocabulary do not run from 0 without a gap; a vocab.txt cannot hold it")
+    for index, token in enumerate(tokens):
+        if "\n" in token or token.endswith("\r") or (index == 0 and token.startswith("\ufeff")):
+            raise VocabularyError(f"the token {token!r} is no line of its own; a vocab.txt cannot hold it")
     Path(path).write_bytes("".join(f"{token}\n" for token in tokens).encode("utf-8"))
 
 
