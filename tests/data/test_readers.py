@@ -187,7 +187,8 @@ def test_a_byte_that_is_not_utf8_is_named_by_its_offset(tmp_path: Path, content:
     message = (
         f"the byte {content[offset]:#04x} at offset {offset} is not utf-8; name the file's encoding with --encoding"
     )
-    assert str(caught.value) == f"{tmp_path / 'a.csv'}: {message}"
+    line = content[:offset].count(b"\n") + 1
+    assert str(caught.value) == f"{tmp_path / 'a.csv'}:{line}: {message}"
 
 
 def test_the_offset_counts_the_byte_order_mark(tmp_path: Path) -> None:

@@ -35,11 +35,16 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def note(message: str) -> None:
+    """Say something on stderr that is worth knowing and no error."""
+    notes().print(f"note: {message}", soft_wrap=True, markup=False)
+
+
 def note_cut(cut: int, texts: int, limit: int) -> None:
     """Say on stderr how many texts were cut, if any were."""
     if cut:
         which = "the text is" if texts == 1 else f"{cut} of {texts} texts are"
-        notes().print(f"note: {which} longer than the model's {limit} tokens; the end was cut", soft_wrap=True)
+        note(f"{which} longer than the model's {limit} tokens; the end was cut")
 
 
 class TrainingDisplay:
@@ -102,6 +107,51 @@ class TrainingDisplay:
             )
         else:
             self._console.print(escape(event.message), soft_wrap=True)
+
+
+class VocabularyDisplay:
+    """Shows how far a vocabulary is, where stderr is a terminal: a bar for counting words, one for learning.
+
+    Use as a context manager and pass `counted` and `learned` as `on_progress`.
+    """
+
+    def __init__(self) -> None:
+        """Open no display yet."""
+        console = notes()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[amount]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_interactive,
+            transient=True,
+        )
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> VocabularyDisplay:
+        """Start."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bars away."""
+        self._progress.stop()
+
+    def counted(self, done: int, total: int | None) -> None:
+        """Take the bytes read so far, and of all files where that is known."""
+        amount = f"{done / 1e6:,.0f} MB" if total is None else f"{done / 1e6:,.0f}/{total / 1e6:,.0f} MB"
+        self._show("counting words", done, total, amount)
+
+    def learned(self, tokens: int, size: int) -> None:
+        """Take the tokens so far and the most that there may be."""
+        if tokens % 100 == 0 or tokens == size or "joining pieces" not in self._tasks:
+            self._show("joining pieces", tokens, size, f"{tokens:,}/{size:,} tokens")
+
+    def _show(self, name: str, done: int, total: int | None, amount: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total, amount=amount)
+        self._progress.update(self._tasks[name], completed=done, total=total, amount=amount)
 
 
 def print_metrics(metrics: ClassificationMetrics) -> None:

@@ -6,7 +6,6 @@ quoting: a `"` is a character as any other. Nothing is dropped or changed in sil
 
 from __future__ import annotations
 
-import codecs
 import csv
 import dataclasses
 import json
@@ -14,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
+from glassbert.data.decoding import decoded_blocks
 from glassbert.errors import DataError
 
 Format = Literal["csv", "tsv", "jsonl"]
 FORMATS: Final[dict[str, Format]] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl"}
-_BLOCK: Final = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,43 +85,12 @@ def read_records(path: str | Path, *, header: bool = True, encoding: str = "utf-
 
 def _lines(path: str | Path, encoding: str) -> Iterator[str]:
     """Give the lines with their ends, split at LF only; the last may lack one."""
-    try:
-        codec = codecs.lookup(encoding)
-        if not codec._is_text_encoding or codec.incrementaldecoder is None or codec.name == "undefined":
-            raise LookupError
-        decoder = codec.incrementaldecoder()
-    except (LookupError, ValueError):
-        raise DataError(f"no encoding is called {encoding!r}; try utf-8, latin-1, cp1252, gb18030 or utf-16") from None
-    try:
-        with open(path, "rb") as file:
-            offset = 0
-            rest = ""
-            while True:
-                block = file.read(_BLOCK)
-                try:
-                    text = rest + decoder.decode(block, final=not block)
-                except UnicodeDecodeError as error:
-                    # The decoder's object ends where the block does, and may begin in the block before.
-                    place = offset + len(block) - len(error.object) + error.start
-                    found = f"the byte {error.object[error.start]:#04x} at offset {place} is not {encoding}"
-                    raise DataError(f"{found}; name the file's encoding with --encoding", file=path) from None
-                except UnicodeError as error:
-                    raise DataError(f"{error}; name the file's encoding with --encoding", file=path) from None
-                if offset == 0:
-                    text = text.removeprefix("\ufeff")
-                offset += len(block)
-                *whole, rest = text.split("\n")
-                yield from (line + "\n" for line in whole)
-                if not block:
-                    if rest:
-                        yield rest
-                    return
-    except FileNotFoundError:
-        raise DataError("no such file", file=path) from None
-    except IsADirectoryError:
-        raise DataError("is a folder, expected a file", file=path) from None
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", file=path) from None
+    rest = ""
+    for text, _ in decoded_blocks(path, encoding):
+        *whole, rest = (rest + text).split("\n")
+        yield from (line + "\n" for line in whole)
+    if rest:
+        yield rest
 
 
 def _bare(line: str) -> str:

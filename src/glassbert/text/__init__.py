@@ -2,9 +2,11 @@
 
 from glassbert.text.added import AddedToken
 from glassbert.text.basic import BasicTokenizer
+from glassbert.text.coverage import Coverage, measure_coverage, missing_characters
 from glassbert.text.encoding import BatchEncoding, Encoding
+from glassbert.text.learning import learn_from_counts, learn_vocabulary
 from glassbert.text.tokenizer import BertTokenizer, BertTokenizerFast
-from glassbert.text.vocabulary import SPECIAL_TOKENS, learn_vocabulary, load_vocabulary, save_vocabulary
+from glassbert.text.vocabulary import SPECIAL_TOKENS, load_vocabulary, save_vocabulary
 from glassbert.text.wordpiece import WordpieceTokenizer
 
 __all__ = [
@@ -14,9 +16,13 @@ __all__ = [
     "BatchEncoding",
     "BertTokenizer",
     "BertTokenizerFast",
+    "Coverage",
     "Encoding",
     "WordpieceTokenizer",
+    "learn_from_counts",
     "learn_vocabulary",
     "load_vocabulary",
+    "measure_coverage",
+    "missing_characters",
     "save_vocabulary",
 ]
