@@ -391,7 +391,7 @@ def refused(kind: type[BertTokenizer], folder: Path, error: type[GlassbertError]
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not readable as JSON"),
+        (b"", "is empty"),
         (b"{", "not readable as JSON"),
         (b"\xff\xfe{}", "not readable as JSON"),
         (b"null", "expected a JSON object, found NoneType"),

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from glassbert.checkpoint.hub import local_folder
-from glassbert.checkpoint.place import CONFIG, MODULES, inside
+from glassbert.checkpoint.place import CONFIG, MODULES, check_name, inside
 from glassbert.checkpoint.sentence_folder import read_sentence_folder
 from glassbert.checkpoint.tensorflow import find_checkpoint
 from glassbert.errors import CheckpointError, ConfigError, VocabularyError
-from glassbert.files import read_json, updated_folder, write_json
+from glassbert.files import read_json, reading, updated_folder, write_json
 from glassbert.model.config import BertConfig
 from glassbert.text.added import AddedToken
 from glassbert.text.tokenizer import BertTokenizer
@@ -187,32 +187,36 @@ def load_tokenizer(
         VocabularyError: the vocabulary cannot serve, or two files disagree about it.
         TypeError: a setting that the tokenizer does not have.
     """
-    prefix = None if Path(folder).is_dir() else find_checkpoint(folder)
-    path = (
-        prefix.parent
-        if prefix is not None
-        else local_folder(
-            folder,
-            parts="tokenizer",
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
+    check_name(folder)
+    with reading(folder):
+        prefix = None if Path(folder).is_dir() else find_checkpoint(folder)
+        path = (
+            prefix.parent
+            if prefix is not None
+            else local_folder(
+                folder,
+                parts="tokenizer",
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+            )
         )
-    )
-    sentence = read_sentence_folder(path) if inside(path, MODULES).is_file() else None
-    if sentence is not None and not any(inside(path, name).is_file() for name in (VOCABULARY, TOKENIZER)):
-        path = sentence.transformer  # before 2021 everything was kept in a folder of its own
-    stored = _stored(path)
-    if inside(path, CONFIG).is_file():
-        positions = BertConfig.from_json_file(path / CONFIG).max_position_embeddings
-        stored["model_max_length"] = int(min(stored.get("model_max_length", positions), positions))
-    if sentence is not None:
-        if sentence.max_length is not None:
-            stored["model_max_length"] = min(stored.get("model_max_length", sentence.max_length), sentence.max_length)
-        if sentence.lower_case and not stored.get("do_lower_case", True):
-            # sentence-transformers lowers the text before the tokenizer sees it, and leaves accents alone.
-            stored |= {"do_lower_case": True, "strip_accents": bool(stored.get("strip_accents"))}
+        sentence = read_sentence_folder(path) if inside(path, MODULES).is_file() else None
+        if sentence is not None and not any(inside(path, name).is_file() for name in (VOCABULARY, TOKENIZER)):
+            path = sentence.transformer  # before 2021 everything was kept in a folder of its own
+        stored = _stored(path)
+        if inside(path, CONFIG).is_file():
+            positions = BertConfig.from_json_file(path / CONFIG).max_position_embeddings
+            stored["model_max_length"] = int(min(stored.get("model_max_length", positions), positions))
+        if sentence is not None:
+            if sentence.max_length is not None:
+                stored["model_max_length"] = min(
+                    stored.get("model_max_length", sentence.max_length), sentence.max_length
+                )
+            if sentence.lower_case and not stored.get("do_lower_case", True):
+                # sentence-transformers lowers the text before the tokenizer sees it, and leaves accents alone.
+                stored |= {"do_lower_case": True, "strip_accents": bool(stored.get("strip_accents"))}
     where = path / (TOKENIZER if inside(path, TOKENIZER).is_file() else VOCABULARY)
     try:
         tokenizer = tokenizer_class(**(stored | settings))
