@@ -286,8 +286,6 @@ class Draw:
             )
         )
         flags = {name: self.maybe(0.25) for name in ("single_word", "lstrip", "rstrip", "special")}
-        # White space that takes more of it along: there the library breaks down.
-        flags["lstrip"] &= bool(content.strip())
         return Added(content=content, normalized=self.rng.choice((None, True, False)), **flags)
 
     def settings(self) -> tuple[Settings, list[str], list[list[str]]]:
@@ -315,6 +313,8 @@ class Draw:
         for one in candidates:
             normal = one.content if plain.normalizer is None else plain.normalizer.normalize_str(one.content)
             free = one.content not in (*FIVE, *(other.content for other in chosen.values()))
+            if one.lstrip and not (normal.strip() and one.content.strip()):
+                continue  # white space that takes more of it along: there the library breaks down
             if normal and free and (not gaps or one.content in listed):
                 chosen.setdefault((one.is_normalized, normal if one.is_normalized else one.content), one)
         self.added = tuple(chosen.values())

@@ -72,6 +72,14 @@ def test_two_that_take_the_same_white_space_along(kind: type[BertTokenizer]) -> 
 
 
 @pytest.mark.parametrize("lstrip", [False, True])
+def test_what_is_white_space_when_it_is_normalized_may_be_a_token(kind: type[BertTokenizer], lstrip: bool) -> None:
+    own = kind(VOCAB)
+    own.add_tokens([AddedToken("\n\u0301", lstrip=lstrip), AddedToken("<x>", rstrip=True)])
+    result = own("a<x>\u3000 b", add_special_tokens=False)
+    assert result.input_ids == ([A, NEXT + 1, A + 1] if lstrip else [A, NEXT + 1, NEXT, NEXT, A + 1])
+
+
+@pytest.mark.parametrize("lstrip", [False, True])
 def test_white_space_may_be_a_token(kind: type[BertTokenizer], lstrip: bool) -> None:
     own = kind(VOCAB)
     own.add_tokens([AddedToken("\n", lstrip=lstrip, normalized=False)])

@@ -62,7 +62,7 @@ def test_text_of_any_kind(kind: type[BertTokenizer], text: str, words: list[str]
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("ΟΣ Σ ΑΣ.", ["ος", "σ", "ας", "."]),
+        ("ΟΣ Σ ΑΣ. ΑΣΑ", ["ος", "σ", "ας", ".", "ασα"]),
         ("a\ue000b", ["a\ue000b"]),
         ("a\U0002b820", ["a", "\U0002b820"]),
         ("a\u0890b\u1acd", ["ab"]),

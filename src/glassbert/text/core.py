@@ -120,16 +120,16 @@ class PlainCore:
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
         words: list[int] = []
-        for number, (word, places, index) in enumerate(self._located(text)):
-            begin, end = places[0][0], places[-1][1]
+        for number, (word, places, end, index) in enumerate(self._located(text)):
             if index is not None:
-                pieces, ends = [index], [len(places)]
-            else:
-                pieces, ends = self._ids[word], self._ends(word)
+                ids.append(index)
+                offsets.append((places[0], end))
+                words.append(number)
+                continue
             start = 0
-            for piece, stop in zip(pieces, ends, strict=True):
+            for piece, stop in zip(self._ids[word], self._ends(word), strict=True):
                 ids.append(piece)
-                offsets.append((places[start][0], places[stop - 1][1]) if len(ends) > 1 else (begin, end))
+                offsets.append((places[start], places[stop - 1] + 1))
                 words.append(number)
                 start = stop
         return Pieces(ids, offsets, words)
@@ -144,28 +144,30 @@ class PlainCore:
             ends.append(ends[-1] + len(piece) - 2)
         return ends
 
-    def _located(self, text: str) -> Iterator[tuple[str, list[tuple[int, int]], int | None]]:
-        """Give each word, begin and end of each of its characters in the text, and the id of an added token."""
+    def _located(self, text: str) -> Iterator[tuple[str, Sequence[int], int, int | None]]:
+        """Give each word or added token: where its characters stand in the text, its end there, the id of a token."""
         for start, stop, index in self._raw.split(text):
             if index is not None:
-                yield text[start:stop], [(start, stop)], index
+                yield text[start:stop], (start,), stop, index
                 continue
             part = text[start:stop]
             if self._basic is None:
                 normalized, origins = part, list(range(len(part)))
             else:
                 normalized, origins = self._basic.normalizer.with_origins(part)
+            if start:
+                origins = [start + place for place in origins]
             for begin, end, inner in self._normalized.split(normalized):
                 if inner is not None:
-                    yield normalized[begin:end], [(start + origins[begin], start + origins[end - 1] + 1)], inner
+                    yield normalized[begin:end], origins[begin : begin + 1], origins[end - 1] + 1, inner
                     continue
                 for found in self._words.finditer(normalized, begin, end):
                     places = origins[found.start() : found.end()]
-                    yield found.group(), [(start + place, start + place + 1) for place in places], None
+                    yield found.group(), places, places[-1] + 1, None
 
 
 class _PieceIds(dict[str, list[int]]):
-    """Word → ids of its pieces, remembered."""
+    """Word → ids of its pieces, remembered; but for words that are too long to have any."""
 
     def __init__(self, vocab: dict[str, int], wordpiece: WordpieceTokenizer) -> None:
         self._vocab = vocab
@@ -173,7 +175,8 @@ class _PieceIds(dict[str, list[int]]):
 
     def __missing__(self, word: str) -> list[int]:
         ids = [self._vocab[piece] for piece in self._wordpiece.split(word)]
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        self[word] = ids
+        if len(word) <= self._wordpiece.max_input_chars_per_word:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[word] = ids
         return ids

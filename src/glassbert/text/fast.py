@@ -92,10 +92,13 @@ class LibraryCore:
         return [Pieces(own, one.offsets, cast(list[int], one.word_ids)) for own, one in zip(ids, found, strict=True)]
 
 
-def can_find(token: AddedToken) -> bool:
-    """Whether the library can look for an added token.
+def can_find(added: Sequence[tuple[AddedToken, int]], basic: BasicTokenizer | None) -> bool:
+    """Whether the library can look for these added tokens.
 
     One of white space alone that takes more of it along may come to stand in what the token before took; there the
     library breaks down.
     """
-    return not token.lstrip or bool(token.content.strip())
+    normalize = None if basic is None else basic.normalizer.normalize
+    greedy = [(token, index) for token, index in added if token.lstrip]
+    forms = [*by_form(greedy, None), *by_form(greedy, normalize)]
+    return all(form.strip() for form in forms)

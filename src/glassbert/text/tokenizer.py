@@ -673,9 +673,9 @@ class BertTokenizerFast(BertTokenizer):
         from glassbert.text.fast import LibraryCore, can_find
 
         whole = self._whole_tokens()
-        if self.rules != "hf" or not all(can_find(token) for token, _ in whole):
-            return self._plain_core()
         basic = self.basic_tokenizer if self.do_basic_tokenize else None
+        if self.rules != "hf" or not can_find(whole, basic):
+            return self._plain_core()
         return LibraryCore(self.vocab, self.wordpiece_tokenizer, basic, whole)
 
 
