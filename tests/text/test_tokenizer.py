@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from glassbert import BertTokenizer, InputError, VocabularyError
-from glassbert.text import Encoding, save_vocabulary
+from glassbert.text import Encoding, core, save_vocabulary
 from tests.text.small import CLS, MASK, NEXT, PAD, SEP, TOKENS, UNK, VOCAB, A
 
 B, C, D, E, F, G = range(A + 1, A + 7)
@@ -1002,3 +1002,14 @@ def test_a_long_text_is_split_in_stretches_as_it_is_whole(kind: type[BertTokeniz
     ids = [9, 6, 7, 20, 12, MASK, UNK] * 8000
     assert own.encode(text, add_special_tokens=False) == ids
     assert own(text, add_special_tokens=False, return_offsets_mapping=True).input_ids == ids
+
+
+def test_what_is_remembered_of_words_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "_REMEMBERED", 10)
+    own = BertTokenizer(VOCAB)
+    remembered = vars(own.core)["_ids"]
+    own.encode(" ".join(f"a{number}" for number in range(25)))
+    assert 0 < len(remembered) <= 10
+    # What can only be unknown is not worth it, and may be a book without spaces.
+    own.encode("b" * 101)
+    assert max(map(len, remembered)) <= 100
