@@ -303,7 +303,7 @@ class BertTokenizer(TokenTable):
         known = [second for _, second in pairs if second is not None]
         try:
             firsts = self._pieces([first for first, _ in pairs], core, details=details)
-            seconds = iter(self._pieces(known, core, details=details))
+            seconds = iter(self._pieces(known, core, details=details) if known else ())
         except InputError:
             check_pairs(pairs)  # which one is it?
             raise
@@ -675,7 +675,6 @@ class BertTokenizerFast(BertTokenizer):
         from glassbert.text.fast import LibraryCore, can_find
 
         plain = self._plain_core()
-
         whole = self._whole_tokens()
         basic = self.basic_tokenizer if self.do_basic_tokenize else None
         if self.rules != "hf" or not can_find(whole, basic):
