@@ -14,7 +14,8 @@ from glassbert.errors import TrainingError
 from glassbert.model import BertPreTrainedModel
 from glassbert.tasks.batching import Collate, FeaturesT, by_tokens, score
 from glassbert.train.gradients import EmbeddingGradients
-from glassbert.train.optimizer import clip_gradients, get_linear_schedule_with_warmup, make_adamw
+from glassbert.train.optimizer import clip_gradients, make_adamw
+from glassbert.train.schedules import get_linear_schedule_with_warmup
 from glassbert.train.settings import TrainingSettings
 
 
@@ -78,7 +79,9 @@ def fit(
     steps_per_epoch = math.ceil(len(features) / settings.batch_size)
     steps = steps_per_epoch * settings.epochs
     optimizer = make_adamw(model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = get_linear_schedule_with_warmup(optimizer, min(math.ceil(settings.warmup * steps), steps - 1), steps)
+    schedule = get_linear_schedule_with_warmup(
+        optimizer, max(0, min(math.ceil(settings.warmup * steps), steps - 1)), steps
+    )
     gradients = EmbeddingGradients(model)
     history: list[Step] = []
     for epoch in range(settings.epochs):
