@@ -87,7 +87,9 @@ def test_a_count_that_is_needed_is_asked_for(name: SchedulerType) -> None:
 
 @pytest.mark.parametrize("name", ["lineer", "LINEAR", "", None, 3])
 def test_an_unknown_name_is_told_with_the_known_ones(name: Any) -> None:
-    with pytest.raises(ConfigError, match=r"not known, expected one of linear, cosine, cosine_with_restarts, poly"):
+    with pytest.raises(
+        ConfigError, match=r"schedule is .*, expected one of linear, cosine, cosine_with_restarts, poly"
+    ):
         get_scheduler(name, optimizer(1.0), 0, 1)
 
 

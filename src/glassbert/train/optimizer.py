@@ -17,8 +17,8 @@ from glassbert.errors import ConfigError, InputError
 from glassbert.train.checks import check_number, check_switch
 from glassbert.train.groups import parameter_groups
 
+# Whose order of operations: `torch.optim.AdamW`, transformers 4.4.2, or Google's `AdamWeightDecayOptimizer`.
 AdamWForm = Literal["torch", "transformers", "google"]
-"""Whose order of operations: `torch.optim.AdamW`, transformers 4.4.2, or Google's `AdamWeightDecayOptimizer`."""
 
 # What a group may hold beside the options: torch's names of its parameters, and a scheduler's first rate.
 _BESIDE: Final = ("params", "param_names", "initial_lr")

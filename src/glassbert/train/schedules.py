@@ -29,7 +29,7 @@ class SchedulerType(enum.StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> SchedulerType:
-        raise ConfigError(f"a schedule named {value!r} is not known, expected one of {', '.join(cls)}")
+        raise ConfigError(f"schedule is {value!r}, expected one of {', '.join(cls)}")
 
 
 # A factor of the rate is an object with fields, not a closure: a scheduler's state then holds it, and can be pickled.
