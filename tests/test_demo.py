@@ -92,6 +92,7 @@ def test_it_learns_to_tell_the_languages_apart(demo: tuple[Path, dict[str, Any]]
         "confusion_matrix.png",
         "learning_curve.png",
         "model.safetensors",
+        "tokenizer.json",
         "tokenizer_config.json",
         "training.json",
         "vocab.txt",

@@ -38,6 +38,7 @@ NAMES = [
     "ClassificationMetrics",
     "ConfigError",
     "DataError",
+    "EncodedTexts",
     "Engine",
     "FinetuneSettings",
     "GlassbertError",
@@ -57,6 +58,7 @@ NAMES = [
     "WordpieceTokenizer",
     "clip_gradients",
     "convert",
+    "encode_files",
     "finetune",
     "freeze",
     "from_torch_encoder",
@@ -127,7 +129,7 @@ def test_everything_is_imported_by_a_star() -> None:
 def test_an_import_waits_for_nothing_heavy() -> None:
     code = (
         "import sys, glassbert; dir(glassbert); glassbert.__version__; glassbert.DataError;"
-        "print(*({'torch', 'numpy', 'rich', 'typer', 'matplotlib', 'safetensors'} & sys.modules.keys()))"
+        "print(*({'torch', 'numpy', 'pyarrow', 'rich', 'typer', 'matplotlib', 'safetensors'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("\n", "")
@@ -136,7 +138,7 @@ def test_an_import_waits_for_nothing_heavy() -> None:
 def test_the_tokenizer_does_not_wait_for_torch() -> None:
     code = (
         "import sys; from glassbert import BertTokenizer, read_records;"
-        "print(*({'torch', 'numpy'} & sys.modules.keys()))"
+        "print(*({'torch', 'numpy', 'pyarrow'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("\n", "")

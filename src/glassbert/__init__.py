@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from glassbert.checkpoint import convert, from_torch_encoder, load, push_to_hub, to_torch_encoder
-    from glassbert.data import read_records
+    from glassbert.data import EncodedTexts, encode_files, read_records
     from glassbert.errors import (
         CheckpointError,
         ConfigError,
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 # Public name → the room it lives in.
 _ROOMS: Final = {
     **dict.fromkeys(["convert", "from_torch_encoder", "load", "push_to_hub", "to_torch_encoder"], "checkpoint"),
-    **dict.fromkeys(["read_records"], "data"),
+    **dict.fromkeys(["EncodedTexts", "encode_files", "read_records"], "data"),
     **dict.fromkeys(
         [
             "CheckpointError",
@@ -193,6 +193,7 @@ __all__ = [
     "ClassificationMetrics",
     "ConfigError",
     "DataError",
+    "EncodedTexts",
     "Engine",
     "FinetuneSettings",
     "GlassbertError",
@@ -212,6 +213,7 @@ __all__ = [
     "WordpieceTokenizer",
     "clip_gradients",
     "convert",
+    "encode_files",
     "finetune",
     "freeze",
     "from_torch_encoder",

@@ -88,7 +88,7 @@ def test_a_folder_holds_a_tokenizer_that_reads_the_same_way(
     command: Command, text: Path, options: list[str], basic: BasicTokenizer, tokens: set[str]
 ) -> None:
     assert command("vocab", text, "--size", "200", "--out", "folder", *options).code == 0
-    assert sorted(os.listdir("folder")) == ["tokenizer_config.json", "vocab.txt"]
+    assert sorted(os.listdir("folder")) == ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
     tokenizer = BertTokenizer.from_pretrained("folder")
     assert tokens <= tokenizer.get_vocab().keys()
     assert tokenizer.get_vocab() == learn_vocabulary([text.read_text("utf-8")], size=200, basic=basic)

@@ -191,6 +191,14 @@ def test_a_byte_that_is_not_utf8_is_named_by_its_offset(tmp_path: Path, content:
     assert str(caught.value) == f"{tmp_path / 'a.csv'}:{line}: {message}"
 
 
+def test_the_line_of_a_byte_in_an_encoding_with_states(tmp_path: Path) -> None:
+    # U+0A0D holds the byte of a line end; half of a surrogate pair stands in line 3.
+    content = "text\n\u0a0d\na".encode("utf-16") + b"\x00\xdc" + "\n".encode("utf-16-le")
+    with pytest.raises(DataError, match=r"a\.csv:3: the byte 0x00 at offset 18 is not utf-16") as caught:
+        _read(tmp_path, "a.csv", content, encoding="utf-16")
+    assert caught.value.line == 3
+
+
 def test_the_offset_counts_the_byte_order_mark(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="0xff at offset 9 "):
         _read(tmp_path, "a.csv", b"\xef\xbb\xbftext\na\xff\n")

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -223,7 +224,7 @@ def test_settings_out_of_range(tmp_path: Path, settings: dict[str, int]) -> None
 class Fatal(BasicTokenizer):
     """Ends its process."""
 
-    def tokenize(self, text: str) -> list[str]:
+    def tokenize(self, text: str, never_split: Iterable[str] | None = None) -> list[str]:
         os._exit(7)
 
 

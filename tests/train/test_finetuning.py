@@ -141,9 +141,14 @@ def test_an_output_folder_that_holds_something_is_refused_before_training(base: 
     events: list[Event] = []
     with pytest.raises(OutputExistsError, match="--overwrite"):
         finetune(settings(base, data), on_event=events.append)
+    with pytest.raises(OutputExistsError, match=r"precious\.txt, which is no file of a model"):
+        finetune(settings(base, data, overwrite=True), on_event=events.append)
     assert not events
+    (out / "precious.txt").rename(out / "vocab.txt")
     finetune(settings(base, data, overwrite=True))
-    assert not (out / "precious.txt").exists()
+    # What a run has written may be replaced by another one.
+    finetune(settings(base, data, overwrite=True))
+    assert (out / "vocab.txt").read_text(encoding="utf-8") != "mine"
 
 
 def test_a_full_disk_leaves_the_previous_folder(base: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ class VocabularyDisplay:
 
     def learned(self, tokens: int, size: int) -> None:
         """Take the tokens so far and the most that there may be."""
-        if tokens % 100 == 0 or tokens == size:
+        if tokens % 100 == 0 or tokens == size or "joining pieces" not in self._tasks:
             self._show("joining pieces", tokens, size, f"{tokens:,}/{size:,} tokens")
 
     def _show(self, name: str, done: int, total: int | None, amount: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -13,7 +13,11 @@ _BLOCK: Final = 1 << 20
 
 
 def decoded_blocks(
-    path: str | Path, encoding: str = "utf-8", *, stream: BinaryIO | None = None
+    path: str | Path,
+    encoding: str = "utf-8",
+    *,
+    stream: BinaryIO | None = None,
+    on_block: Callable[[bytes], object] | None = None,
 ) -> Iterator[tuple[str, int]]:
     """Give the text of a file block by block, each with the number of bytes read so far.
 
@@ -21,6 +25,7 @@ def decoded_blocks(
         path: the file.
         encoding: any that Python knows; a byte order mark is dropped.
         stream: read this in place of the file; `path` then names it in messages. It is not closed.
+        on_block: called with the bytes of each block as they were read.
 
     Raises:
         DataError: no such file or encoding, or bytes that are not of the encoding, with line and offset.
@@ -34,10 +39,10 @@ def decoded_blocks(
         raise DataError(f"no encoding is called {encoding!r}; try utf-8, latin-1, cp1252, gb18030 or utf-16") from None
     try:
         if stream is not None:
-            yield from _decoded(stream, decoder, encoding, path)
+            yield from _decoded(stream, decoder, encoding, path, on_block)
         else:
             with open(path, "rb") as file:
-                yield from _decoded(file, decoder, encoding, path)
+                yield from _decoded(file, decoder, encoding, path, on_block)
     except FileNotFoundError:
         raise DataError("no such file", file=path) from None
     except IsADirectoryError:
@@ -47,12 +52,18 @@ def decoded_blocks(
 
 
 def _decoded(
-    file: BinaryIO, decoder: codecs.IncrementalDecoder, encoding: str, path: str | Path
+    file: BinaryIO,
+    decoder: codecs.IncrementalDecoder,
+    encoding: str,
+    path: str | Path,
+    on_block: Callable[[bytes], object] | None,
 ) -> Iterator[tuple[str, int]]:
     offset = 0
     line = 1
     while True:
         block = file.read(_BLOCK)
+        if on_block is not None:
+            on_block(block)
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from glassbert.data.decoding import decoded_blocks
 from glassbert.errors import DataError
@@ -65,9 +65,10 @@ def read_records(path: str | Path, *, header: bool = True, encoding: str = "utf-
     kind = FORMATS.get(Path(path).suffix.lower())
     if kind is None:
         raise DataError(f"cannot tell the format by the ending; expected one of {', '.join(FORMATS)}", file=path)
-    lines = _lines(path, encoding)
+    lines = read_lines(path, encoding)
     if kind == "jsonl":
-        yield from _json_records(lines, str(path))
+        for number, value in json_objects(lines, str(path)):
+            yield Record(values={name: _field(item) for name, item in value.items()}, file=str(path), line=number)
         return
     rows = _tsv_rows(lines) if kind == "tsv" else _csv_rows(lines, str(path))
     columns: list[str] | None = None
@@ -83,24 +84,27 @@ def read_records(path: str | Path, *, header: bool = True, encoding: str = "utf-
         yield Record(values=dict(zip(columns, row, strict=True)), file=str(path), line=number)
 
 
-def _lines(path: str | Path, encoding: str) -> Iterator[str]:
-    """Give the lines with their ends, split at LF only; the last may lack one."""
+def read_lines(
+    path: str | Path, encoding: str = "utf-8", *, on_block: Callable[[bytes], object] | None = None
+) -> Iterator[str]:
+    """Give the lines with their ends, split at LF only; the last may lack one. See `decoded_blocks`."""
     rest = ""
-    for text, _ in decoded_blocks(path, encoding):
+    for text, _ in decoded_blocks(path, encoding, on_block=on_block):
         *whole, rest = (rest + text).split("\n")
         yield from (line + "\n" for line in whole)
     if rest:
         yield rest
 
 
-def _bare(line: str) -> str:
+def bare(line: str) -> str:
+    """Return a line without its end."""
     return line.removesuffix("\n").removesuffix("\r")
 
 
 def _tsv_rows(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(lines, 1):
-        if _bare(line):
-            yield number, _bare(line).split("\t")
+        if bare(line):
+            yield number, bare(line).split("\t")
 
 
 def _csv_rows(lines: Iterator[str], file: str) -> Iterator[tuple[int, list[str]]]:
@@ -116,12 +120,17 @@ def _csv_rows(lines: Iterator[str], file: str) -> Iterator[tuple[int, list[str]]
         raise DataError(f"not readable as CSV: {error}", file=file, line=begin) from None
 
 
-def _json_records(lines: Iterator[str], file: str) -> Iterator[Record]:
+def json_objects(lines: Iterable[str], file: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give the number of each line that is not blank, and its object.
+
+    Raises:
+        DataError: a line that is not JSON, or no object; keys that stand twice, lone surrogates; with file and line.
+    """
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            value = json.loads(_bare(line), object_pairs_hook=_without_twins)
+            value = json.loads(bare(line), object_pairs_hook=_without_twins)
         except json.JSONDecodeError as error:
             raise DataError(
                 f"not readable as JSON: {error.msg} at column {error.colno}", file=file, line=number
@@ -130,7 +139,7 @@ def _json_records(lines: Iterator[str], file: str) -> Iterator[Record]:
             raise DataError(f"not readable as JSON: {error}", file=file, line=number) from None
         if not isinstance(value, dict):
             raise DataError(f"expected a JSON object, found {type(value).__name__}", file=file, line=number)
-        yield Record(values={name: _field(item) for name, item in value.items()}, file=file, line=number)
+        yield number, value
 
 
 def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -140,9 +149,17 @@ def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
         raise ValueError("a key stands twice")
     for name, value in pairs:
         for text in (name, value):
-            if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
+            if isinstance(text, str) and not text.isascii() and not _is_whole(text):
                 raise ValueError(f"half of a character (a lone surrogate) in {name!r}")
     return values
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _field(item: object) -> str:

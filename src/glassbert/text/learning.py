@@ -10,14 +10,17 @@ from __future__ import annotations
 import bisect
 import heapq
 import itertools
-import sys
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from glassbert.errors import VocabularyError
 from glassbert.text.basic import BasicTokenizer
 from glassbert.text.vocabulary import SPECIAL_TOKENS
+
+# Each piece is written as a character, and there are not many more of them.
+_LARGEST: Final = 1_000_000
 
 
 def learn_vocabulary(
@@ -67,7 +70,7 @@ def learn_from_counts(
         alphabet_size: keep the most frequent characters only, so many; None keeps all. A character counts once, though
             it may take two tokens: as the beginning of a word, and after `##`. A word with a character that is left
             out cannot be written in pieces; `measure_coverage` counts such words.
-        on_progress: called after each joined piece with the tokens so far and `size`.
+        on_progress: called with the tokens so far and `size`, first before any pieces are joined.
 
     Returns:
         The id of each token, in the order of the ids.
@@ -91,6 +94,8 @@ def learn_from_counts(
             + (f", or an alphabet of the {fitting} most frequent characters" if fitting > 0 else "")
         )
     tokens = dict.fromkeys((*special_tokens, *alphabet))
+    if on_progress is not None:
+        on_progress(len(tokens), size)
     if len(tokens) < size:
         for piece in _joined_pieces(words, alphabet, min_frequency):
             # The same piece may be joined twice, as ab+c and a+bc.
@@ -104,8 +109,8 @@ def learn_from_counts(
 
 
 def _check_settings(size: int, min_frequency: int, special_tokens: Sequence[str], alphabet_size: int | None) -> None:
-    if size > sys.maxunicode:
-        raise VocabularyError(f"size is {size}, expected at most {sys.maxunicode}")
+    if size > _LARGEST:
+        raise VocabularyError(f"size is {size}, expected at most {_LARGEST}")
     if min_frequency < 1:
         raise VocabularyError(f"min_frequency is {min_frequency}, expected 1 or more")
     if alphabet_size is not None and alphabet_size < 1:
