@@ -503,7 +503,7 @@ def test_push_then_load_back(hub: HubServer, client: Client, model_folder: Path,
     assert url == f"{hub.url}/me/mine/commit/{sha}"
     assert repo.private
     assert repo.messages[-1] == "First"
-    pushed = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", "README.md"}
+    pushed = {"config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "README.md"}
     assert set(repo.commits[sha]) == {".gitattributes", *pushed}
     assert all(repo.commits[sha][name] == (model_folder / name).read_bytes() for name in pushed)
     folder = client.folder("me/mine", token=TOKEN, cache_dir=tmp_path / "cache")
@@ -575,7 +575,7 @@ def test_model_and_tokenizer_are_pushed_by_themselves(
     )
     repo = hub.repos["me/parts"]
     assert repo.messages[-1] == "Words"
-    held = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
+    held = {"config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json"}
     assert set(repo.commits[repo.branches["main"]]) == {".gitattributes", *held}
 
 

@@ -125,6 +125,23 @@ def _tables() -> dict[str, Any]:
     return tables
 
 
+def check_text(text: str, where: str = "the text") -> None:
+    """Refuse a text with a lone surrogate.
+
+    Raises:
+        InputError: it has one; the message says where.
+    """
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{where} holds a lone surrogate (U+{ord(text[error.start]):X}, character {error.start}), which is no "
+            "character"
+        ) from None
+
+
 def _map(text: str) -> dict[str, str]:
     """Read a map such as "c0:41,300 c1:41,301"."""
     pairs = (entry.split(":") for entry in text.split())

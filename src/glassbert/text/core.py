@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
-from glassbert.errors import InputError
 from glassbert.text.added import AddedToken, Finder
 from glassbert.text.basic import BasicTokenizer
-from glassbert.text.characters import Rules, characters
+from glassbert.text.characters import Rules, characters, check_text
 from glassbert.text.wordpiece import WordpieceTokenizer
 
 # How much text is looked at together: long enough to be quick, short enough for the processor's cache.
@@ -84,6 +83,8 @@ class PlainCore:
 
     def encode(self, texts: Sequence[str], *, details: bool) -> list[Pieces]:
         """Return the pieces of each text; with `details` their offsets and words too."""
+        for text in texts:
+            check_text(text)
         return [self._detailed(text) if details else Pieces(self._quick(text)) for text in texts]
 
     def _quick(self, text: str) -> list[int]:
@@ -131,14 +132,16 @@ class PlainCore:
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
         words: list[int] = []
-        for number, (word, places, index) in enumerate(self._located(text)):
-            begin, end = places[0][0], places[-1][1]
-            pieces = self._ids[word] if index is None else (index,)
-            ends = self._ends(word) if index is None else [len(places)]
+        for number, (word, places, end, index) in enumerate(self._located(text)):
+            if index is not None:
+                ids.append(index)
+                offsets.append((places[0], end))
+                words.append(number)
+                continue
             start = 0
-            for piece, stop in zip(pieces, ends, strict=True):
+            for piece, stop in zip(self._ids[word], self._ends(word), strict=True):
                 ids.append(piece)
-                offsets.append((places[start][0], places[stop - 1][1]) if len(ends) > 1 else (begin, end))
+                offsets.append((places[start], places[stop - 1] + 1))
                 words.append(number)
                 start = stop
         return Pieces(ids, offsets, words)
@@ -153,24 +156,26 @@ class PlainCore:
             ends.append(ends[-1] + len(piece) - 2)
         return ends
 
-    def _located(self, text: str) -> Iterator[tuple[str, list[tuple[int, int]], int | None]]:
-        """Give each word, begin and end of each of its characters in the text, and the id of an added token."""
+    def _located(self, text: str) -> Iterator[tuple[str, Sequence[int], int, int | None]]:
+        """Give each word or added token: where its characters stand in the text, its end there, the id of a token."""
         for start, stop, index in self._raw.split(text):
             if index is not None:
-                yield text[start:stop], [(start, stop)], index
+                yield text[start:stop], (start,), stop, index
                 continue
             part = text[start:stop]
             if self._basic is None:
                 normalized, origins = part, list(range(len(part)))
             else:
                 normalized, origins = self._basic.normalizer.with_origins(part)
+            if start:
+                origins = [start + place for place in origins]
             for begin, end, inner in self._normalized.split(normalized):
                 if inner is not None:
-                    yield normalized[begin:end], [(start + origins[begin], start + origins[end - 1] + 1)], inner
+                    yield normalized[begin:end], origins[begin : begin + 1], origins[end - 1] + 1, inner
                     continue
                 for found in self._words.finditer(normalized, begin, end):
                     places = origins[found.start() : found.end()]
-                    yield found.group(), [(start + place, start + place + 1) for place in places], None
+                    yield found.group(), places, places[-1] + 1, None
 
 
 class _Remembered(dict[str, tuple[int, ...]]):
@@ -189,18 +194,3 @@ class _Remembered(dict[str, tuple[int, ...]]):
                 self.clear()
             self[text] = ids
         return ids
-
-
-def check_text(text: str) -> None:
-    """Refuse a text with a lone surrogate.
-
-    Raises:
-        InputError: it has one; the message says where.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"the text holds a lone surrogate (U+{ord(text[error.start]):X}, character {error.start}), which is no "
-            "character"
-        ) from None
