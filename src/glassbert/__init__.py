@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         TrainingError,
         VocabularyError,
     )
-    from glassbert.infer import Engine, TextClassificationPipeline, pipeline
+    from glassbert.infer import Engine, Pipeline, pipeline
     from glassbert.model import (
         BaseModelOutputWithPastAndCrossAttentions,
         BaseModelOutputWithPoolingAndCrossAttentions,
@@ -86,7 +86,7 @@ _ROOMS: Final = {
         ],
         "errors",
     ),
-    **dict.fromkeys(["Engine", "TextClassificationPipeline", "pipeline"], "infer"),
+    **dict.fromkeys(["Engine", "Pipeline", "pipeline"], "infer"),
     **dict.fromkeys(
         [
             "BaseModelOutputWithPastAndCrossAttentions",
@@ -168,10 +168,10 @@ __all__ = [
     "MissingExtraError",
     "ModelOutput",
     "OutputExistsError",
+    "Pipeline",
     "PreTrainedModel",
     "SaveError",
     "SentenceEncoder",
-    "TextClassificationPipeline",
     "TrainingError",
     "TrainingResult",
     "TrainingSettings",
