@@ -31,7 +31,7 @@ def test_the_model_learns_numbers_of_mean_0_and_spread_1_and_answers_on_their_sc
 
 @pytest.mark.parametrize("extra", [{"mean": "x"}, {"spread": 0.0}, {"spread": float("nan")}])
 def test_a_scale_that_is_none_is_refused(extra: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="expected two numbers"):
+    with pytest.raises(ConfigError, match="expected numbers"):
         Regression.of_model(BertConfig(num_labels=1, id2label={0: "score"}, extra={"glassbert_task": extra}))
 
 
