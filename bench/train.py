@@ -11,8 +11,8 @@ import torch
 from bench.common import SHARED, forward_flops, gemm_rate, minilm_folder, race, report, rows
 from glassbert import BertConfig, BertForSequenceClassification, BertTokenizer
 from glassbert.data import load_sentences, read_records
-from glassbert.tasks import Example
-from glassbert.tasks.text_classification import Features, collate, featurize, labels_of
+from glassbert.tasks import ClassificationExample, TextClassification
+from glassbert.tasks.texts import TextFeatures
 from glassbert.train.gradients import EmbeddingGradients
 from glassbert.train.loop import backward, order_of
 from glassbert.train.optimizer import clip_gradients, make_adamw
@@ -20,13 +20,13 @@ from glassbert.train.optimizer import clip_gradients, make_adamw
 BATCH = 32
 
 
-def examples() -> tuple[str, list[Example]]:
+def examples() -> tuple[str, list[ClassificationExample]]:
     """Return labelled sentences and where they come from."""
     file = SHARED / "sst2" / "train.tsv"
     if file.is_file():
         records = read_records(file, header=False)
-        return "SST-2", [Example(text=record.get("0"), label=record.get("1")) for record in records]
-    found = [Example(text=text, label=language) for text, language in load_sentences("train")]
+        return "SST-2", [ClassificationExample(text=record.get("0"), label=record.get("1")) for record in records]
+    found = [ClassificationExample(text=text, label=language) for text, language in load_sentences("train")]
     return "the embedded sentences", found
 
 
@@ -37,15 +37,14 @@ def run(*, steps: int, rounds: int, file: Path | None) -> None:
     folder = minilm_folder()
     tokenizer = BertTokenizer.from_pretrained(folder)
     source, found = examples()
-    labels = labels_of(found)
-    features = list(featurize(found, tokenizer, labels, max_length=512))
+    task = TextClassification.learn(found)
+    features = list(task.features(found, tokenizer, max_length=512))
     torch.manual_seed(0)
-    config = BertConfig.from_pretrained(folder)
-    config = BertConfig.from_dict({**config.to_dict(), "num_labels": len(labels), "id2label": dict(enumerate(labels))})
+    config = task.configure(BertConfig.from_pretrained(folder))
     ours = BertForSequenceClassification.from_pretrained(folder, config=config).train()
-    peer = transformers.BertForSequenceClassification.from_pretrained(folder, num_labels=len(labels)).train()
+    peer = transformers.BertForSequenceClassification.from_pretrained(folder, num_labels=len(task.labels)).train()
     peer.load_state_dict(ours.state_dict())
-    to_batch = functools.partial(collate, tokenizer=tokenizer)
+    to_batch = functools.partial(task.collate, tokenizer=tokenizer)
     order = order_of(len(features), seed=0, epoch=0)
     chunks = [order[begin : begin + BATCH] for begin in range(0, len(order) - BATCH, BATCH)]
     batches = [[features[place] for place in chunk] for chunk in chunks][: steps * (rounds + 1)]
@@ -94,7 +93,7 @@ def run(*, steps: int, rounds: int, file: Path | None) -> None:
     )
 
 
-def _in_turns(batches: Sequence[list[Features]], steps: int) -> Iterator[Sequence[list[Features]]]:
+def _in_turns(batches: Sequence[list[TextFeatures]], steps: int) -> Iterator[Sequence[list[TextFeatures]]]:
     for begin in range(0, len(batches), steps):
         yield batches[begin : begin + steps]
 

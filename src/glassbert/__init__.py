@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         TrainingError,
         VocabularyError,
     )
-    from glassbert.infer import Engine, TextClassificationPipeline, pipeline
+    from glassbert.infer import Engine, Pipeline, pipeline
     from glassbert.model import (
         BaseModelOutputWithPastAndCrossAttentions,
         BaseModelOutputWithPoolingAndCrossAttentions,
@@ -98,7 +98,7 @@ _ROOMS: Final = {
         ],
         "errors",
     ),
-    **dict.fromkeys(["Engine", "TextClassificationPipeline", "pipeline"], "infer"),
+    **dict.fromkeys(["Engine", "Pipeline", "pipeline"], "infer"),
     **dict.fromkeys(
         [
             "BaseModelOutputWithPastAndCrossAttentions",
@@ -201,11 +201,11 @@ __all__ = [
     "MissingExtraError",
     "ModelOutput",
     "OutputExistsError",
+    "Pipeline",
     "PreTrainedModel",
     "SaveError",
     "SchedulerType",
     "SentenceEncoder",
-    "TextClassificationPipeline",
     "TrainingError",
     "TrainingResult",
     "TrainingSettings",

@@ -167,7 +167,7 @@ def test_evaluate_with_json(command: Command, model_folder: Path, data: Path) ->
     run = command("evaluate", model_folder, data, "--json")
     metrics = json.loads(run.out)
     assert (run.code, run.err, run.out.count("\n")) == (0, "", 1)
-    assert set(metrics) == {"accuracy", "macro_f1", "f1", "labels", "confusion", "examples"}
+    assert set(metrics) == {"accuracy", "macro_f1", "matthews", "f1", "labels", "confusion", "examples"}
     answers = pipeline("text-classification", model=model_folder)([text for text, _ in SENTENCES])
     right = sum(answer.label == label for answer, (_, label) in zip(answers, SENTENCES, strict=True))
     assert metrics["accuracy"] == pytest.approx(right / 12)

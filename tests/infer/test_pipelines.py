@@ -19,7 +19,7 @@ from glassbert import (
     learn_vocabulary,
     pipeline,
 )
-from glassbert.tasks import Example
+from glassbert.tasks import ClassificationExample as Example
 
 TEXTS = ["the sun is warm", "rain", "snow and ice and wind and hail all day long"]
 TOKENIZER = BertTokenizer(learn_vocabulary(TEXTS, size=100, min_frequency=1), model_max_length=8)
@@ -75,12 +75,12 @@ def test_an_empty_text_is_refused(text: str) -> None:
 def test_what_is_no_text_is_refused() -> None:
     classify = pipeline("text-classification", model=classifier(), tokenizer=TOKENIZER)
     with pytest.raises(InputError, match="int"):
-        classify([1])  # type: ignore[list-item]
+        classify([1])
 
 
 def test_a_pipeline_needs_a_task_a_tokenizer_and_a_head(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="text-clasification"):
-        pipeline("text-clasification", model=classifier(), tokenizer=TOKENIZER)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="text-clasification"):
+        pipeline("text-clasification", model=classifier(), tokenizer=TOKENIZER)
     with pytest.raises(InputError, match="tokenizer="):
         pipeline("text-classification", model=classifier())
     BertModel(classifier().config).save_pretrained(tmp_path / "bare")
@@ -95,10 +95,10 @@ def test_a_vocabulary_too_large_for_the_model_is_refused() -> None:
         pipeline("text-classification", model=model, tokenizer=larger)
 
 
-@pytest.mark.parametrize("texts", [{"text": "a"}, 3, None, b"abc"])
+@pytest.mark.parametrize("texts", [3, None, b"abc"])
 def test_what_is_no_list_of_texts_is_refused(texts: object) -> None:
     with pytest.raises(InputError, match=type(texts).__name__):
-        pipeline("text-classification", model=classifier(), tokenizer=TOKENIZER)(texts)  # type: ignore[call-overload]
+        pipeline("text-classification", model=classifier(), tokenizer=TOKENIZER)(texts)
 
 
 def test_damaged_weights_give_no_answer() -> None:
@@ -107,3 +107,12 @@ def test_damaged_weights_give_no_answer() -> None:
         model.classifier.bias.fill_(float("nan"))
     with pytest.raises(InputError, match="not finite"):
         pipeline("text-classification", model=model, tokenizer=TOKENIZER)("rain")
+
+
+def test_pairs_and_mappings_are_inputs_too() -> None:
+    classify = pipeline("text-classification", model=classifier(), tokenizer=TOKENIZER)
+    (pair,) = classify([("rain", "snow")])
+    assert pair == classify({"text": "rain", "pair": "snow"}) == classify(("rain", "snow"))
+    assert pair != classify("rain")
+    with pytest.raises(InputError, match="'text', 'title', expected 'text', 'pair'"):
+        classify({"text": "rain", "title": "x"})

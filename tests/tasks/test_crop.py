@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from glassbert.tasks.text_classification import Features, crop
+from glassbert.tasks.texts import TextFeatures, crop
 from glassbert.text import Encoding
 
-LONG = Features(encoding=Encoding(ids=[2, 10, 11, 12, 13, 3], first=4, cut=1), label=1)
+LONG = TextFeatures(encoding=Encoding(ids=[2, 10, 11, 12, 13, 3], first=4, cut=1), label=1)
 
 
 def test_windows_keep_the_ends_and_go_everywhere() -> None:

@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 
 from glassbert import BertTokenizer, DataError, InputError
-from glassbert.tasks import Example
-from glassbert.tasks.batching import by_tokens, drop_tokens, score
+from glassbert.tasks import ClassificationExample as Example
+from glassbert.tasks import TextClassification
+from glassbert.tasks.batching import by_tokens, drop_tokens, run
 from glassbert.tasks.metrics import accuracy, confusion_matrix, f1_by_class
-from glassbert.tasks.text_classification import collate, decode, featurize, labels_of, measure
+from glassbert.tasks.text_classification import measure
+from glassbert.tasks.texts import TextFeatures
+from glassbert.text import Encoding
 
 TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcd")
 VOCABULARY = {token: index for index, token in enumerate(TOKENS)}
 TOKENIZER = BertTokenizer(VOCABULARY)
+TASK = TextClassification(labels=("n", "y"))
 
 
 def test_labels_are_sorted_numbers_by_value() -> None:
     examples = [Example(text="a", label=label) for label in ("10", "9", "b", "a", "9")]
-    assert labels_of(examples) == ("9", "10", "a", "b")
+    assert TextClassification.learn(examples).labels == ("9", "10", "a", "b")
 
 
 def test_one_class_is_not_enough() -> None:
     with pytest.raises(DataError, match=r"1 class \(x\)"):
-        labels_of([Example(text="a", label="x")] * 3)
+        TextClassification.learn([Example(text="a", label="x")] * 3)
 
 
 def test_features_and_batches() -> None:
     examples = [Example(text="a b", label="y"), Example(text="c " * 9, label="n")]
-    features = list(featurize(examples, TOKENIZER, ("n", "y"), max_length=6))
+    features = list(TASK.features(examples, TOKENIZER, max_length=6))
     assert [feature.encoding.cut for feature in features] == [0, 5]
-    batch = collate(features, TOKENIZER)
+    batch = TASK.collate(features, TOKENIZER)
     assert batch["input_ids"].tolist() == [[2, 5, 6, 3, 0, 0], [2, 7, 7, 7, 7, 3]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1, 0, 0], [1] * 6]
     assert batch["labels"].tolist() == [1, 0]
-    assert "labels" not in collate(list(featurize(examples, TOKENIZER, None, max_length=6)), TOKENIZER)
+    unlabelled = TASK.features(examples, TOKENIZER, max_length=6, labelled=False)
+    assert "labels" not in TASK.collate(list(unlabelled), TOKENIZER)
 
 
 @pytest.mark.parametrize(
@@ -53,11 +59,23 @@ def test_features_and_batches() -> None:
 )
 def test_bad_examples_are_named_by_file_and_line(example: Example, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        list(featurize([example], TOKENIZER, ("n", "y"), max_length=6))
+        list(TASK.features([example], TOKENIZER, max_length=6))
+
+
+def test_pairs_are_encoded_as_pairs() -> None:
+    (feature,) = TASK.features([Example(text="a", pair="b c", label="y")], TOKENIZER, max_length=6)
+    assert feature.encoding.ids == [2, 5, 3, 6, 7, 3]
+    assert feature.encoding.types == [0, 0, 0, 1, 1, 1]
+    mixed = [Example(text="a", pair="b", label="y"), Example(text="a", label="y", file="f.tsv", line=7)]
+    with pytest.raises(DataError, match=r"f\.tsv:7: a second text"):
+        list(TASK.features(mixed, TOKENIZER, max_length=6))
+    with pytest.raises(DataError, match="the second text is empty"):
+        list(TASK.features([Example(text="a", pair=" ", label="y")], TOKENIZER, max_length=6))
 
 
 def test_answers_are_probabilities() -> None:
-    (answer,) = decode(torch.tensor([[0.0, math.log(3.0)]]), ("n", "y"), [2])
+    features = [TextFeatures(encoding=Encoding(ids=[2, 3], first=0, cut=2))]
+    (answer,) = TASK.answers([Example(text="a")], features, [torch.tensor([0.0, math.log(3.0)])])
     assert (answer.label, answer.cut) == ("y", 2)
     assert answer.score == pytest.approx(0.75)
     assert answer.to_dict()["scores"] == pytest.approx({"n": 0.25, "y": 0.75})
@@ -95,12 +113,13 @@ def test_scores_come_back_in_order() -> None:
     features = ["aaa", "b", "cccccc", "dd"]
     calls = []
 
-    def forward(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def forward(batch: dict[str, torch.Tensor], some: Sequence[str]) -> list[float]:
         calls.append(len(batch["lengths"]))
-        return batch["lengths"][:, None] * 10.0
+        assert [len(feature) for feature in some] == batch["lengths"].tolist()
+        return [value * 10.0 for value in batch["lengths"].tolist()]
 
-    rows = score(features, lambda part: {"lengths": torch.tensor([len(f) for f in part])}, forward, token_budget=6)
-    assert rows.tolist() == [[30.0], [10.0], [60.0], [20.0]]
+    rows = run(features, lambda part: {"lengths": torch.tensor([len(f) for f in part])}, forward, token_budget=6)
+    assert rows == [30.0, 10.0, 60.0, 20.0]
     assert calls == [1, 3]
 
 

@@ -25,6 +25,7 @@ from glassbert import (
     pipeline,
 )
 from glassbert.files import read_json
+from glassbert.tasks import ClassificationMetrics, Estimate, MultiLabel, MultiLabelClassification
 from glassbert.train import Event, Notice, Step
 
 GOOD = ["what a lovely day", "lovely food and lovely people", "a good and happy film", "happy day", "good good good"]
@@ -79,7 +80,7 @@ def test_from_files_to_answers(base: Path, data: Path) -> None:
     state = torch.get_rng_state()
     result = finetune(settings(base, data), on_event=events.append)
     assert torch.equal(torch.get_rng_state(), state)
-    assert result.metrics is not None
+    assert isinstance(result.metrics, ClassificationMetrics)
     assert result.metrics.accuracy >= 0.9
     assert result.metrics.labels == ("bad", "good")
     assert sum(isinstance(event, Step) for event in events) == 48
@@ -202,3 +203,42 @@ def test_records_are_needed(base: Path, data: Path) -> None:
     data.write_text("", encoding="utf-8")
     with pytest.raises(DataError, match="holds no records"):
         finetune(settings(base, data))
+
+
+def test_several_labels_and_their_thresholds_are_learned_and_kept(base: Path, tmp_path: Path) -> None:
+    rows = [{"text": f"{good} {bad}", "label": ["good", "bad"]} for good, bad in zip(GOOD, BAD, strict=True)]
+    rows += [{"text": text, "label": ["good"]} for text in GOOD] + [
+        {"text": text, "label": []} for text in ("food", "a")
+    ]
+    data = tmp_path / "several.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    changes = {"text_column": "text", "label_column": "label", "header": True, "task": "multi-label-classification"}
+    result = finetune(settings(base, data, **changes))
+    assert result.metrics is not None
+    assert result.metrics.main > 0.9
+    assert result.metrics.main_name == "micro_f1"
+    label = pipeline(model=result.folder)
+    assert label.task == result.task
+    assert isinstance(label.task, MultiLabelClassification)
+    assert label.task.thresholds != (0.5, 0.5)
+    both, one = label([f"{GOOD[0]} {BAD[0]}", GOOD[1]])
+    assert isinstance(both, MultiLabel)
+    assert set(both.labels) == {"good", "bad"}
+    assert one.labels == ("good",)
+
+
+def test_a_score_of_pairs_is_learned_on_its_own_scale(base: Path, tmp_path: Path) -> None:
+    pairs = [
+        (one, other, 5.0 if (one in GOOD) == (other in GOOD) else 1.0) for one in GOOD + BAD for other in GOOD + BAD
+    ]
+    data = tmp_path / "pairs.tsv"
+    data.write_text("".join(f"{one}\t{other}\t{score}\n" for one, other, score in pairs), encoding="utf-8")
+    training = TrainingSettings(epochs=12, batch_size=8, learning_rate=1e-2)
+    changes = {"task": "regression", "pair_column": "1", "label_column": "2", "training": training}
+    result = finetune(settings(base, data, **changes))
+    assert result.metrics is not None
+    assert result.metrics.to_dict()["pearson"] > 0.9
+    score = pipeline(model=result.folder)
+    alike, unlike = score([(GOOD[0], GOOD[1]), (GOOD[0], BAD[1])])
+    assert isinstance(alike, Estimate)
+    assert alike.score > 3.5 > 2.5 > unlike.score

@@ -8,8 +8,13 @@ from typing import Annotated
 import typer
 
 TextColumn = Annotated[str, typer.Option("--text-column", help="Column of the text: its name, or its number from 0.")]
+PairColumn = Annotated[
+    str | None,
+    typer.Option("--pair-column", help="Column of the second text, where texts come in pairs.", show_default=False),
+]
 LabelColumn = Annotated[
-    str, typer.Option("--label-column", help="Column of the label: its name, or its number from 0.")
+    str,
+    typer.Option("--label-column", help="Column of the label, labels or score: its name, or its number from 0."),
 ]
 Header = Annotated[
     bool, typer.Option("--header/--no-header", help="Whether the first row of CSV and TSV files names the columns.")

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from glassbert.tasks import ClassificationMetrics
+    from glassbert.tasks.task import Metrics
     from glassbert.train import Event
 
 
@@ -102,7 +102,8 @@ class TrainingDisplay:
         elif isinstance(event, Evaluation):
             self._console.print(
                 f"epoch {event.epoch + 1}  step {event.step:>5}  loss {self._loss:.4f}  "
-                f"held-out accuracy {event.metrics.accuracy:.4f}  {self._speed:,.0f} tokens/s",
+                f"held-out {event.metrics.main_name.replace('_', ' ')} {event.metrics.main:.4f}  "
+                f"{self._speed:,.0f} tokens/s",
                 soft_wrap=True,
             )
         else:
@@ -154,9 +155,23 @@ class VocabularyDisplay:
         self._progress.update(self._tasks[name], completed=done, total=total, amount=amount)
 
 
-def print_metrics(metrics: ClassificationMetrics) -> None:
-    """Print accuracy, F1 and, where it fits a screen, the confusion matrix."""
+def print_metrics(metrics: Metrics) -> None:
+    """Print the figures of a task; for classes also, where it fits a screen, the confusion matrix."""
+    from glassbert.tasks import ClassificationMetrics
+
     console = out()
+    if not isinstance(metrics, ClassificationMetrics):
+        values = metrics.to_dict()
+        figures = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in values.items() if type(value) is float]
+        console.print(f"{'   '.join(figures)}   on {values['examples']} examples", soft_wrap=True)
+        if isinstance(values.get("f1"), dict) and len(values["f1"]) <= 40:
+            table = Table(box=None, pad_edge=False, header_style="dim")
+            table.add_column("")
+            table.add_column("F1", justify="right")
+            for name, value in values["f1"].items():
+                table.add_row(escape(name), f"{value:.3f}")
+            console.print(table)
+        return
     console.print(
         f"accuracy [bold]{metrics.accuracy:.4f}[/]   macro F1 {metrics.macro_f1:.4f}   on {metrics.examples} texts",
         soft_wrap=True,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from glassbert.cli.options import Encoding, Header, Json, LabelColumn, Out, Overwrite, TextColumn
+from glassbert.cli.options import Encoding, Header, Json, LabelColumn, Out, Overwrite, PairColumn, TextColumn
 
 # Sentences for the end of the demo; none of them is in the embedded data.
 _NEW_SENTENCES = (
@@ -76,8 +76,11 @@ def train(
     valid: Annotated[
         Path | None, typer.Option("--valid", help="Data to evaluate on after every epoch.", show_default=False)
     ] = None,
-    task: Annotated[str, typer.Option(help="What the model learns to do.")] = "text-classification",
+    task: Annotated[
+        str, typer.Option(help="text-classification, multi-label-classification or regression.")
+    ] = "text-classification",
     text_column: TextColumn = "text",
+    pair_column: PairColumn = None,
     label_column: LabelColumn = "label",
     header: Header = True,
     encoding: Encoding = "utf-8",
@@ -104,7 +107,7 @@ def train(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Fine-tune a model on a file of texts and labels.
+    """Fine-tune a model on a file of texts and labels, or of pairs of texts.
 
     Example: glassbert train train.tsv --valid dev.tsv --model FOLDER --out OUT
              --text-column 0 --label-column 1 --no-header
@@ -118,8 +121,9 @@ def train(
         validation=valid,
         model=model,
         out=out,
-        task=task,  # type: ignore[arg-type]  # the settings check it
+        task=task,
         text_column=text_column,
+        pair_column=pair_column,
         label_column=label_column,
         header=header,
         encoding=encoding,

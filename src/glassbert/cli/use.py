@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from glassbert.cli.options import Encoding, Folder, Header, Json, LabelColumn, TextColumn
+from glassbert.cli.options import Encoding, Folder, Header, Json, LabelColumn, PairColumn, TextColumn
 
 
 def predict(
     folder: Folder,
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One text or several.", show_default=False)],
+    pair: Annotated[
+        str | None, typer.Option("--pair", help="The second text, the same for each.", show_default=False)
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Give each text its class.
+    """Give each text what the model has learned to say of it: its class, its labels, a score.
 
-    With --json one line of JSON for each text: label, score, all scores, and how many tokens were cut.
+    With --json one line of JSON for each text: the answer, all scores, and how many tokens were cut.
 
     Example: glassbert predict OUT "a text to classify"
     """
     from glassbert.cli.printing import note_cut, print_json
     from glassbert.infer import pipeline
 
-    classify = pipeline("text-classification", model=folder)
-    answers = classify(texts)
-    note_cut(sum(answer.cut > 0 for answer in answers), len(texts), classify.max_length)
+    answering = pipeline(model=folder)
+    answers = answering(texts if pair is None else [(text, pair) for text in texts])
+    note_cut(sum(answer.cut > 0 for answer in answers), len(texts), answering.max_length)
     for text, answer in zip(texts, answers, strict=True):
         if json:
             print_json({"text": text, **answer.to_dict()})
         else:
             # One line and three columns, whatever the text holds.
-            print(f"{answer.label}\t{answer.score:.4f}\t{' '.join(text.split())}")
+            print("\t".join((*_columns(answer), " ".join(text.split()))))
 
 
 def evaluate(
@@ -41,14 +45,15 @@ def evaluate(
         Path, typer.Argument(metavar="DATA", help="Labelled data: .csv, .tsv or .jsonl.", show_default=False)
     ],
     text_column: TextColumn = "text",
+    pair_column: PairColumn = None,
     label_column: LabelColumn = "label",
     header: Header = True,
     encoding: Encoding = "utf-8",
     json: Json = False,
 ) -> None:
-    """Classify labelled texts and compare.
+    """Answer labelled texts and compare.
 
-    With --json an object of metrics: accuracy, macro_f1, f1 by class, labels, confusion, examples.
+    With --json an object of metrics, such as accuracy, macro_f1, f1 by class, labels, confusion, examples.
 
     Example: glassbert evaluate OUT test.tsv --text-column 0 --label-column 1 --no-header
     """
@@ -56,16 +61,30 @@ def evaluate(
     from glassbert.data import read_records
     from glassbert.errors import DataError
     from glassbert.infer import pipeline
-    from glassbert.tasks.text_classification import to_examples
 
+    # The data is looked at first: it takes less time than the model.
     records = read_records(data, header=header, encoding=encoding)
-    examples = list(to_examples(records, text_column=text_column, label_column=label_column))
-    if not examples:
+    first = next(records, None)
+    if first is None:
         raise DataError("holds no records", file=data)
-    classify = pipeline("text-classification", model=folder)
-    metrics, answers = classify.evaluate(examples)
-    note_cut(sum(answer.cut > 0 for answer in answers), len(examples), classify.max_length)
+    answering = pipeline(model=folder)
+    columns = {"text": text_column, **({} if pair_column is None else {"pair": pair_column})}
+    columns |= dict.fromkeys(answering.task.labels_in, label_column)
+    examples = list(answering.task.examples(chain([first], records), columns))
+    metrics, answers = answering.evaluate(examples)
+    note_cut(sum(answer.cut > 0 for answer in answers), len(examples), answering.max_length)
     if json:
         print_json(metrics.to_dict())
     else:
         print_metrics(metrics)
+
+
+def _columns(answer: Any) -> tuple[str, ...]:
+    """Return what an answer says, as one prints it."""
+    from glassbert.tasks import Classification, MultiLabel
+
+    if isinstance(answer, Classification):
+        return answer.label, f"{answer.score:.4f}"
+    if isinstance(answer, MultiLabel):
+        return (", ".join(f"{name} {answer.scores[name]:.4f}" for name in answer.labels) or "-",)
+    return (f"{answer.score:.4f}",)

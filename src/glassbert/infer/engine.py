@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from glassbert.model.bert import BertLayer, BertModel, Encoded
 from glassbert.model.config import HiddenAct
 from glassbert.model.inputs import Inputs
 from glassbert.model.layout import Packed
-from glassbert.tasks.batching import Collate, FeaturesT, by_tokens, score
+from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run
 
 TOKENS_PER_CALL: Final = 4096
 
@@ -143,8 +143,35 @@ class Engine:
         """
         if self.head is None:
             raise InputError("a BertModel without a head gives no logits; use hidden_states")
+        rows = self.run(features, collate, lambda output, _: list(output.logits))
+        return torch.stack(rows) if rows else torch.empty(0)
+
+    @torch.inference_mode()
+    def run(
+        self,
+        features: Sequence[FeaturesT],
+        collate: Collate[FeaturesT],
+        rows: Callable[[Any, Sequence[FeaturesT]], Sequence[RowT]],
+    ) -> list[RowT]:
+        """Return a row for each of `features`, in their order.
+
+        Args:
+            features: any number.
+            collate: makes the arguments of a call from some of them; labels are left aside.
+            rows: takes the head's output apart.
+
+        Raises:
+            InputError: the engine was made from a model without a head.
+        """
         head = self.head
-        return score(features, collate, lambda batch: head(**batch).logits, token_budget=self.tokens_per_call)
+        if head is None:
+            raise InputError("a BertModel without a head answers nothing; use hidden_states")
+
+        def forward(batch: dict[str, Tensor], some: Sequence[FeaturesT]) -> Sequence[RowT]:
+            batch.pop("labels", None)
+            return rows(head(**batch), some)
+
+        return run(features, collate, forward, token_budget=self.tokens_per_call)
 
     @torch.inference_mode()
     def hidden_states(self, sequences: Sequence[Sequence[int]]) -> list[Tensor]:

@@ -1,69 +1,83 @@
-"""From text to typed results."""
+"""From text to typed results: a model, its tokenizer and the task that it has learned, on the engine."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, overload
+from typing import Any
 
 from glassbert.checkpoint import check_vocabulary, load, load_tokenizer
-from glassbert.errors import CheckpointError, InputError
+from glassbert.errors import CheckpointError, ConfigError, DataError, InputError
 from glassbert.infer.engine import Engine
-from glassbert.model import BertForSequenceClassification
-from glassbert.tasks import ClassificationMetrics, Example
-from glassbert.tasks.text_classification import Classification, Features, collate, decode, featurize, measure
+from glassbert.model import BertPreTrainedModel
+from glassbert.tasks import AnyTask, task_class, task_of
 from glassbert.text import BertTokenizer, BertTokenizerFast
 
-PipelineTask = Literal["text-classification"]
-PIPELINE_TASKS: Final[tuple[PipelineTask, ...]] = ("text-classification",)
 
-
-class TextClassificationPipeline:
-    """Gives each text its class, on the engine.
+class Pipeline:
+    """Answers texts with the task that a model has learned.
 
     Args:
-        model: a classifier; its config names the classes.
+        task: what to do; made from the model.
+        model: has the task's head.
         tokenizer: belongs to the model.
+
+    Attributes:
+        task: what it does.
+        max_length: most tokens of a text; longer ones are cut, as their answers tell.
 
     Raises:
         ConfigError: the tokenizer has more tokens than the model has rows.
     """
 
-    def __init__(self, model: BertForSequenceClassification, tokenizer: BertTokenizer) -> None:
+    def __init__(self, task: AnyTask, model: BertPreTrainedModel, tokenizer: BertTokenizer) -> None:
         """Make the engine."""
         check_vocabulary(tokenizer, model.config)
-        self.labels = tuple(model.config.id2label.values())
+        self.task = task
         self.tokenizer = tokenizer
         self.max_length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
         self.engine = Engine(model)
 
-    @overload
-    def __call__(self, texts: str) -> Classification: ...
-    @overload
-    def __call__(self, texts: list[str] | tuple[str, ...]) -> list[Classification]: ...
-    def __call__(self, texts: str | list[str] | tuple[str, ...]) -> Classification | list[Classification]:
-        """Classify one text, or several in their order.
+    def __call__(self, inputs: Any) -> Any:
+        """Answer one input, or several in their order.
+
+        Args:
+            inputs: a string; a pair of strings as a tuple; a mapping with the columns that the task reads; or a list of
+                any of these.
+
+        Returns:
+            a typed result, or a list of them.
 
         Raises:
             DataError: a text is empty.
             InputError: something that is no text.
         """
-        if not isinstance(texts, (str, list, tuple)):
-            raise InputError(f"texts is of type {type(texts).__name__}, expected a string or a list of strings")
-        if isinstance(texts, str):
-            return self.classify([Example(text=texts)])[0]
-        return self.classify([Example(text=text) for text in texts])
+        single = isinstance(inputs, str | tuple | Mapping)
+        if not single and (not isinstance(inputs, Sequence) or isinstance(inputs, bytes)):
+            raise InputError(f"the input is of type {type(inputs).__name__}, expected a string or a list of strings")
+        rows = [_Row(one, number) for number, one in enumerate([inputs] if single else inputs)]
+        roles = [role for role in self.task.roles if role not in self.task.labels_in]
+        present = rows[0].values.keys() if rows else ()
+        columns = {role: role for role in roles if role in present}
+        for row in rows:
+            strange = [name for name in row.values if name not in roles]
+            missing = [role for role in roles if self.task.roles[role] and role not in row.values]
+            if strange or missing:
+                raise InputError(
+                    f"the input has {', '.join(map(repr, row.values))}, expected {', '.join(map(repr, roles))}"
+                )
+        answers = self.answer(list(self.task.examples(rows, columns, labelled=False)))
+        return answers[0] if single else answers
 
-    def classify(self, examples: Sequence[Example]) -> list[Classification]:
-        """Classify examples; errors name the file and line that an example came from."""
-        for example in examples:
-            if not isinstance(example.text, str):
-                raise InputError(f"a text is of type {type(example.text).__name__}, expected str")
-        return self._answers(list(featurize(examples, self.tokenizer, None, max_length=self.max_length)))
+    def answer(self, examples: Sequence[Any]) -> list[Any]:
+        """Answer examples of the task; errors name the file and line that an example came from."""
+        features = list(self.task.features(examples, self.tokenizer, max_length=self.max_length, labelled=False))
+        return self._answers(examples, features)
 
-    def evaluate(self, examples: Sequence[Example]) -> tuple[ClassificationMetrics, list[Classification]]:
-        """Classify labelled examples and compare.
+    def evaluate(self, examples: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """Answer labelled examples and compare.
 
         Returns:
             The metrics, and the answers in order.
@@ -72,46 +86,87 @@ class TextClassificationPipeline:
             DataError: an empty text, or a label that the model does not know, with file and line.
             InputError: no examples.
         """
-        features = list(featurize(examples, self.tokenizer, self.labels, max_length=self.max_length))
-        answers = self._answers(features)
-        gold = [self.labels[feature.label] for feature in features if feature.label is not None]
-        return measure(gold, [answer.label for answer in answers], self.labels), answers
+        features = list(self.task.features(examples, self.tokenizer, max_length=self.max_length))
+        answers = self._answers(examples, features)
+        return self.task.measure(examples, answers), answers
 
-    def _answers(self, features: Sequence[Features]) -> list[Classification]:
-        if not features:
-            return []
-        logits = self.engine.logits(features, functools.partial(collate, tokenizer=self.tokenizer))
-        return decode(logits, self.labels, [feature.encoding.cut for feature in features])
+    def _answers(self, examples: Sequence[Any], features: Sequence[Any]) -> list[Any]:
+        rows = self.engine.run(features, functools.partial(self.task.collate, tokenizer=self.tokenizer), self.task.rows)
+        return self.task.answers(examples, features, rows)
+
+
+class _Row:
+    """What a caller gives, as a record."""
+
+    def __init__(self, given: Any, number: int) -> None:
+        if isinstance(given, Mapping):
+            self.values = dict(given)
+        elif isinstance(given, tuple) and len(given) == 2:
+            self.values = {"text": given[0], "pair": given[1]}
+        else:
+            self.values = {"text": given}
+        for name, value in self.values.items():
+            if name in ("text", "pair") and not isinstance(value, str):
+                raise InputError(f"the {name} is of type {type(value).__name__}, expected a string")
+        self.file: Any = None
+        self.line = None
+        self.position = number + 1
+
+    def value(self, column: str | int) -> Any:
+        """Return a value as it is."""
+        return self.values[str(column)]
+
+    def get(self, column: str | int) -> str:
+        """Return a value as text."""
+        value = self.value(column)
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+    def number(self, column: str | int) -> float:
+        """Return a value as a number."""
+        return float(self.value(column))
+
+    def error(self, message: str) -> DataError:
+        """Return an error about this input."""
+        return DataError(message, file=None)
 
 
 def pipeline(
-    task: PipelineTask,
-    model: BertForSequenceClassification | str | Path,
+    task: str | None = None,
+    model: BertPreTrainedModel | str | Path | None = None,
     *,
     tokenizer: BertTokenizer | None = None,
-) -> TextClassificationPipeline:
+) -> Pipeline:
     """Return a callable from text to typed results.
 
     Args:
-        task: "text-classification".
-        model: a model folder, or a model (then `tokenizer` is needed).
+        task: its name, such as "text-classification"; None takes the one that the model has learned.
+        model: a model folder or the name of a repo on the hub, or a model (then `tokenizer` is needed).
         tokenizer: None loads it from the folder.
 
     Raises:
-        InputError: an unknown task, or a model without a tokenizer.
-        CheckpointError: no model folder, or a model for another task.
+        InputError: no model, or one without a tokenizer.
+        ConfigError: an unknown task.
+        CheckpointError: no model folder, or a model that has learned another task, or none.
     """
-    if task not in PIPELINE_TASKS:
-        raise InputError(f"no pipeline is called {task!r}; there is {', '.join(PIPELINE_TASKS)}")
-    if isinstance(model, (str, Path)):
-        folder = model
-        loaded = load(folder)
-        if not isinstance(loaded, BertForSequenceClassification):
-            raise CheckpointError(
-                f"{folder}: holds a {type(loaded).__name__}, which classifies nothing; train it first: "
-                f"glassbert train DATA --model {folder} --out OUT"
-            )
-        return TextClassificationPipeline(loaded, tokenizer or load_tokenizer(BertTokenizerFast, folder))
-    if tokenizer is None:
-        raise InputError("a model that is not a folder needs its tokenizer: pipeline(task, model, tokenizer=…)")
-    return TextClassificationPipeline(model, tokenizer)
+    if model is None:
+        raise InputError("no model is given: pipeline(task, model=FOLDER)")
+    wanted = None if task is None else task_class(task)
+    where = type(model).__name__ if isinstance(model, BertPreTrainedModel) else str(model)
+    if isinstance(model, BertPreTrainedModel):
+        if tokenizer is None:
+            raise InputError("a model that is not a folder needs its tokenizer: pipeline(task, model, tokenizer=…)")
+        loaded = model
+    else:
+        loaded = load(model)
+    try:
+        learned = task_of(loaded.config, type(loaded).__name__)
+        if wanted is not None and type(learned) is not wanted:
+            # A head that fits several tasks does what is asked.
+            learned = wanted.of_model(loaded.config) if isinstance(loaded, wanted.model_class) else learned
+        if wanted is not None and type(learned) is not wanted:
+            raise ConfigError(f"has learned {learned.name}, not {task}")
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{where}: {error}; train it first: glassbert train DATA --model FOLDER --task {task or 'TASK'} --out OUT"
+        ) from None
+    return Pipeline(learned, loaded, tokenizer or load_tokenizer(BertTokenizerFast, where))

@@ -1,6 +1,76 @@
-"""One file per task: record → features → batch; logits → typed results; metrics."""
+"""One file per task: record → example → features → batch; output → typed result → metrics."""
 
-from glassbert.tasks import text_classification
-from glassbert.tasks.text_classification import Classification, ClassificationMetrics, Example
+from __future__ import annotations
 
-__all__ = ["Classification", "ClassificationMetrics", "Example", "text_classification"]
+from typing import Any, Final
+
+from glassbert.errors import ConfigError
+from glassbert.model import BertConfig
+from glassbert.tasks.multi_label_classification import MultiLabel, MultiLabelClassification, MultiLabelExample
+from glassbert.tasks.regression import Estimate, Regression, RegressionExample
+from glassbert.tasks.task import TASK, Task
+from glassbert.tasks.text_classification import (
+    Classification,
+    ClassificationExample,
+    ClassificationMetrics,
+    TextClassification,
+)
+
+AnyTask = Task[Any, Any, Any, Any]
+TASKS: Final[dict[str, type[AnyTask]]] = {
+    task.name: task for task in (TextClassification, MultiLabelClassification, Regression)
+}
+
+
+def task_class(name: str) -> type[AnyTask]:
+    """Return the task of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in TASKS:
+        raise ConfigError(f"task is {name!r}, expected one of {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def task_of(config: BertConfig, architecture: str) -> AnyTask:
+    """Return the task that a model has learned: the one its config names, else the one that its head fits.
+
+    Args:
+        config: of the model.
+        architecture: the name of its class.
+
+    Raises:
+        ConfigError: a head for no task.
+    """
+    stored = config.extra.get(TASK)
+    name = stored.get("name") if isinstance(stored, dict) else None
+    if name is not None:
+        return task_class(str(name)).of_model(config)
+    for task in TASKS.values():
+        if task.model_class.__name__ == architecture:
+            try:
+                return task.of_model(config)
+            except ConfigError:
+                continue
+    raise ConfigError(f"holds a {architecture}, which has learned none of the tasks {', '.join(TASKS)}")
+
+
+__all__ = [
+    "TASK",
+    "TASKS",
+    "AnyTask",
+    "Classification",
+    "ClassificationExample",
+    "ClassificationMetrics",
+    "Estimate",
+    "MultiLabel",
+    "MultiLabelClassification",
+    "MultiLabelExample",
+    "Regression",
+    "RegressionExample",
+    "Task",
+    "TextClassification",
+    "task_class",
+    "task_of",
+]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Sized
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
 FeaturesT = TypeVar("FeaturesT", bound=Sized)
+RowT = TypeVar("RowT")
 # Makes the keyword arguments of a forward call from some features.
 Collate = Callable[[Sequence[FeaturesT]], dict[str, Tensor]]
 
@@ -29,18 +30,30 @@ def by_tokens(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
     return groups
 
 
-def score(
+def run(
     features: Sequence[FeaturesT],
     collate: Collate[FeaturesT],
-    forward: Callable[[dict[str, Tensor]], Tensor],
+    forward: Callable[[dict[str, Tensor], Sequence[FeaturesT]], Sequence[RowT]],
     *,
     token_budget: int,
-) -> Tensor:
-    """Run `forward` on all features in calls of at most `token_budget` tokens; return its rows in their order."""
-    groups = by_tokens([len(feature) for feature in features], token_budget)
-    rows = torch.cat([forward(collate([features[place] for place in group])) for group in groups])
-    places = torch.tensor([place for group in groups for place in group])
-    return torch.empty_like(rows).index_copy_(0, places, rows)
+) -> list[RowT]:
+    """Compute all features in calls of at most `token_budget` tokens.
+
+    Args:
+        features: any number.
+        collate: makes the arguments of a call from some of them.
+        forward: makes a row for each of those that it is given, from the arguments and the features themselves.
+        token_budget: most tokens of a call.
+
+    Returns:
+        the rows, in the order of the features.
+    """
+    rows: list[RowT | None] = [None] * len(features)
+    for group in by_tokens([len(feature) for feature in features], token_budget):
+        some = [features[place] for place in group]
+        for place, row in zip(group, forward(collate(some), some), strict=True):
+            rows[place] = row
+    return cast(list[RowT], rows)
 
 
 def drop_tokens(ids: Tensor, rate: float, *, special: Tensor, mask_id: int) -> Tensor:

@@ -27,3 +27,35 @@ def f1_by_class(matrix: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     scores = np.zeros_like(hits)
     np.divide(2.0 * hits, totals, out=scores, where=totals > 0)
     return scores
+
+
+def matthews(matrix: npt.NDArray[np.int64]) -> float:
+    """Correlation of predicted and true classes in a confusion matrix; 0 where one of them never varies.
+
+    Source: Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient", 2004.
+    """
+    counts = matrix.astype(np.float64)
+    total, hits = counts.sum(), np.trace(counts)
+    true, predicted = counts.sum(axis=1), counts.sum(axis=0)
+    spread = np.sqrt((total**2 - (predicted**2).sum()) * (total**2 - (true**2).sum()))
+    return float((hits * total - true @ predicted) / spread) if spread else 0.0
+
+
+def pearson(one: Sequence[float], other: Sequence[float]) -> float:
+    """Linear correlation of two sequences; 0 where one of them never varies."""
+    first, second = (np.asarray(values, dtype=np.float64) for values in (one, other))
+    first, second = first - first.mean(), second - second.mean()
+    spread = float(np.sqrt((first @ first) * (second @ second)))
+    return float(first @ second) / spread if spread else 0.0
+
+
+def spearman(one: Sequence[float], other: Sequence[float]) -> float:
+    """Correlation of the ranks of two sequences; equal values share the mean of their ranks."""
+    return pearson(_ranks(one), _ranks(other))
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    _, places, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks: list[float] = (last - (counts - 1) / 2)[places].tolist()
+    return ranks

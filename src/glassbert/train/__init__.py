@@ -16,11 +16,10 @@ from glassbert.train.schedules import (
     get_polynomial_decay_schedule_with_warmup,
     get_scheduler,
 )
-from glassbert.train.settings import TASKS, FinetuneSettings, TrainingSettings
+from glassbert.train.settings import FinetuneSettings, TrainingSettings
 
 __all__ = [
     "DEMO_TRAINING",
-    "TASKS",
     "TYPE_TO_SCHEDULER_FUNCTION",
     "AdamW",
     "Evaluation",

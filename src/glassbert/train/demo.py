@@ -11,17 +11,16 @@ import torch
 from glassbert.data import load_sentences
 from glassbert.files import check_output
 from glassbert.model import BertConfig, BertForSequenceClassification
-from glassbert.tasks import Example
-from glassbert.tasks.text_classification import featurize, labels_of
+from glassbert.tasks import ClassificationExample, TextClassification
 from glassbert.text import BasicTokenizer, BertTokenizer, learn_vocabulary
-from glassbert.train.finetuning import Notice, OnEvent, TrainingResult, _silent, train_classifier
+from glassbert.train.finetuning import Notice, OnEvent, TrainingResult, _silent, train_task
 from glassbert.train.settings import TrainingSettings
 
 VOCABULARY_SIZE: Final = 6000
 DEMO_TRAINING: Final = TrainingSettings(epochs=6, batch_size=16, learning_rate=3e-4, token_dropout=0.4, crop=32)
 
 
-def demo_config(vocab_size: int, labels: tuple[str, ...]) -> BertConfig:
+def demo_config(vocab_size: int) -> BertConfig:
     """Return the model of the demo: 2 layers of width 464 with 8 heads of 58, feed-forward 4 times as wide."""
     return BertConfig(
         vocab_size=vocab_size,
@@ -30,9 +29,6 @@ def demo_config(vocab_size: int, labels: tuple[str, ...]) -> BertConfig:
         num_attention_heads=8,
         intermediate_size=4 * 464,
         max_position_embeddings=128,
-        num_labels=len(labels),
-        id2label=dict(enumerate(labels)),
-        problem_type="single_label_classification",
     )
 
 
@@ -56,17 +52,19 @@ def run_demo(
         on_event: called with every step, evaluation and notice.
     """
     path = check_output(out, overwrite=overwrite)
-    train = [Example(text=text, label=language) for text, language in load_sentences("train")]
-    test = [Example(text=text, label=language) for text, language in load_sentences("test")]
-    labels = labels_of(train)
+    train, test = (
+        [ClassificationExample(text=text, label=language) for text, language in load_sentences(part)]
+        for part in ("train", "test")
+    )
+    task = TextClassification.learn(train)
     # Lower case, since headlines shout in every language; accents stay, since they tell languages apart.
     basic = BasicTokenizer(do_lower_case=True, strip_accents=False)
     vocabulary = learn_vocabulary((example.text for example in train), size=VOCABULARY_SIZE, basic=basic)
     tokenizer = BertTokenizer(vocabulary, strip_accents=False, model_max_length=128)
-    features, held_out = (list(featurize(part, tokenizer, labels, max_length=128)) for part in (train, test))
+    features, held_out = (list(task.features(part, tokenizer, max_length=128)) for part in (train, test))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
-        model = BertForSequenceClassification(demo_config(len(vocabulary), labels))
+        model = BertForSequenceClassification(task.configure(demo_config(len(vocabulary))))
         parameters = sum(parameter.numel() for parameter in model.parameters())
         on_event(
             Notice(
@@ -74,10 +72,12 @@ def run_demo(
                 f"{len(vocabulary)} tokens; a BERT of {parameters / 1e6:.1f} million parameters"
             )
         )
-        return train_classifier(
+        return train_task(
+            task,
             model,
             tokenizer,
             features,
+            test,
             held_out,
             out=path,
             overwrite=overwrite,

@@ -13,16 +13,25 @@ import torch
 from torch import Tensor
 
 import glassbert
-from glassbert.checkpoint import check_vocabulary, load_model, load_tokenizer, model_folder, save_model, save_tokenizer
+from glassbert.checkpoint import (
+    check_vocabulary,
+    load_config,
+    load_model,
+    load_tokenizer,
+    model_folder,
+    save_model,
+    save_tokenizer,
+)
 from glassbert.data import read_records
 from glassbert.errors import ConfigError, DataError, MissingExtraError
 from glassbert.files import check_output, new_folder, write_json
-from glassbert.model import BertConfig, BertForSequenceClassification
-from glassbert.tasks import ClassificationMetrics, Example
+from glassbert.model import BertPreTrainedModel
+from glassbert.tasks import AnyTask, ClassificationMetrics, task_class
 from glassbert.tasks.batching import drop_tokens
-from glassbert.tasks.text_classification import Features, collate, crop, featurize, labels_of, measure, to_examples
+from glassbert.tasks.task import Columns, Example, Metrics
+from glassbert.tasks.texts import TextFeatures, crop
 from glassbert.text import BertTokenizer, BertTokenizerFast
-from glassbert.train.loop import Step, fit, predict_logits
+from glassbert.train.loop import Step, fit, predict
 from glassbert.train.plots import CONFUSION_MATRIX, LEARNING_CURVE, plot_confusion_matrix, plot_learning_curve
 from glassbert.train.settings import FinetuneSettings, TrainingSettings
 
@@ -35,7 +44,7 @@ class Evaluation:
 
     epoch: int
     step: int
-    metrics: ClassificationMetrics
+    metrics: Metrics
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,14 +66,16 @@ class TrainingResult:
         folder: where the model stands now.
         history: every step.
         evaluations: after every epoch, where there was data to evaluate on.
+        task: what the model has learned.
     """
 
+    task: AnyTask
     folder: Path
     history: tuple[Step, ...]
     evaluations: tuple[Evaluation, ...]
 
     @property
-    def metrics(self) -> ClassificationMetrics | None:
+    def metrics(self) -> Metrics | None:
         """The metrics of the saved model, if it was evaluated."""
         return self.evaluations[-1].metrics if self.evaluations else None
 
@@ -89,26 +100,29 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
     needed = [path for path in (settings.train, settings.validation, settings.model) if path is not None]
     out = check_output(settings.out, overwrite=settings.overwrite, keep=needed)
     folder = model_folder(settings.model)
-    train = _read(settings.train, settings)
-    validation = [] if settings.validation is None else _read(settings.validation, settings)
-    labels = labels_of(train)
+    blank, columns = task_class(settings.task)(), settings.columns
+    train = _read(blank, settings.train, columns, settings)
+    validation = [] if settings.validation is None else _read(blank, settings.validation, columns, settings)
+    task = blank.learn(train)
     tokenizer = load_tokenizer(BertTokenizerFast, folder)
     limit = settings.max_length or tokenizer.model_max_length
     if limit > tokenizer.model_max_length:
         raise ConfigError(f"max_length is {limit}, but the model takes {tokenizer.model_max_length} tokens at most")
     # Before the model is touched: a label or text out of place is told at once.
-    features = list(featurize(train, tokenizer, labels, max_length=limit))
-    held_out = list(featurize(validation, tokenizer, labels, max_length=limit))
+    features = list(task.features(train, tokenizer, max_length=limit))
+    held_out = list(task.features(validation, tokenizer, max_length=limit))
     _tell_cut(features, limit, "training", on_event)
     _tell_cut(held_out, limit, "validation", on_event)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
-        model = classifier_for(folder, labels, on_event)
+        model = model_for(task, folder, on_event)
         check_vocabulary(tokenizer, model.config)
-        return train_classifier(
+        return train_task(
+            task,
             model,
             tokenizer,
             features,
+            validation,
             held_out,
             out=out,
             overwrite=settings.overwrite,
@@ -118,33 +132,32 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
         )
 
 
-def _read(path: str | Path, settings: FinetuneSettings) -> list[Example]:
+def _read(task: AnyTask, path: str | Path, columns: Columns, settings: FinetuneSettings) -> list[Any]:
     records = read_records(path, header=settings.header, encoding=settings.encoding)
-    examples = list(to_examples(records, text_column=settings.text_column, label_column=settings.label_column))
+    examples = list(task.examples(records, columns))
     if not examples:
         raise DataError("holds no records", file=path)
     return examples
 
 
-def classifier_for(folder: Path, labels: Sequence[str], on_event: OnEvent) -> BertForSequenceClassification:
-    """Load a classifier; its head is fresh unless the folder's own is for the same labels."""
-    stored = BertConfig.from_pretrained(folder)
-    names = dict(enumerate(labels))
-    config = dataclasses.replace(
-        stored, num_labels=len(labels), id2label=names, label2id={}, problem_type="single_label_classification"
-    )
-    same = stored.id2label == names
-    model = load_model(BertForSequenceClassification, folder, config=config, fresh=() if same else (r"^classifier\.",))
+def model_for(task: AnyTask, folder: Path, on_event: OnEvent) -> BertPreTrainedModel:
+    """Load a model for a task; its head is fresh unless the folder's own is for the same labels."""
+    stored = load_config(folder)
+    config = task.configure(stored)
+    same = stored.id2label == config.id2label and (stored.architectures or [""])[0] == task.model_class.__name__
+    model = load_model(task.model_class, folder, config=config, fresh=() if same else (task.head,))
     if model.loading_info.fresh:
         on_event(Notice(message=f"new, with random weights: {', '.join(model.loading_info.fresh)}"))
     return model
 
 
-def train_classifier(
-    model: BertForSequenceClassification,
+def train_task(
+    task: AnyTask,
+    model: BertPreTrainedModel,
     tokenizer: BertTokenizer,
-    features: Sequence[Features],
-    held_out: Sequence[Features],
+    features: Sequence[Any],
+    examples: Sequence[Example],
+    held_out: Sequence[Any],
     *,
     out: Path,
     overwrite: bool,
@@ -155,23 +168,24 @@ def train_classifier(
     """Train, evaluate after every epoch and save; what `finetune` and the demo share.
 
     Args:
-        model: its config names the labels.
+        task: what is learned.
+        model: has the task's head.
         tokenizer: belongs to the model.
         features: the training data.
-        held_out: data to evaluate on; may be empty.
+        examples: those to evaluate on; may be empty.
+        held_out: their features.
         out: a new or empty folder, unless `overwrite`.
         overwrite: replace what stands in `out`, at the very end.
         training: how to train.
         record: the settings as they shall stand in `training.json`.
         on_event: called with every step, evaluation and notice.
     """
-    labels = tuple(model.config.id2label.values())
-    to_batch = functools.partial(collate, tokenizer=tokenizer)
+    to_batch = functools.partial(task.collate, tokenizer=tokenizer)
     special = torch.tensor(sorted(tokenizer.all_special_ids))
 
-    def to_training_batch(features: Sequence[Features]) -> dict[str, Tensor]:
+    def to_training_batch(features: Sequence[Any]) -> dict[str, Tensor]:
         if training.crop is not None:
-            features = [crop(feature, training.crop) for feature in features]
+            features = [crop(one, training.crop) if isinstance(one, TextFeatures) else one for one in features]
         batch = to_batch(features)
         if training.token_dropout:
             batch["input_ids"] = drop_tokens(
@@ -188,33 +202,35 @@ def train_classifier(
         on_event(step)
 
     def on_epoch(epoch: int) -> None:
+        nonlocal task
         if held_out:
-            logits = predict_logits(model, held_out, to_batch, training.token_budget)
-            gold = [labels[feature.label] for feature in held_out if feature.label is not None]
-            metrics = measure(gold, [labels[index] for index in logits.argmax(dim=-1).tolist()], labels)
+            rows = predict(model, held_out, to_batch, task.rows, token_budget=training.token_budget)
+            task = task.calibrate(examples, held_out, rows)
+            metrics = task.measure(examples, task.answers(examples, held_out, rows))
             evaluations.append(Evaluation(epoch=epoch, step=steps_done, metrics=metrics))
             on_event(evaluations[-1])
 
-    history = fit(model, features, to_training_batch, training, on_step=on_step, on_epoch=on_epoch)
+    history = fit(model, features, to_training_batch, training, weight=task.weight, on_step=on_step, on_epoch=on_epoch)
     model.eval()
-    result = TrainingResult(folder=out, history=tuple(history), evaluations=tuple(evaluations))
+    model.config.extra.update(task.configure(model.config).extra)  # thresholds that were found on the way
+    result = TrainingResult(task=task, folder=out, history=tuple(history), evaluations=tuple(evaluations))
     with new_folder(out, overwrite=overwrite) as stage:
         save_model(model, stage)
         save_tokenizer(tokenizer, stage)
         write_json(stage / REPORT, _report(result, record))
         try:
-            plot_learning_curve(
-                history, [(done.step, done.metrics.accuracy) for done in evaluations], stage / LEARNING_CURVE
-            )
-            if result.metrics is not None:
+            figures = [(done.step, done.metrics.main) for done in evaluations]
+            name = evaluations[-1].metrics.main_name if evaluations else ""
+            plot_learning_curve(history, figures, stage / LEARNING_CURVE, metric=name)
+            if isinstance(result.metrics, ClassificationMetrics):
                 plot_confusion_matrix(result.metrics, stage / CONFUSION_MATRIX)
         except MissingExtraError as error:
             on_event(Notice(message=f"no pictures: {error}"))
     return result
 
 
-def _tell_cut(features: Sequence[Features], limit: int, part: str, on_event: OnEvent) -> None:
-    cut = sum(feature.encoding.cut > 0 for feature in features)
+def _tell_cut(features: Sequence[Any], limit: int, part: str, on_event: OnEvent) -> None:
+    cut = sum(feature.encoding.cut > 0 for feature in features if isinstance(feature, TextFeatures))
     if cut:
         on_event(Notice(message=f"{cut} of {len(features)} {part} texts are longer than {limit} tokens and were cut"))
 
@@ -222,6 +238,7 @@ def _tell_cut(features: Sequence[Features], limit: int, part: str, on_event: OnE
 def _report(result: TrainingResult, record: dict[str, Any]) -> dict[str, Any]:
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in record.items()}
     return {
+        "task": result.task.name,
         "settings": plain,
         "versions": {
             "glassbert": glassbert.__version__,

@@ -6,13 +6,14 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from glassbert.errors import TrainingError
 from glassbert.model import BertPreTrainedModel
-from glassbert.tasks.batching import Collate, FeaturesT, by_tokens, score
+from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run
 from glassbert.train.gradients import EmbeddingGradients
 from glassbert.train.groups import freeze
 from glassbert.train.optimizer import clip_gradients, make_adamw
@@ -57,6 +58,7 @@ def fit(
     collate: Collate[FeaturesT],
     settings: TrainingSettings,
     *,
+    weight: Callable[[Sequence[FeaturesT]], float] = len,
     on_step: Callable[[Step], None] = lambda _: None,
     on_epoch: Callable[[int], None] = lambda _: None,
 ) -> list[Step]:
@@ -67,6 +69,7 @@ def fit(
         features: the training data; `len` of one is its length in tokens.
         collate: makes a forward call's arguments from some features.
         settings: rates, sizes, seed.
+        weight: what the loss of some features is a mean over: their number, or that of their labels.
         on_step: called after every optimizer step.
         on_epoch: called after every epoch with its number, from 0; the model is in training mode again after it.
 
@@ -102,7 +105,7 @@ def fit(
             chosen = order[begin : begin + settings.batch_size]
             batch = [features[index] for index in chosen]
             with gradients.collected():
-                loss = backward(model, batch, collate, settings.token_budget)
+                loss = backward(model, batch, collate, settings.token_budget, weight)
             norm = clip_gradients(model, settings.max_grad_norm)
             for name, value in (("loss", loss), ("norm of the gradients", norm)):
                 if not math.isfinite(value):
@@ -136,22 +139,46 @@ def fit(
 
 
 def backward(
-    model: BertPreTrainedModel, batch: Sequence[FeaturesT], collate: Collate[FeaturesT], token_budget: int
+    model: BertPreTrainedModel,
+    batch: Sequence[FeaturesT],
+    collate: Collate[FeaturesT],
+    token_budget: int,
+    weight: Callable[[Sequence[FeaturesT]], float] = len,
 ) -> float:
     """Add the gradients of the mean loss over `batch`, micro-batch by micro-batch; return that loss."""
     total = 0.0
+    whole = weight(batch)
     for group in by_tokens([len(feature) for feature in batch], token_budget):
         part = [batch[place] for place in group]
-        loss = model(**collate(part)).loss * (len(part) / len(batch))
+        share = weight(part) / whole if whole else 0.0
+        loss = model(**collate(part)).loss * share
         loss.backward()
         total += float(loss.detach())
     return total
 
 
 @torch.inference_mode()
-def predict_logits(
-    model: BertPreTrainedModel, features: Sequence[FeaturesT], collate: Collate[FeaturesT], token_budget: int
-) -> Tensor:
-    """Return the scores (N, C) of all features, in their order; the model is left in eval mode."""
+def predict(
+    model: BertPreTrainedModel,
+    features: Sequence[FeaturesT],
+    collate: Collate[FeaturesT],
+    rows: Callable[[Any, Sequence[FeaturesT]], Sequence[RowT]],
+    *,
+    token_budget: int,
+) -> list[RowT]:
+    """Return a row for each of the features, in their order; the model is left in eval mode.
+
+    Args:
+        model: gets what `collate` makes, without labels.
+        features: any number.
+        collate: makes the arguments of a call.
+        rows: takes the model's output apart.
+        token_budget: most tokens of a call.
+    """
     model.eval()
-    return score(features, collate, lambda batch: model(**batch).logits, token_budget=token_budget)
+
+    def forward(batch: dict[str, Tensor], some: Sequence[FeaturesT]) -> Sequence[RowT]:
+        batch.pop("labels", None)
+        return rows(model(**batch), some)
+
+    return run(features, collate, forward, token_budget=token_budget)

@@ -28,13 +28,16 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=150, layout="constrained")
 
 
-def plot_learning_curve(history: Sequence[Step], evaluations: Sequence[tuple[int, float]], path: Path) -> None:
-    """Draw the loss of every step with its running mean and, where there are any, accuracies on held-out data.
+def plot_learning_curve(
+    history: Sequence[Step], evaluations: Sequence[tuple[int, float]], path: Path, *, metric: str = "accuracy"
+) -> None:
+    """Draw the loss of every step with its running mean and, where there are any, a metric on held-out data.
 
     Args:
         history: the steps.
-        evaluations: (step, accuracy) pairs.
+        evaluations: (step, metric) pairs.
         path: a .png file.
+        metric: its name.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -50,9 +53,10 @@ def plot_learning_curve(history: Sequence[Step], evaluations: Sequence[tuple[int
     handles, names = axes.get_legend_handles_labels()
     if evaluations:
         right = axes.twinx()
+        named = metric.replace("_", " ")
         at, values = zip(*evaluations, strict=True)
-        right.plot(at, values, color=_ORANGE, marker="o", linewidth=1.5, label="accuracy on held-out data")
-        right.set(ylabel="accuracy", ylim=(0.0, 1.05))
+        right.plot(at, values, color=_ORANGE, marker="o", linewidth=1.5, label=f"{named} on held-out data")
+        right.set(ylabel=named, ylim=(min(0.0, *values), 1.05))
         right.spines[["top"]].set_visible(False)
         more = right.get_legend_handles_labels()
         handles, names = handles + more[0], names + more[1]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import get_args
 
 from glassbert.errors import ConfigError
+from glassbert.tasks import task_class
+from glassbert.tasks.task import Columns
 from glassbert.train.checks import check_switch
 from glassbert.train.optimizer import AdamWForm
 from glassbert.train.schedules import SchedulerType
-
-Task = Literal["text-classification"]
-TASKS: Final[tuple[Task, ...]] = ("text-classification",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +108,8 @@ class FinetuneSettings:
         out: folder of the result; must be new or empty unless `overwrite`.
         validation: file of records to evaluate on after every epoch.
         task: what the model learns to do.
-        text_column, label_column: by name, or by number from 0.
+        text_column, pair_column, label_column: by name, or by number from 0; the pair's second text is optional. The
+            label column holds what the task learns: a class, labels, a score.
         header: whether the first row of CSV and TSV files names the columns.
         encoding: of the data files.
         max_length: most tokens of a text; None takes what the model takes.
@@ -121,8 +121,9 @@ class FinetuneSettings:
     model: str | Path
     out: str | Path
     validation: str | Path | None = None
-    task: Task = "text-classification"
+    task: str = "text-classification"
     text_column: str | int = "text"
+    pair_column: str | int | None = None
     label_column: str | int = "label"
     header: bool = True
     encoding: str = "utf-8"
@@ -141,7 +142,13 @@ class FinetuneSettings:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected True or False")
         if not isinstance(self.training, TrainingSettings):
             raise ConfigError(f"training is {self.training!r}, expected TrainingSettings(…)")
-        if self.task not in TASKS:
-            raise ConfigError(f"task is {self.task!r}, expected one of {', '.join(TASKS)}")
+        task_class(self.task)
         if self.max_length is not None:
             _check("max_length", self.max_length, self.max_length >= 3, "3 or more: [CLS], one token, [SEP]")
+
+    @property
+    def columns(self) -> Columns:
+        """A column for each role that the task has and the data holds."""
+        roles = {"text": self.text_column, "pair": self.pair_column}
+        given = roles | dict.fromkeys(task_class(self.task).labels_in, self.label_column)
+        return {role: column for role, column in given.items() if column is not None}

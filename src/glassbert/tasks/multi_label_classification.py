@@ -1,0 +1,227 @@
+"""Any number of labels for a text or a pair of texts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from glassbert.errors import ConfigError, InputError
+from glassbert.model import BertConfig, BertForSequenceClassification
+from glassbert.tasks.task import TASK, Columns, Record, Task
+from glassbert.tasks.text_classification import finite, shown, sorted_labels
+from glassbert.tasks.texts import TextExample, TextFeatures, collate_texts, encoded, texts_of
+from glassbert.text import BertTokenizer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MultiLabelExample(TextExample):
+    """A text, or a pair, with its labels by name, perhaps none; None where nobody knows them yet."""
+
+    labels: tuple[str, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MultiLabel:
+    """The answer for one text or pair.
+
+    Attributes:
+        labels: those whose probability reaches their threshold, the most probable first; perhaps none.
+        scores: the probability of every label, by name.
+        cut: tokens left out because the text is longer than the model takes.
+    """
+
+    labels: tuple[str, ...]
+    scores: dict[str, float]
+    cut: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MultiLabelMetrics:
+    """How well predicted labels meet the true ones.
+
+    Attributes:
+        micro_f1: F1 over all decisions, one for each text and label.
+        macro_f1: mean of the labels' F1, over labels that occur in truth or prediction.
+        exact: share of texts with all labels right.
+        f1: F1 of each label, by name; 0 where it never occurs.
+        counts: how often each label is true.
+        examples: how many texts.
+    """
+
+    micro_f1: float
+    macro_f1: float
+    exact: float
+    f1: dict[str, float]
+    counts: dict[str, int]
+    examples: int
+    main_name: ClassVar[str] = "micro_f1"
+
+    @property
+    def main(self) -> float:
+        """The figure by which models are compared."""
+        return self.micro_f1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiLabelClassification(Task[MultiLabelExample, TextFeatures, MultiLabel, MultiLabelMetrics]):
+    """Which of several labels hold for a text, or a pair; each is decided by itself.
+
+    Attributes:
+        labels: their names, in the order of their ids.
+        thresholds: of each label, the probability from which it holds.
+        separator: between the labels in a column of text; JSON lists need none.
+    """
+
+    labels: tuple[str, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    separator: str = ","
+    name: ClassVar[str] = "multi-label-classification"
+    model_class = BertForSequenceClassification
+    roles: ClassVar = {"text": True, "pair": False, "labels": True}
+    labels_in: ClassVar[tuple[str, ...]] = ("labels",)
+
+    @classmethod
+    def learn(cls, examples: Iterable[MultiLabelExample]) -> Self:
+        """Find the labels that occur; each holds from a probability of one half, until `calibrate` finds better."""
+        labels = sorted_labels(label for example in examples for label in _labels(example))
+        return cls(labels=labels, thresholds=(0.5,) * len(labels))
+
+    @classmethod
+    def of_model(cls, config: BertConfig) -> Self:
+        """Take labels and thresholds from the model's config."""
+        if config.problem_type != "multi_label_classification":
+            raise ConfigError(f"the model's problem_type is {config.problem_type!r}, not multi_label_classification")
+        labels = tuple(config.id2label.values())
+        stored = config.extra.get(TASK, {}).get("thresholds", [0.5] * len(labels))
+        if len(stored) != len(labels) or not all(type(one) in (int, float) and 0 <= one <= 1 for one in stored):
+            raise ConfigError(f"{TASK}.thresholds is {stored!r}, expected {len(labels)} numbers from 0 to 1")
+        return cls(labels=labels, thresholds=tuple(map(float, stored)))
+
+    def configure(self, config: BertConfig) -> BertConfig:
+        """Return the config of a classifier for these labels."""
+        return dataclasses.replace(
+            config,
+            num_labels=len(self.labels),
+            id2label=dict(enumerate(self.labels)),
+            label2id={},
+            problem_type="multi_label_classification",
+            extra={**config.extra, TASK: {"name": self.name, "thresholds": list(self.thresholds)}},
+        )
+
+    def examples(
+        self, records: Iterable[Record], columns: Columns, *, labelled: bool = True
+    ) -> Iterator[MultiLabelExample]:
+        """Take text, second text and labels out of rows: a JSON list, or names between separators."""
+        for record in records:
+            labels = self._names(record, columns["labels"]) if labelled else None
+            yield MultiLabelExample(**texts_of(record, columns), labels=labels)
+
+    def _names(self, record: Record, column: str | int) -> tuple[str, ...]:
+        value = record.value(column)
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                raise record.error(f"labels is {value!r}, which is no list of names") from None
+        if isinstance(value, str) or value is None:
+            names = [name.strip() for name in value.split(self.separator)] if value and value.strip() else []
+        elif isinstance(value, list) and all(type(name) in (str, int) for name in value):
+            names = [str(name) for name in value]
+        else:
+            raise record.error(f"labels is {value!r}, expected a list of names")
+        if "" in names or len(set(names)) != len(names):
+            raise record.error(f"labels is {value!r}, which names an empty label, or one twice")
+        return tuple(names)
+
+    def features(
+        self, examples: Iterable[MultiLabelExample], tokenizer: BertTokenizer, *, max_length: int, labelled: bool = True
+    ) -> Iterator[TextFeatures]:
+        """Turn texts into tokens and labels into ones and zeros."""
+        for number, example, encoding in encoded(examples, tokenizer, max_length):
+            label = None
+            if labelled:
+                strange = [name for name in _labels(example) if name not in self.labels]
+                if strange:
+                    raise example.error(f"label {strange[0]!r} is not one the model knows ({shown(self.labels)})")
+                label = [float(name in _labels(example)) for name in self.labels]
+            yield TextFeatures(encoding=encoding, label=label, example=number)
+
+    def collate(self, features: Sequence[TextFeatures], tokenizer: BertTokenizer) -> dict[str, Tensor]:
+        """Make (B, S) ids, types and mask, and (B, C) floats."""
+        return collate_texts(features, tokenizer, torch.float32)
+
+    def answers(
+        self, examples: Sequence[MultiLabelExample], features: Sequence[TextFeatures], rows: Sequence[Tensor]
+    ) -> list[MultiLabel]:
+        """Turn scores (C,) into probabilities, and those that reach their threshold into labels."""
+        results = []
+        for feature, row in zip(features, finite(rows), strict=True):
+            scores = dict(zip(self.labels, row.sigmoid().tolist(), strict=True))
+            held = [name for name, least in zip(self.labels, self.thresholds, strict=True) if scores[name] >= least]
+            held.sort(key=lambda name: -scores[name])
+            results.append(MultiLabel(labels=tuple(held), scores=scores, cut=feature.encoding.cut))
+        return results
+
+    def calibrate(
+        self, examples: Sequence[MultiLabelExample], features: Sequence[TextFeatures], rows: Sequence[Tensor]
+    ) -> Self:
+        """Choose for each label the threshold with the best F1; one that never holds here keeps its own."""
+        if not examples:
+            return self
+        scores = torch.stack(list(finite(rows))).sigmoid().double().numpy()
+        truth = np.array([[name in _labels(example) for name in self.labels] for example in examples])
+        best = [_best_threshold(scores[:, c], truth[:, c], old) for c, old in enumerate(self.thresholds)]
+        return dataclasses.replace(self, thresholds=tuple(best))
+
+    def measure(self, examples: Sequence[MultiLabelExample], results: Sequence[MultiLabel]) -> MultiLabelMetrics:
+        """Compare predicted labels with the true ones."""
+        if not examples:
+            raise InputError("no examples to evaluate")
+        truth = np.array([[name in _labels(example) for name in self.labels] for example in examples])
+        found = np.array([[name in result.labels for name in self.labels] for result in results])
+        hits = (truth & found).sum(axis=0)
+        either = truth.sum(axis=0) + found.sum(axis=0)
+        f1 = np.divide(2.0 * hits, either, out=np.zeros(len(self.labels)), where=either > 0)
+        return MultiLabelMetrics(
+            micro_f1=float(2.0 * hits.sum() / max(1, either.sum())),
+            macro_f1=float(f1[either > 0].mean()) if (either > 0).any() else 0.0,
+            exact=float((truth == found).all(axis=1).mean()),
+            f1=dict(zip(self.labels, f1.tolist(), strict=True)),
+            counts=dict(zip(self.labels, truth.sum(axis=0).tolist(), strict=True)),
+            examples=len(examples),
+        )
+
+
+def _best_threshold(scores: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_], old: float) -> float:
+    """Return the threshold in the middle of the gap between scores where F1 is highest; the lowest of equals."""
+    if not truth.any():
+        return old
+    order = np.argsort(-scores, kind="stable")
+    sorted_scores, hits = scores[order], np.cumsum(truth[order])
+    f1 = 2.0 * hits / (np.arange(1, len(scores) + 1) + truth.sum())
+    # A threshold cannot part equal scores.
+    f1[:-1][sorted_scores[:-1] == sorted_scores[1:]] = -1.0
+    place = int(f1.argmax())
+    below = sorted_scores[place + 1] if place + 1 < len(scores) else 0.0
+    return float((sorted_scores[place] + below) / 2)
+
+
+def _labels(example: MultiLabelExample) -> tuple[str, ...]:
+    if example.labels is None:
+        raise example.error("no labels")
+    return example.labels

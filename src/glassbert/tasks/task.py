@@ -1,0 +1,216 @@
+"""What all tasks have in common: the steps from a record to a typed result. Each task is a class in a file of its own.
+
+    record ─ examples ─▶ Example ─ features ─▶ Features ─ collate ─▶ batch ─ model ─▶ output
+    output ─ rows ─▶ a tensor for each of the features ─ answers ─▶ a typed result for each example ─ measure ─▶ metrics
+
+A long example may become several windows, hence several features; `answers` joins them again. The engine, the training
+loop and the commands know nothing of a task beyond these steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
+
+from torch import Tensor
+
+from glassbert.errors import DataError
+from glassbert.model import BertConfig, BertPreTrainedModel, ModelOutput
+from glassbert.text import BertTokenizer
+
+# Under this key a task's own settings stand in `config.json`.
+TASK: Final = "glassbert_task"
+
+
+class Record(Protocol):
+    """A row of a file, as the room `data` reads it."""
+
+    @property
+    def file(self) -> str:
+        """The file it stands in."""
+
+    @property
+    def line(self) -> int | None:
+        """The line it begins on, from 1; None where the file has no lines to count."""
+
+    @property
+    def position(self) -> int | None:
+        """Its position in the file, from 1, where there is no line."""
+
+    def get(self, column: str | int) -> str:
+        """Return the value of a column as text, by name or number."""
+
+    def value(self, column: str | int) -> Any:
+        """Return the value of a column as it is."""
+
+    def number(self, column: str | int) -> float:
+        """Return the value of a column as a finite number."""
+
+    def error(self, message: str) -> DataError:
+        """Return an error that names the place of this record."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example:
+    """What a task learns from or answers: one record, checked and typed.
+
+    Attributes:
+        file, line, position: where it stands; None for what did not come from a file.
+    """
+
+    file: str | None = None
+    line: int | None = None
+    position: int | None = None
+
+    def error(self, message: str) -> DataError:
+        """Return an error that names the place of this example."""
+        return DataError(message, file=self.file, line=self.line, position=self.position)
+
+
+class Features(Protocol):
+    """An example, or a window of one, as the model takes it.
+
+    Attributes:
+        example: the number of its example, from 0.
+    """
+
+    @property
+    def example(self) -> int:
+        """The number of its example."""
+
+    def __len__(self) -> int:
+        """Length in tokens."""
+
+
+class Metrics(Protocol):
+    """What is measured of a task.
+
+    Attributes:
+        main_name: the name of the figure by which models are compared; more is better.
+    """
+
+    @property
+    def main_name(self) -> str:
+        """The name of the figure by which models are compared."""
+
+    @property
+    def main(self) -> float:
+        """That figure; more is better."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+
+
+ExampleT = TypeVar("ExampleT", bound=Example)
+FeatureT = TypeVar("FeatureT", bound=Features)
+ResultT = TypeVar("ResultT")
+MetricsT = TypeVar("MetricsT", bound=Metrics)
+# Role of a column (text, label, …) → its name or number.
+Columns = Mapping[str, str | int]
+
+
+class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
+    """One thing that a model can learn to do.
+
+    A task is made from the training data (`learn`) or from a model that has learned it (`of_model`); it never changes.
+
+    Attributes:
+        name: as `--task` has it.
+        model_class: the model with the task's head.
+        head: a pattern of the head's parameters, which are new when a model learns the task.
+        roles: columns that a record has for it → whether it must have them.
+        labels_in: those roles that hold what is to be learned, and are not needed to predict.
+    """
+
+    name: ClassVar[str]
+    model_class: ClassVar[type[BertPreTrainedModel]]
+    head: ClassVar[str] = r"^classifier\."
+    roles: ClassVar[Mapping[str, bool]]
+    labels_in: ClassVar[tuple[str, ...]] = ("label",)
+
+    @classmethod
+    @abstractmethod
+    def learn(cls, examples: Iterable[ExampleT]) -> Self:
+        """Make the task from labelled examples: which classes are there?
+
+        Raises:
+            DataError: examples from which nothing can be learned, with file and line.
+        """
+
+    @classmethod
+    @abstractmethod
+    def of_model(cls, config: BertConfig) -> Self:
+        """Make the task that a model has learned.
+
+        Raises:
+            ConfigError: the config is not that of such a model.
+        """
+
+    @abstractmethod
+    def configure(self, config: BertConfig) -> BertConfig:
+        """Return the config of a model for this task: its labels and, under `glassbert_task`, its own settings."""
+
+    @abstractmethod
+    def examples(self, records: Iterable[Record], columns: Columns, *, labelled: bool = True) -> Iterator[ExampleT]:
+        """Take examples out of records.
+
+        Args:
+            records: any number.
+            columns: a column for each role that the records have.
+            labelled: whether labels are read, and must be there.
+
+        Raises:
+            DataError: a record that makes no example, with file and line.
+        """
+
+    @abstractmethod
+    def features(
+        self, examples: Iterable[ExampleT], tokenizer: BertTokenizer, *, max_length: int, labelled: bool = True
+    ) -> Iterator[FeatureT]:
+        """Turn examples into what the model takes, some hundred at a time.
+
+        Args:
+            examples: any number.
+            tokenizer: belongs to the model.
+            max_length: most tokens of one of the features, special ones included.
+            labelled: whether labels are turned into numbers too.
+
+        Raises:
+            DataError: an empty text, or a label that the task does not know, with file and line.
+        """
+
+    @abstractmethod
+    def collate(self, features: Sequence[FeatureT], tokenizer: BertTokenizer) -> dict[str, Tensor]:
+        """Make the keyword arguments of a forward call; `labels` among them where all features have one."""
+
+    def weight(self, features: Sequence[FeatureT]) -> float:
+        """Return how much the mean loss of these features counts beside that of others: what it is a mean over."""
+        return float(len(features))
+
+    def rows(self, output: ModelOutput, features: Sequence[FeatureT]) -> list[Tensor]:
+        """Return what the model said of each of the features, on the CPU."""
+        return list(output["logits"].float().cpu())
+
+    @abstractmethod
+    def answers(
+        self, examples: Sequence[ExampleT], features: Sequence[FeatureT], rows: Sequence[Tensor]
+    ) -> list[ResultT]:
+        """Turn what the model said into one typed result for each example.
+
+        Raises:
+            InputError: scores that are not finite.
+        """
+
+    def calibrate(self, examples: Sequence[ExampleT], features: Sequence[FeatureT], rows: Sequence[Tensor]) -> Self:
+        """Return the task with thresholds that are best on these labelled examples; most tasks have none."""
+        return self
+
+    @abstractmethod
+    def measure(self, examples: Sequence[ExampleT], results: Sequence[ResultT]) -> MetricsT:
+        """Compare results with what the examples say.
+
+        Raises:
+            InputError: nothing to compare.
+        """

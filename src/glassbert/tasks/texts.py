@@ -1,0 +1,141 @@
+"""One text or a pair → tokens: what the tasks about whole texts share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+import torch
+from torch import Tensor
+
+from glassbert.errors import InputError
+from glassbert.tasks.task import Columns, Example, Record
+from glassbert.text import BertTokenizer, Encoding
+
+# Texts that are encoded in one call: enough for all cores.
+_AT_ONCE: Final = 512
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextExample(Example):
+    """A text, or a pair of texts.
+
+    Attributes:
+        text: not empty.
+        pair: the second text, not empty either; None where there is none.
+    """
+
+    text: str
+    pair: str | None = None
+
+
+TextExampleT = TypeVar("TextExampleT", bound=TextExample)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextFeatures:
+    """One example as the model takes it.
+
+    Attributes:
+        encoding: its tokens.
+        label: what is to be learned, as a number or several; None without a label.
+        example: its number.
+    """
+
+    encoding: Encoding
+    label: Any = None
+    example: int = 0
+
+    def __len__(self) -> int:
+        """Length in tokens."""
+        return len(self.encoding)
+
+
+def texts_of(record: Record, columns: Columns) -> dict[str, Any]:
+    """Return the arguments of a `TextExample` that a record holds."""
+    return {
+        "text": record.get(columns["text"]),
+        "pair": record.get(columns["pair"]) if "pair" in columns else None,
+        "file": record.file,
+        "line": record.line,
+        "position": record.position,
+    }
+
+
+def encoded(
+    examples: Iterable[TextExampleT], tokenizer: BertTokenizer, max_length: int
+) -> Iterator[tuple[int, TextExampleT, Encoding]]:
+    """Give each example with its number and its tokens; longer texts are cut, as `encoding.cut` tells.
+
+    Raises:
+        DataError: an empty text, one that is no text, or pairs beside single texts, with file and line.
+    """
+    rest = iter(examples)
+    number = 0
+    paired: bool | None = None
+    while some := list(islice(rest, _AT_ONCE)):
+        for example in some:
+            for name, text in (("text", example.text), ("second text", example.pair)):
+                if text is not None and not isinstance(text, str):
+                    raise InputError(f"the {name} is of type {type(text).__name__}, expected str")
+                if text is not None and not text.strip():
+                    raise example.error(f"the {name} is empty")
+            if paired is None:
+                paired = example.pair is not None
+            if paired != (example.pair is not None):
+                raise example.error("a second text stands here but not in the examples before, or the reverse")
+        for example, encoding in zip(some, _encode(some, tokenizer, max_length), strict=True):
+            yield number, example, encoding
+            number += 1
+
+
+def _encode(examples: Sequence[TextExampleT], tokenizer: BertTokenizer, max_length: int) -> list[Encoding]:
+    texts = [example.text for example in examples]
+    pairs = [example.pair for example in examples if example.pair is not None] or None
+    try:
+        return tokenizer.encodings(texts, pairs, truncation=True, max_length=max_length)
+    except InputError:
+        if len(examples) == 1:
+            raise
+        for example in examples:  # which one is it?
+            try:
+                _encode([example], tokenizer, max_length)
+            except InputError as error:
+                raise example.error(str(error)) from None
+        raise
+
+
+def collate_texts(
+    features: Sequence[TextFeatures], tokenizer: BertTokenizer, dtype: torch.dtype = torch.int64
+) -> dict[str, Tensor]:
+    """Make the keyword arguments of a forward call.
+
+    Args:
+        features: one a row.
+        tokenizer: knows the padding.
+        dtype: of the labels.
+
+    Returns:
+        (B, S) ids, types and mask; (B,) or (B, C) labels where all have one.
+    """
+    batch = dict(tokenizer.pad_encodings([feature.encoding for feature in features], return_tensors="pt"))
+    if all(feature.label is not None for feature in features):
+        batch["labels"] = torch.tensor([feature.label for feature in features], dtype=dtype)
+    return batch
+
+
+def crop(features: TextFeatures, length: int) -> TextFeatures:
+    """Keep a window of at most `length` tokens, special ones included, at a random place of one text.
+
+    Draws from torch's own random state, once for every text that is longer. A pair stays whole.
+    """
+    encoding = features.encoding
+    left_out = len(encoding) - length
+    if left_out <= 0 or encoding.second is not None:
+        return features
+    begin = 1 + int(torch.randint(left_out + 1, ()))  # [CLS] stays where it is
+    kept = [0, *range(begin, begin + length - 2), len(encoding) - 1]
+    window = Encoding(ids=[encoding.ids[place] for place in kept], first=length - 2, cut=encoding.cut + left_out)
+    return dataclasses.replace(features, encoding=window)
