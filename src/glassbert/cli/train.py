@@ -69,7 +69,10 @@ def demo(
 
 def train(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Training data: .csv, .tsv or .jsonl.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Training data: .csv, .tsv, .jsonl, .json or .parquet.", show_default=False
+        ),
     ],
     model: Annotated[Path, typer.Option("--model", help="Folder of the model to begin with.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder of the result; must be new or empty.", show_default=False)],

@@ -42,7 +42,10 @@ def predict(
 def evaluate(
     folder: Folder,
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Labelled data: .csv, .tsv or .jsonl.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Labelled data: .csv, .tsv, .jsonl, .json or .parquet.", show_default=False
+        ),
     ],
     text_column: TextColumn = "text",
     pair_column: PairColumn = None,
