@@ -265,6 +265,5 @@ def test_another_unknown_token(tokenizer: BertTokenizer) -> None:
 def test_a_special_token_that_is_set_by_hand_has_to_be_known(tokenizer: BertTokenizer) -> None:
     tokenizer.pad_token = "want"
     assert tokenizer(["a", "a b"], padding=True).input_ids[0] == [CLS, A, SEP, VOCAB["want"]]
-    tokenizer.pad_token = "<p>"
-    with pytest.raises(VocabularyError, match="'<p>' is not among the 23 tokens; add_special_tokens adds it"):
-        tokenizer(["a", "a b"], padding=True)
+    with pytest.raises(InputError, match="pad_token is '<p>', which is no token; add_special_tokens adds it"):
+        tokenizer.pad_token = "<p>"

@@ -104,7 +104,11 @@ def test_a_text_of_any_length(kind: type[BertTokenizer], length: int) -> None:
         ([1], None, "text[0] is of type int, expected a string"),
         (["a", None], None, "text[1] is of type NoneType, expected a string"),
         (["a", float("nan")], None, "text[1] is of type float, expected a string"),
-        (["a", ["b"]], None, "text[1] is of type list, expected a string; pass is_split_into_words=True for lists of"),
+        (
+            ["a", ["b"]],
+            None,
+            "text[1] is of type list, expected a string; a pair is a tuple (first, second), and words",
+        ),
         (["a"], [b"b"], "text_pair[0] is of type bytes, expected a string"),
         (["a", "b"], ["c"], "text is a list of 2, so text_pair must be a list of 2 too"),
         (["a", "b"], "cd", "text is a list of 2, so text_pair must be a list of 2 too"),

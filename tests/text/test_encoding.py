@@ -47,9 +47,9 @@ def test_from_a_character(batch: BatchEncoding, left: int) -> None:
     expected = [0, 0, 1, 1, 1, 1, 2, 2, 3, None, 4, None, 5, None]
     assert tokens == [None if number is None else first + number for number in expected]
     assert [batch.char_to_word(char) for char in range(14)] == [*[0] * 8, 1, None, 2, None, 3, None]
-    assert batch.char_to_token(0, 0, 1) == first + 7
-    assert batch.char_to_token(0, 1, sequence_index=1) == 8
-    assert batch.char_to_word(3, 1, 1) == 1
+    assert batch.char_to_token(0, 0, 1) == batch.char_to_token(0, sequence_index=1) == first + 7
+    assert batch.char_to_token(1, 0, sequence_index=1) == 8
+    assert batch.char_to_word(1, 3, 1) == 1
 
 
 def test_from_a_word(batch: BatchEncoding, left: int) -> None:
@@ -57,9 +57,9 @@ def test_from_a_word(batch: BatchEncoding, left: int) -> None:
     assert batch.word_to_tokens(0) == (first, first + 3)
     assert batch.word_to_tokens(3) == (first + 5, first + 6)
     assert batch.word_to_tokens(4) is None
-    assert batch.word_to_tokens(2, 1, 1) == (10, 11)
+    assert batch.word_to_tokens(1, 2, 1) == (10, 11)
     assert [batch.word_to_chars(word) for word in range(5)] == [(0, 8), (8, 9), (10, 11), (12, 13), None]
-    assert batch.word_to_chars(1, 1, sequence_index=1) == (2, 6)
+    assert batch.word_to_chars(batch_or_word_index=1, word_index=1, sequence_index=1) == (2, 6)
 
 
 def test_from_a_token(batch: BatchEncoding, left: int) -> None:

@@ -1013,3 +1013,51 @@ def test_what_is_remembered_of_words_is_bounded(monkeypatch: pytest.MonkeyPatch)
     # What can only be unknown is not worth it, and may be a book without spaces.
     own.encode("b" * 101)
     assert max(map(len, remembered)) <= 100
+
+
+def test_settings_that_words_were_split_by_are_fixed(tokenizer: BertTokenizer) -> None:
+    for name in ("do_lower_case", "strip_accents", "rules"):
+        with pytest.raises(InputError, match=f"{name} is fixed"):
+            setattr(tokenizer, name, False)
+    for name, value in (("padding_side", "lft"), ("model_max_length", "x"), ("pad_token", 5), ("bos_token", "[CLS]")):
+        with pytest.raises(InputError, match=name):
+            setattr(tokenizer, name, value)
+    with pytest.raises(InputError, match="add_special_tokens adds it"):
+        tokenizer.additional_special_tokens = ["<y>"]
+    tokenizer.padding_side, tokenizer.pad_token = "left", "[MASK]"
+    assert tokenizer(["a", "a b"], padding=True)["input_ids"][0] == [MASK, CLS, 16, SEP]
+
+
+def test_words_of_the_caller_may_change_afterwards(tokenizer: BertTokenizer) -> None:
+    words = [["low", "a"], ["b"]]
+    batch = tokenizer(words, is_split_into_words=True)
+    words[0][:] = ["unwanted"]
+    assert batch.tokens(0) == ["[CLS]", "low", "a", "[SEP]"]
+
+
+@pytest.mark.parametrize("flag", ["add_special_tokens", "return_offsets_mapping", "return_length"])
+@pytest.mark.parametrize("value", [2, None, "yes"])
+def test_flags_are_true_or_false(tokenizer: BertTokenizer, flag: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"{flag} is {value!r}"):
+        tokenizer("a", **{flag: value})
+
+
+def test_lengths_may_be_whole_numbers_of_numpy(tokenizer: BertTokenizer) -> None:
+    length = np.int64(3)
+    assert tokenizer("a b c", truncation=True, max_length=length)["input_ids"] == [CLS, 16, SEP]  # type: ignore[arg-type]
+
+
+def test_one_string_in_place_of_several_is_refused(tokenizer: BertTokenizer) -> None:
+    with pytest.raises(InputError, match="encode_plus takes one"):
+        tokenizer.batch_encode_plus("low")
+    with pytest.raises(InputError, match="one string"):
+        tokenizer.encodings("low")
+    with pytest.raises(InputError, match="never_split"):
+        BertTokenizer(tokenizer.vocab, never_split="low")
+
+
+def test_tensors_go_to_devices_alone(tokenizer: BertTokenizer) -> None:
+    batch = tokenizer("a", return_tensors="pt")
+    assert batch.to("cpu", non_blocking=True).input_ids.dtype == torch.int64
+    with pytest.raises(InputError, match="whole numbers"):
+        batch.to(torch.float16)

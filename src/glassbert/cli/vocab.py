@@ -93,7 +93,8 @@ def vocab(
 
     special_tokens = [*SPECIAL_TOKENS, *(special_token or ())]
     # A rehearsal with one word: settings that cannot serve are told before the text is read.
-    learn_from_counts({"a": min_frequency}, size=size, min_frequency=min_frequency, special_tokens=special_tokens)
+    rehearsal = {"a": min_frequency, "b": min_frequency}
+    learn_from_counts(rehearsal, size=max(size, 99), min_frequency=min_frequency, special_tokens=special_tokens)
     files = text_files(texts)
     held_out_files = [] if held_out is None else text_files([held_out])
     _check_files(files, held_out_files, out, overwrite=overwrite)
@@ -247,7 +248,7 @@ def _read_vocabulary(path: Path) -> _Vocabulary:
 
 
 def _save(
-    tokens: dict[str, int], basic: BasicTokenizer, never_split: Sequence[str], out: Path, *, overwrite: bool
+    tokens: dict[str, int], basic: BasicTokenizer, special_tokens: Sequence[str], out: Path, *, overwrite: bool
 ) -> None:
     if not _is_folder(out):
         from glassbert.files import new_file
@@ -262,7 +263,7 @@ def _save(
     tokenizer = BertTokenizer(
         tokens,
         do_lower_case=basic.do_lower_case,
-        never_split=never_split,
+        additional_special_tokens=special_tokens,
         tokenize_chinese_chars=basic.tokenize_chinese_chars,
         strip_accents=basic.strip_accents,
     )

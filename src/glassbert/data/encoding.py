@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, SupportsIndex, get_args, overload
 
 from glassbert import __version__
 from glassbert.data.decoding import decoded_blocks, lines_of
@@ -212,6 +212,8 @@ def encode_files(
     paths = [str(file) for file in ([files] if isinstance(files, str | Path) else files)]
     if not paths:
         raise InputError("files is empty, expected one file or more")
+    if format is not None and format not in get_args(TextFormat):
+        raise InputError(f"format is {format!r}, expected one of {', '.join(get_args(TextFormat))}")
     formats = [format or _format_of(path) for path in paths]
     if pair_column is not None and "txt" in formats:
         raise InputError(f"pair_column={pair_column!r} has an effect with JSON lines and Parquet; a txt has no columns")

@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator
 
+from glassbert.errors import InputError
 from glassbert.text.characters import Characters, Rules, all_but, characters, check_text
 
 
@@ -181,6 +182,8 @@ class BasicTokenizer:
     ) -> None:
         """Keep the settings."""
         self.do_lower_case = do_lower_case
+        if isinstance(never_split, str):
+            raise InputError(f"never_split is {never_split!r}, expected several words; pass [{never_split!r}]")
         self.never_split = frozenset(never_split or ()) - {""}
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = do_lower_case if strip_accents is None else strip_accents
@@ -205,6 +208,8 @@ class BasicTokenizer:
         Raises:
             InputError: a lone surrogate.
         """
+        if not isinstance(text, str):
+            raise InputError(f"the text is of type {type(text).__name__}, expected a string")
         kept = self.never_split.union(never_split) if never_split else self.never_split
         if not kept:
             return self.words(text)

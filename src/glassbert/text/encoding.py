@@ -100,48 +100,60 @@ class BatchEncoding(dict[str, Any]):
         """Leave the tokenizer behind: what comes out of a pickle has the values and `cut`."""
         return _plain_batch, (dict(self), self.cut)
 
-    def to(self, device: Any) -> Self:
-        """Move the tensors to a device, in place."""
+    def to(self, device: Any, **settings: Any) -> Self:
+        """Move the tensors to a device, in place; `settings` are those of `torch.Tensor.to`.
+
+        Raises:
+            InputError: a dtype: ids and masks are whole numbers.
+        """
+        if type(device).__name__ == "dtype" or "dtype" in settings:
+            raise InputError("ids and masks stay whole numbers: to() takes a device, not a dtype")
         for name, value in self.items():
             if hasattr(value, "to"):
-                self[name] = value.to(device)
+                self[name] = value.to(device, **settings)
         return self
 
-    # -- tokens, words, characters ------------------------------------------------------------------------
+    # -- tokens, words, characters: arguments as in transformers, a batch's row first ------------------------
 
-    def tokens(self, row: int = 0) -> list[str]:
+    def tokens(self, batch_index: int = 0) -> list[str]:
         """Return the tokens of a row, padding too."""
-        return self._row(row)[1]
+        return self._row(batch_index)[1]
 
-    def word_ids(self, row: int = 0) -> list[int | None]:
+    def word_ids(self, batch_index: int = 0) -> list[int | None]:
         """Return for each token the number of its word in its text, None for special tokens."""
-        encoding, _, before, after = self._row(row)
+        encoding, _, before, after = self._row(batch_index)
         return [None] * before + (encoding.words or []) + [None] * after
 
-    def sequence_ids(self, row: int = 0) -> list[int | None]:
+    def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
         """Return for each token which text it is of, 0 or 1, None for special tokens."""
-        encoding, _, before, after = self._row(row)
+        encoding, _, before, after = self._row(batch_index)
         return [None] * before + encoding.texts + [None] * after
 
-    def offsets(self, row: int = 0) -> list[Offset]:
+    def offsets(self, batch_index: int = 0) -> list[Offset]:
         """Return for each token its begin and end in its text, (0, 0) for special tokens."""
-        encoding, _, before, after = self._row(row)
+        encoding, _, before, after = self._row(batch_index)
         return [(0, 0)] * before + (encoding.offsets or []) + [(0, 0)] * after
 
-    def token_to_chars(self, token: int, row: int = 0) -> Offset | None:
+    def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> Offset | None:
         """Return begin and end of a token in its text; None for special tokens."""
-        return None if self.sequence_ids(row)[token] is None else self.offsets(row)[token]
+        row, token = _row_and_place(batch_or_token_index, token_index)
+        return None if self.token_to_sequence(row, token) is None else self.offsets(row)[token]
 
-    def token_to_word(self, token: int, row: int = 0) -> int | None:
-        """Return the number of a token's word."""
-        return self.word_ids(row)[token]
+    def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """Return the number of a token's word; None for special tokens."""
+        row, token = _row_and_place(batch_or_token_index, token_index)
+        return self._at(self.word_ids(row), token)
 
-    def token_to_sequence(self, token: int, row: int = 0) -> int | None:
-        """Return which text a token is of."""
-        return self.sequence_ids(row)[token]
+    def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """Return which text a token is of; None for special tokens."""
+        row, token = _row_and_place(batch_or_token_index, token_index)
+        return self._at(self.sequence_ids(row), token)
 
-    def char_to_token(self, char: int, row: int = 0, sequence_index: int = 0) -> int | None:
+    def char_to_token(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
         """Return the token that a character is in; None where it is in none, such as a space."""
+        row, char = _row_and_place(batch_or_char_index, char_index)
         places = zip(self.offsets(row), self.sequence_ids(row), strict=True)
         return next(
             (
@@ -152,32 +164,52 @@ class BatchEncoding(dict[str, Any]):
             None,
         )
 
-    def word_to_tokens(self, word: int, row: int = 0, sequence_index: int = 0) -> Offset | None:
+    def word_to_tokens(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> Offset | None:
         """Return the first token of a word and the one after its last; None where the word has none here."""
+        row, word = _row_and_place(batch_or_word_index, word_index)
         pairs = enumerate(zip(self.word_ids(row), self.sequence_ids(row), strict=True))
         found = [token for token, (number, text) in pairs if number == word and text == sequence_index]
         return (found[0], found[-1] + 1) if found else None
 
-    def word_to_chars(self, word: int, row: int = 0, sequence_index: int = 0) -> Offset | None:
+    def word_to_chars(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> Offset | None:
         """Return begin and end of a word in its text."""
-        tokens = self.word_to_tokens(word, row, sequence_index)
+        row, word = _row_and_place(batch_or_word_index, word_index)
+        tokens = self.word_to_tokens(row, word, sequence_index)
         return None if tokens is None else (self.offsets(row)[tokens[0]][0], self.offsets(row)[tokens[1] - 1][1])
 
-    def char_to_word(self, char: int, row: int = 0, sequence_index: int = 0) -> int | None:
-        """Return the number of the word that a character is in."""
-        token = self.char_to_token(char, row, sequence_index)
+    def char_to_word(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """Return the number of the word that a character is in; None where it is in none."""
+        row, char = _row_and_place(batch_or_char_index, char_index)
+        token = self.char_to_token(row, char, sequence_index)
         return None if token is None else self.word_ids(row)[token]
+
+    def _at(self, values: Sequence[int | None], place: int) -> int | None:
+        if not -len(values) <= place < len(values):
+            raise InputError(f"token {place} is asked for, but the row has {len(values)}")
+        return values[place]
 
     def _row(self, row: int) -> tuple[Encoding, list[str], int, int]:
         if self._rows is None:
             if self._detailed is None:
                 raise InputError(
-                    "this BatchEncoding was not made by calling a tokenizer, so it knows no words or places"
+                    "this BatchEncoding knows no words or places: it comes from another process, or was not made by "
+                    "calling a tokenizer; ask for return_offsets_mapping=True there"
                 )
             self._rows = self._detailed()
         if not -len(self._rows) <= row < len(self._rows):
             raise InputError(f"row {row} is asked for, but there are {len(self._rows)}")
         return self._rows[row]
+
+
+def _row_and_place(one: int, other: int | None) -> tuple[int, int]:
+    """Tell the row of a batch from a place in it; one number alone is a place in the first row."""
+    return (0, one) if other is None else (one, other)
 
 
 def _plain_batch(values: dict[str, Any], cut: list[int]) -> BatchEncoding:

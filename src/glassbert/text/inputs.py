@@ -26,7 +26,34 @@ def whole_number(index: Any) -> int:
     except TypeError:
         pass
     shown = f"{index!r}" if isinstance(index, float | str) else f"of type {type(index).__name__}"
-    raise InputError(f"an id is {shown:.80}, expected a whole number")
+    hint = "; batch_decode decodes several rows" if getattr(index, "ndim", 0) or isinstance(index, list) else ""
+    raise InputError(f"an id is {shown:.80}, expected a whole number{hint}")
+
+
+def count_of(name: str, value: Any) -> int:
+    """Return a number of tokens as an int.
+
+    Raises:
+        InputError: it is none, by the setting's name.
+    """
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InputError(f"{name} is {value!r}, expected a whole number from 0 on")
+    return number
+
+
+def check_flags(**flags: Any) -> None:
+    """Refuse what is neither true nor false.
+
+    Raises:
+        InputError: by the setting's name.
+    """
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise InputError(f"{name} is {value!r}, expected True or False")
 
 
 def is_number(value: Any) -> bool:
@@ -93,6 +120,8 @@ def as_pairs(text: Any, text_pair: Any, split: bool) -> tuple[list[tuple[Text, T
     for name, side in (("text", firsts), ("text_pair", seconds if paired else ())):
         for place, one in enumerate(side):
             _check_text(one, name if single else f"{name}[{place}]", split)
+    if split:  # lists of the caller's own, which may change them
+        firsts, seconds = ([None if one is None else list(one) for one in side] for side in (firsts, seconds))
     return list(zip(firsts, seconds, strict=True)), single
 
 
@@ -111,7 +140,9 @@ def _check_text(value: Any, where: str, split: bool) -> None:
             if not isinstance(word, str):
                 raise InputError(f"{where}[{place}] is of type {type(word).__name__}, expected a string")
     elif not isinstance(value, str):
-        hint = "; pass is_split_into_words=True for lists of words" if isinstance(value, list) else ""
+        hint = ""
+        if isinstance(value, list):
+            hint = "; a pair is a tuple (first, second), and words need is_split_into_words=True"
         raise InputError(f"{where} is of type {type(value).__name__}, expected a string{hint}")
 
 

@@ -20,12 +20,14 @@ from glassbert.text.inputs import (
     Text,
     as_pairs,
     as_vectors,
+    check_flags,
     check_pairs,
     check_strings,
+    count_of,
     rows_by_name,
     whole_numbers,
 )
-from glassbert.text.tokens import TokenTable
+from glassbert.text.tokens import ADDITIONAL, SPECIAL, TokenTable
 from glassbert.text.windows import WAYS, Side, Truncation, windows
 from glassbert.text.wordpiece import WordpieceTokenizer
 
@@ -33,6 +35,15 @@ PaddingWay = bool | Literal["longest", "max_length", "do_not_pad"]
 
 # Google's program allows longer words.
 _LONGEST_WORD: Final[dict[str, int]] = {"hf": 100, "google": 200}
+# Settings by which words are split, and splits remembered.
+_FIXED: Final = (
+    "do_lower_case",
+    "do_basic_tokenize",
+    "tokenize_chinese_chars",
+    "strip_accents",
+    "clean_text",
+    "rules",
+)
 # What stands for no `model_max_length` at all.
 NO_LIMIT: Final = 10**20
 _PADDINGS: Final = (True, False, "longest", "max_length", "do_not_pad")
@@ -106,9 +117,6 @@ class BertTokenizer(TokenTable):
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.clean_text = clean_text
-        for name, side in (("padding_side", padding_side), ("truncation_side", truncation_side)):
-            if side not in ("right", "left"):
-                raise InputError(f"{name} is {side!r}, expected 'right' or 'left'")
         if not isinstance(model_max_length, int | float) or not model_max_length >= 3:
             raise InputError(f"model_max_length is {model_max_length!r}, expected a whole number from 3 on")
         # Files say 1e30 where there is no limit.
@@ -126,6 +134,28 @@ class BertTokenizer(TokenTable):
         )
         longest = _LONGEST_WORD[rules] if max_input_chars_per_word is None else max_input_chars_per_word
         self.wordpiece_tokenizer = WordpieceTokenizer(self.vocab, unk_token, longest)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set what may change; the rest is fixed, since words were split by it already.
+
+        Raises:
+            InputError: a value that the setting cannot have, or a setting that is fixed or unknown.
+        """
+        if name in ("padding_side", "truncation_side") and value not in ("right", "left"):
+            raise InputError(f"{name} is {value!r}, expected 'right' or 'left'")
+        if name == "model_max_length" and not (isinstance(value, int | float) and value >= 3):
+            raise InputError(f"{name} is {value!r}, expected a whole number from 3 on")
+        if name in _FIXED and name in self.__dict__:
+            raise InputError(f"{name} is fixed when the tokenizer is made; make another one with {name}={value!r}")
+        if name in SPECIAL and name in self.__dict__:
+            if not isinstance(value, str) or (value not in self.vocab and value not in self._added):
+                raise InputError(f"{name} is {value!r}, which is no token; add_special_tokens adds it")
+            self._changed()
+        elif name.endswith("_token") and name not in SPECIAL:
+            raise InputError(f"BERT has no {name}; there are {', '.join(SPECIAL)}")
+        if name == ADDITIONAL and any(token not in self.vocab and token not in self._added for token in value):
+            raise InputError(f"{name} is {value!r}, with what is no token; add_special_tokens adds it")
+        super().__setattr__(name, value)
 
     def _changed(self) -> None:
         self.__dict__.pop("core", None)
@@ -290,6 +320,8 @@ class BertTokenizer(TokenTable):
         Raises:
             InputError: see `__call__`.
         """
+        if isinstance(texts, str):
+            raise InputError("texts is one string, expected several; pass [text]")
         if text_pairs is not None and len(text_pairs) != len(texts):
             raise InputError(f"there are {len(texts)} texts, but {len(text_pairs)} second ones")
         pairs = list(zip(texts, [None] * len(texts) if text_pairs is None else text_pairs, strict=True))
@@ -367,9 +399,7 @@ class BertTokenizer(TokenTable):
     def _limit(self, max_length: int | None) -> int:
         if max_length is None:
             return self.model_max_length
-        if type(max_length) is not int or max_length < 0:
-            raise InputError(f"max_length is {max_length!r}, expected a whole number")
-        return max_length
+        return count_of("max_length", max_length)
 
     def __call__(
         self,
@@ -429,8 +459,17 @@ class BertTokenizer(TokenTable):
         if overlap is not None and stride not in (0, overlap):
             raise InputError(f"overlap={overlap} and stride={stride} are two names for one setting; give one")
         stride = stride if overlap is None else overlap
-        if type(stride) is not int or stride < 0:
-            raise InputError(f"stride is {stride!r}, expected a whole number from 0 on")
+        stride = count_of("stride", stride)
+        check_flags(
+            add_special_tokens=add_special_tokens,
+            is_split_into_words=is_split_into_words,
+            return_token_type_ids=return_token_type_ids,
+            return_attention_mask=return_attention_mask,
+            return_overflowing_tokens=return_overflowing_tokens,
+            return_special_tokens_mask=return_special_tokens_mask,
+            return_offsets_mapping=return_offsets_mapping,
+            return_length=return_length,
+        )
         way = _way(truncation)
         if stride and not return_overflowing_tokens:
             raise InputError("stride has an effect with return_overflowing_tokens=True")
@@ -479,20 +518,21 @@ class BertTokenizer(TokenTable):
             raise InputError(f"padding is {padding!r}, expected True, False, longest, max_length or do_not_pad")
         if side not in (None, "right", "left"):
             raise InputError(f"padding_side is {side!r}, expected 'right' or 'left'")
-        length = 0
+        target = 0
         if padding == "max_length":
-            length = self._limit(max_length)
-            if length >= NO_LIMIT:
+            target = self._limit(max_length)
+            if target >= NO_LIMIT:
                 raise InputError("padding='max_length' needs max_length, since this tokenizer has no model_max_length")
         elif padding in (True, "longest"):
-            length = max(map(len, encodings), default=0)
+            target = max(map(len, encodings), default=0)
         if multiple is not None:
-            if type(multiple) is not int or multiple < 1:
+            multiple = count_of("pad_to_multiple_of", multiple)
+            if multiple < 1:
                 raise InputError(f"pad_to_multiple_of is {multiple!r}, expected a whole number from 1 on")
             if padding in (False, "do_not_pad"):
                 raise InputError("pad_to_multiple_of has an effect with padding=True or padding='max_length'")
-            length = -(-length // multiple) * multiple
-        return Padding(length=length, left=(side or self.padding_side) == "left", ids=self.pad_token_id)
+            target = -(-target // multiple) * multiple
+        return Padding(length=target, left=(side or self.padding_side) == "left", ids=self.pad_token_id)
 
     def _row(self, encoding: Encoding, filling: Padding) -> tuple[Encoding, list[str], int, int]:
         missing = max(0, filling.length - len(encoding))
@@ -526,6 +566,8 @@ class BertTokenizer(TokenTable):
         self, batch_text_or_text_pairs: Sequence[Text] | Sequence[tuple[str, str]], **settings: Any
     ) -> BatchEncoding:
         """Encode a batch of texts, or of pairs as tuples, as calling the tokenizer does."""
+        if isinstance(batch_text_or_text_pairs, str):
+            raise InputError("batch_text_or_text_pairs is one string, expected several; encode_plus takes one")
         return self(list(batch_text_or_text_pairs), **settings)
 
     # -- ids → sequences --------------------------------------------------------------------------------

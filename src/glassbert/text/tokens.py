@@ -59,6 +59,7 @@ class TokenTable:
         self.vocab = checked(vocab) if isinstance(vocab, Mapping) else load_vocabulary(vocab)
         self._added: dict[str, tuple[AddedToken, int]] = {}
         self._tokens = {index: token for token, index in self.vocab.items()}
+        self._next = max(self._tokens, default=-1) + 1
         try:
             for token, index in sorted(added_tokens, key=lambda pair: pair[1]):
                 as_tokens(token, special=False)
@@ -211,7 +212,7 @@ class TokenTable:
             there = self._added[token.content][0]
         bare = token == AddedToken(token.content, special=token.special)
         if there is None or not bare or (token.special and not there.special):
-            self._register(token, self.get_vocab().get(token.content, max(self._tokens) + 1))
+            self._register(token, self.get_vocab().get(token.content, self._next))
 
     def _register(self, token: AddedToken, index: int) -> None:
         there = self._tokens.get(index)
@@ -222,6 +223,7 @@ class TokenTable:
             raise VocabularyError(f"the added token {token.content!r} has the id {index}, but it is {known} already")
         self._added[token.content] = (token, index)
         self._tokens[index] = token.content
+        self._next = max(self._next, index + 1)
         self._changed()
 
     def _id(self, token: str) -> int:
