@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from glassbert.cli.options import Encoding, Header, Json, LabelColumn, Out, Overwrite, PairColumn, TextColumn
+from glassbert.cli.options import (
+    Columns,
+    Encoding,
+    Header,
+    Json,
+    LabelColumn,
+    Out,
+    Overwrite,
+    PairColumn,
+    TextColumn,
+    roles,
+)
 
 # Sentences for the end of the demo; none of them is in the embedded data.
 _NEW_SENTENCES = (
@@ -77,11 +88,22 @@ def train(
         Path | None, typer.Option("--valid", help="Data to evaluate on after every epoch.", show_default=False)
     ] = None,
     task: Annotated[
-        str, typer.Option(help="text-classification, multi-label-classification or regression.")
+        str,
+        typer.Option(
+            help="text-classification, multi-label-classification, regression, token-classification or multiple-choice."
+        ),
     ] = "text-classification",
-    text_column: TextColumn = "text",
+    text_column: TextColumn = None,
     pair_column: PairColumn = None,
-    label_column: LabelColumn = "label",
+    label_column: LabelColumn = None,
+    column: Columns = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option(
+            help="How tags make entities: IOB1, IOB2 (BIO), IOBES, BMES, BILOU, or none.",
+            show_default="found in the tags",
+        ),
+    ] = None,
     header: Header = True,
     encoding: Encoding = "utf-8",
     epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 3,
@@ -107,7 +129,7 @@ def train(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Fine-tune a model on a file of texts and labels, or of pairs of texts.
+    """Fine-tune a model on a file of texts and labels, pairs of texts, tagged words, or questions with choices.
 
     Example: glassbert train train.tsv --valid dev.tsv --model FOLDER --out OUT
              --text-column 0 --label-column 1 --no-header
@@ -125,6 +147,8 @@ def train(
         text_column=text_column,
         pair_column=pair_column,
         label_column=label_column,
+        role_columns=roles(column),
+        task_options={} if scheme is None else {"scheme": scheme},
         header=header,
         encoding=encoding,
         max_length=max_length,
@@ -151,5 +175,6 @@ def train(
     if result.metrics is not None:
         print_metrics(result.metrics)
     place = escape(str(out))
-    command = escape(f'{program()} predict {typed(out)} "a text"')
+    example = '"a question" --choice "one" --choice "another"' if task == "multiple-choice" else '"a text"'
+    command = escape(f"{program()} predict {typed(out)} {example}")
     results().print(f"saved in [bold]{place}[/]; next: {command}", soft_wrap=True)

@@ -43,8 +43,8 @@ class Pipeline:
         """Answer one input, or several in their order.
 
         Args:
-            inputs: a string; a pair of strings as a tuple; a mapping with the columns that the task reads; or a list of
-                any of these.
+            inputs: a string; a pair of strings as a tuple; a mapping with the columns that the task reads, such as
+                `{"tokens": ["a", "b"]}` or `{"question": "a", "choices": ["b", "c"]}`; or a list of such.
 
         Returns:
             a typed result, or a list of them.
@@ -58,14 +58,18 @@ class Pipeline:
             raise InputError(f"the input is of type {type(inputs).__name__}, expected a string or a list of strings")
         rows = [_Row(one, number) for number, one in enumerate([inputs] if single else inputs)]
         roles = [role for role in self.task.roles if role not in self.task.labels_in]
-        present = rows[0].values.keys() if rows else ()
-        columns = {role: role for role in roles if role in present}
+        columns = {role: role for role in roles if rows and role in rows[0].values}
         for row in rows:
             strange = [name for name in row.values if name not in roles]
             missing = [role for role in roles if self.task.roles[role] and role not in row.values]
             if strange or missing:
                 raise InputError(
                     f"the input has {', '.join(map(repr, row.values))}, expected {', '.join(map(repr, roles))}"
+                )
+            if row.values.keys() != columns.keys():
+                raise InputError(
+                    f"an input with {', '.join(map(repr, row.values))} stands beside one with "
+                    f"{', '.join(map(repr, columns))}; those of one call must be alike"
                 )
         answers = self.answer(list(self.task.examples(rows, columns, labelled=False)))
         return answers[0] if single else answers

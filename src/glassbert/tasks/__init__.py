@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from glassbert.errors import ConfigError
 from glassbert.model import BertConfig
 from glassbert.tasks.multi_label_classification import MultiLabel, MultiLabelClassification, MultiLabelExample
+from glassbert.tasks.multiple_choice import Choice, MultipleChoice, MultipleChoiceExample, MultipleChoiceMetrics
 from glassbert.tasks.regression import Estimate, Regression, RegressionExample
 from glassbert.tasks.task import TASK, Task
 from glassbert.tasks.text_classification import (
@@ -15,10 +17,18 @@ from glassbert.tasks.text_classification import (
     ClassificationMetrics,
     TextClassification,
 )
+from glassbert.tasks.token_classification import (
+    Entity,
+    TaggedSentence,
+    TokenClassification,
+    TokenClassificationExample,
+    TokenClassificationMetrics,
+)
 
 AnyTask = Task[Any, Any, Any, Any]
 TASKS: Final[dict[str, type[AnyTask]]] = {
-    task.name: task for task in (TextClassification, MultiLabelClassification, Regression)
+    task.name: task
+    for task in (TextClassification, MultiLabelClassification, Regression, TokenClassification, MultipleChoice)
 }
 
 
@@ -31,6 +41,24 @@ def task_class(name: str) -> type[AnyTask]:
     if name not in TASKS:
         raise ConfigError(f"task is {name!r}, expected one of {', '.join(TASKS)}")
     return TASKS[name]
+
+
+def new_task(name: str, options: Mapping[str, Any]) -> AnyTask:
+    """Return the task of that name, which has learned nothing yet.
+
+    Args:
+        name: of the task.
+        options: what is set about it.
+
+    Raises:
+        ConfigError: no such task, an option that it does not have, or a value that it does not take.
+    """
+    task = task_class(name)
+    strange = [option for option in options if option not in task.options]
+    if strange:
+        known = f"it has {', '.join(task.options)}" if task.options else "it has none"
+        raise ConfigError(f"{name} has no option {strange[0]!r}; {known}")
+    return task(**options)
 
 
 def task_of(config: BertConfig, architecture: str) -> AnyTask:
@@ -60,17 +88,27 @@ __all__ = [
     "TASK",
     "TASKS",
     "AnyTask",
+    "Choice",
     "Classification",
     "ClassificationExample",
     "ClassificationMetrics",
+    "Entity",
     "Estimate",
     "MultiLabel",
     "MultiLabelClassification",
     "MultiLabelExample",
+    "MultipleChoice",
+    "MultipleChoiceExample",
+    "MultipleChoiceMetrics",
     "Regression",
     "RegressionExample",
+    "TaggedSentence",
     "Task",
     "TextClassification",
+    "TokenClassification",
+    "TokenClassificationExample",
+    "TokenClassificationMetrics",
+    "new_task",
     "task_class",
     "task_of",
 ]
