@@ -268,9 +268,10 @@ def test_tags_of_words_are_learned_in_windows_too(base: Path, tmp_path: Path) ->
     assert read_json(result.folder / "training.json")["evaluations"][-1]["types"]["UP"]["support"] == 18
     tag = pipeline(model=result.folder)
     assert tag.task == result.task
-    answer = tag("A happy dog, a sad cat: nasty!")
+    answer = tag(f"{GOOD[1]}  {BAD[1]}")
     assert isinstance(answer, TaggedSentence)
-    assert [(one.type, one.text) for one in answer.entities] == [("UP", "happy"), ("DOWN", "sad"), ("DOWN", "nasty")]
+    places = [(one.type, one.text, one.start, one.end) for one in answer.entities]
+    assert places == [("UP", "lovely", 0, 6), ("UP", "lovely", 16, 22), ("DOWN", "nasty", 31, 36)]
 
 
 def test_a_scheme_that_is_set_is_kept(base: Path, tmp_path: Path) -> None:
