@@ -1,11 +1,11 @@
-"""`python -m bench encode`, `python -m bench train` and `python -m bench load`."""
+"""`python -m bench encode`, `train`, `load` and `tokenize`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from bench import encode, load, train
+from bench import encode, load, tokenize, train
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
         ("encode", "texts to token vectors"),
         ("train", "optimizer steps of a classifier"),
         ("load", "a folder to a model"),
+        ("tokenize", "texts to padded batches, files to ids"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -29,6 +30,8 @@ def main() -> None:
         encode.run(texts=given.texts, rounds=given.rounds, file=given.json)
     elif given.command == "load":
         load.run(rounds=given.rounds, file=given.json)
+    elif given.command == "tokenize":
+        tokenize.run(rounds=given.rounds, file=given.json)
     else:
         train.run(steps=given.steps, rounds=given.rounds, file=given.json)
 

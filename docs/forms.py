@@ -243,16 +243,23 @@ def torch_encoder(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def round_trips(folder: Path) -> Iterator[tuple[str, str]]:
-    """Go through all forms and back."""
-    for name in ("BertModel", "BertForPreTraining", "BertForSequenceClassification", "BertForQuestionAnswering"):
-        model = make(name)
+    """Go through all forms and back, with three labels of one's own and a key that nobody knows."""
+    settings: dict[str, Any] = {"id2label": {0: "a", 1: "b", 2: "c"}, "extra": {"mine": [1]}}
+    for name, model_class in MODEL_CLASSES.items():
+        model = seeded(BertConfig(**CONFIG, **settings), model_class)
         here = folder / f"{name}-0"
         model.save_pretrained(here)
         for number, form in enumerate(("hf-bin", "tf", "hf", "tf", "hf-bin", "hf"), start=1):
             there = folder / f"{name}-{number}"
             convert(here, there, to=form)  # type: ignore[arg-type]
             here = there
-        yield f"`{name}`: hf → hf-bin → tf → hf → tf → hf-bin → hf", f"{bits(glassbert.load(here), model)} bits"
+        found = glassbert.load(here)
+        same = "" if found.config == glassbert.load(folder / f"{name}-0").config else ", another config"
+        yield f"`{name}`: hf → hf-bin → tf → hf → tf → hf-bin → hf", f"{bits(found, model)} bits{same}"
+    encoder = glassbert.load(minilm())
+    convert(minilm(), folder / "minilm-tf", to="tf")
+    convert(folder / "minilm-tf", folder / "minilm", to="hf")
+    yield "all-MiniLM-L6-v2: hf → tf → hf", f"{bits(glassbert.load(folder / 'minilm'), encoder)} bits"
 
 
 def table(heading: str, rows: list[tuple[str, str]]) -> str:

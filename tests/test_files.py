@@ -24,8 +24,8 @@ def old(tmp_path: Path) -> Path:
     """A folder that holds a result already, with nothing beside it."""
     folder = tmp_path / "out"
     folder.mkdir()
-    (folder / "a.txt").write_text("old")
-    (folder / "b.txt").write_text("old")
+    (folder / "config.json").write_text("old")
+    (folder / "vocab.txt").write_text("old")
     return folder
 
 
@@ -33,7 +33,7 @@ def _content(folder: Path) -> dict[str, str]:
     return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
 
 
-OLD = {"out/a.txt": "old", "out/b.txt": "old"}
+OLD = {"out/config.json": "old", "out/vocab.txt": "old"}
 
 
 def _names(folder: Path) -> list[str]:
@@ -79,7 +79,7 @@ def test_a_new_folder_stands_when_the_block_ends(tmp_path: Path) -> None:
 def test_a_folder_is_replaced_as_a_whole(old: Path) -> None:
     with new_folder(old, overwrite=True) as stage:
         (stage / "c.txt").write_text("new")
-        assert _content(old) == {"a.txt": "old", "b.txt": "old"}
+        assert _content(old) == {"config.json": "old", "vocab.txt": "old"}
     assert _content(old.parent) == {os.path.join("out", "c.txt"): "new"}
     assert _names(old.parent) == ["out"]
 
@@ -205,11 +205,11 @@ from glassbert.files import new_file, new_folder
 target = Path(sys.argv[2])
 if sys.argv[1] == "folder":
     with new_folder(target, overwrite=True) as stage:
-        (stage / "a.txt").write_text("new")
+        (stage / "config.json").write_text("new")
         print("ready", flush=True)
         time.sleep(60)
 else:
-    with new_file(target / "a.txt", overwrite=True) as part:
+    with new_file(target / "config.json", overwrite=True) as part:
         part.write_text("ne")
         print("ready", flush=True)
         time.sleep(60)
@@ -223,8 +223,8 @@ def test_a_killed_process_leaves_the_old_folder_whole(old: Path, kind: str) -> N
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert (old / "a.txt").read_text() == "old"
-    assert (old / "b.txt").read_text() == "old"
+    assert (old / "config.json").read_text() == "old"
+    assert (old / "vocab.txt").read_text() == "old"
     # What is left of the dead process is in nobody's way.
     with new_folder(old, overwrite=True) as stage:
         (stage / "c.txt").write_text("new")
@@ -256,9 +256,9 @@ def test_two_writers_of_one_folder_do_not_mix(tmp_path: Path) -> None:
 
     def write(name: str) -> None:
         with new_folder(target, overwrite=True) as stage:
-            (stage / "a.txt").write_text(name)
+            (stage / "config.json").write_text(name)
             barrier.wait(timeout=30)
-            (stage / "b.txt").write_text(name)
+            (stage / "vocab.txt").write_text(name)
             if name == "second":
                 first.join(timeout=30)
 
@@ -267,32 +267,32 @@ def test_two_writers_of_one_folder_do_not_mix(tmp_path: Path) -> None:
     first.start()
     second.start()
     second.join(timeout=60)
-    assert _content(target) == {"a.txt": "second", "b.txt": "second"}
+    assert _content(target) == {"config.json": "second", "vocab.txt": "second"}
     assert _names(tmp_path) == ["out"]
 
 
 def test_a_new_file_stands_when_the_block_ends(tmp_path: Path) -> None:
-    target = tmp_path / "a" / "b.txt"
+    target = tmp_path / "a" / "vocab.txt"
     with new_file(target) as part:
         part.write_text("new")
         assert not target.exists()
-    assert _content(tmp_path) == {os.path.join("a", "b.txt"): "new"}
+    assert _content(tmp_path) == {os.path.join("a", "vocab.txt"): "new"}
 
 
 def test_a_file_is_replaced_when_that_was_asked_for(old: Path) -> None:
-    with pytest.raises(OutputExistsError, match="already there"), new_file(old / "a.txt"):
+    with pytest.raises(OutputExistsError, match="already there"), new_file(old / "config.json"):
         raise AssertionError
-    assert (old / "a.txt").read_text() == "old"
-    with new_file(old / "a.txt", overwrite=True) as part:
+    assert (old / "config.json").read_text() == "old"
+    with new_file(old / "config.json", overwrite=True) as part:
         part.write_text("new")
-    assert (old / "a.txt").read_text() == "new"
-    assert _names(old) == ["a.txt", "b.txt"]
+    assert (old / "config.json").read_text() == "new"
+    assert _names(old) == ["config.json", "vocab.txt"]
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()], ids=repr)
 def test_an_exception_inside_leaves_the_old_file(old: Path, error: BaseException) -> None:
     def write() -> None:
-        with new_file(old / "a.txt", overwrite=True) as part:
+        with new_file(old / "config.json", overwrite=True) as part:
             part.write_text("ne")
             raise error
 
@@ -305,8 +305,8 @@ def test_an_exception_inside_leaves_the_old_file(old: Path, error: BaseException
 def test_a_full_disk_leaves_the_old_file(old: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(os, name, _full)
     with (
-        pytest.raises(SaveError, match=r"cannot write .*a\.txt: No space left on device"),
-        new_file(old / "a.txt", overwrite=True) as part,
+        pytest.raises(SaveError, match=r"cannot write .*config\.json: No space left on device"),
+        new_file(old / "config.json", overwrite=True) as part,
     ):
         part.write_text("new")
     monkeypatch.undo()
@@ -315,14 +315,14 @@ def test_a_full_disk_leaves_the_old_file(old: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_parent_that_is_a_file_is_refused(old: Path, overwrite: bool) -> None:
-    with pytest.raises(SaveError, match="cannot write"), new_folder(old / "a.txt" / "new", overwrite=overwrite):
+    with pytest.raises(SaveError, match="cannot write"), new_folder(old / "config.json" / "new", overwrite=overwrite):
         raise AssertionError
     assert _content(old.parent) == OLD
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_file_whose_parent_is_a_file_is_refused(old: Path, overwrite: bool) -> None:
-    with pytest.raises(SaveError, match="cannot write"), new_file(old / "a.txt" / "new", overwrite=overwrite):
+    with pytest.raises(SaveError, match="cannot write"), new_file(old / "config.json" / "new", overwrite=overwrite):
         raise AssertionError
     assert _content(old.parent) == OLD
 
@@ -344,7 +344,8 @@ def test_a_byte_order_mark_before_json_is_dropped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not readable as JSON"),
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "is a pointer of git-lfs"),
         (b"{", "not readable as JSON"),
         (b"\xff", "not readable as JSON"),
         (b"[" * 100_000, "not readable as JSON"),
@@ -372,7 +373,7 @@ def test_two_folders_are_swapped_in_one_step_where_the_system_can(old: Path, mon
     other.mkdir()
     if not files._exchange(other, old):
         pytest.skip("this system cannot swap two folders")
-    assert (other / "a.txt").exists()
+    assert (other / "config.json").exists()
     assert not list(old.iterdir())
     files._exchange(other, old)
     other.rmdir()
@@ -404,13 +405,72 @@ def test_what_must_not_be_lost_is_not_overwritten(tmp_path: Path, monkeypatch: p
     (work / "data.tsv").write_text("mine")
     with pytest.raises(OutputExistsError, match=r"holds .*data\.tsv, which would be lost"):
         check_output(work, overwrite=True, keep=[work / "data.tsv"])
+    with pytest.raises(OutputExistsError, match=r"holds data\.tsv, which is no file of a model, and would be lost"):
+        check_output(work, overwrite=True)
+    (work / "data.tsv").rename(tmp_path / "data.tsv")
     with pytest.raises(OutputExistsError, match="holds the folder inner"):
         check_output(work, overwrite=True)
     monkeypatch.chdir(work / "inner")
     for name in ("..", str(tmp_path)):
         with pytest.raises(OutputExistsError, match="would be lost"):
             check_output(name, overwrite=True)
-    assert (work / "data.tsv").read_text() == "mine"
+    assert (tmp_path / "data.tsv").read_text() == "mine"
+
+
+def test_a_file_that_is_copied_again_is_not_lost(tmp_path: Path) -> None:
+    card, folder = tmp_path / "README.md", tmp_path / "model"
+    folder.mkdir()
+    for file in (card, folder / "README.md"):
+        file.write_text("card")
+    with pytest.raises(OutputExistsError, match=r"README\.md, which is no file of a model"):
+        check_output(folder, overwrite=True)
+    with new_folder(folder, overwrite=True, again=[card]) as stage:
+        (stage / "config.json").write_text("{}")
+    (folder / "README.md").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"README\.md"):
+        check_output(folder, overwrite=True, again=[card])
+
+
+def test_an_empty_folder_that_may_not_be_written_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path / "out")  # root may write anywhere
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SaveError, match="the folder is read-only"):
+        check_output(tmp_path / "out", overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["", None, 3, b"out", "a\0b"])
+def test_what_is_no_name_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for write in (new_folder, lambda target: updated_folder(target, ["one"])):
+        with pytest.raises(SaveError, match="cannot write"), write(name):
+            raise AssertionError
+    assert _names(tmp_path) == []
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_an_update_takes_away_what_belongs_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fixed: bool
+) -> None:
+    for name in ("one-1.bin", "one-2.bin", "two.bin", "1_A/config.json", "2_B/config.json", "3_C/mine.txt", "1_A.txt"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text("old")
+    if fixed:
+        monkeypatch.chdir(tmp_path / "out")
+    with (
+        pytest.raises(OutputExistsError, match=r"one-1\.bin is already there"),
+        updated_folder(tmp_path / "out", ["one-*"]),
+    ):
+        raise AssertionError
+    with updated_folder(tmp_path / "out", ["one-*", "[0-9]_*/"], overwrite=True) as stage:
+        (stage / "1_A").mkdir()
+        (stage / "3_C").mkdir()
+        for name in ("one-2.bin", "1_A/config.json", "3_C/config.json"):
+            (stage / name).write_text("new")
+    assert _content(tmp_path / "out") == {
+        **dict.fromkeys(("one-2.bin", "1_A/config.json", "3_C/config.json"), "new"),
+        **dict.fromkeys(("two.bin", "3_C/mine.txt", "1_A.txt"), "old"),
+    }
+    assert _names(tmp_path) == ["out"]
 
 
 def test_a_folder_of_a_sentence_encoder_may_be_replaced(tmp_path: Path) -> None:
@@ -448,22 +508,22 @@ def test_a_link_stands_for_its_target(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     for name in ("there", "not yet"):
         with new_folder(tmp_path / f"link to {name}") as stage:
-            (stage / "a.txt").write_text("new")
+            (stage / "config.json").write_text("new")
         assert (tmp_path / f"link to {name}").is_symlink()
-        assert (tmp_path / name / "a.txt").read_text() == "new"
+        assert (tmp_path / name / "config.json").read_text() == "new"
     assert _names(tmp_path) == ["link to not yet", "link to there", "not yet", "there"]
 
 
 def test_a_folder_that_another_run_filled_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     def two_runs() -> None:
         with new_folder(tmp_path / "out") as stage:
-            (stage / "a.txt").write_text("late")
+            (stage / "config.json").write_text("late")
             with new_folder(tmp_path / "out") as other:
-                (other / "a.txt").write_text("early")
+                (other / "config.json").write_text("early")
 
     with pytest.raises(SaveError, match="cannot write"):
         two_runs()
-    assert _content(tmp_path) == {"out/a.txt": "early"}
+    assert _content(tmp_path) == {"out/config.json": "early"}
 
 
 def test_a_new_file_has_the_rights_of_any_new_file(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_python(capsys: pytest.CaptureFixture[str]) -> None:
     write(("train.tsv", "dev.tsv"))
     blocks = [block for kind, block in BLOCKS if kind == "python"]
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
     printed = capsys.readouterr().out

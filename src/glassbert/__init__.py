@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from glassbert.checkpoint import convert, from_torch_encoder, load, push_to_hub, to_torch_encoder
-    from glassbert.data import read_records
+    from glassbert.data import EncodedTexts, encode_files, read_records
     from glassbert.errors import (
         CheckpointError,
         ConfigError,
@@ -60,17 +60,29 @@ if TYPE_CHECKING:
         learn_vocabulary,
     )
     from glassbert.train import (
+        TYPE_TO_SCHEDULER_FUNCTION,
+        AdamW,
         FinetuneSettings,
+        SchedulerType,
         TrainingResult,
         TrainingSettings,
+        clip_gradients,
         finetune,
+        freeze,
+        get_constant_schedule,
+        get_constant_schedule_with_warmup,
+        get_cosine_schedule_with_warmup,
+        get_cosine_with_hard_restarts_schedule_with_warmup,
         get_linear_schedule_with_warmup,
+        get_polynomial_decay_schedule_with_warmup,
+        get_scheduler,
+        parameter_groups,
     )
 
 # Public name → the room it lives in.
 _ROOMS: Final = {
     **dict.fromkeys(["convert", "from_torch_encoder", "load", "push_to_hub", "to_torch_encoder"], "checkpoint"),
-    **dict.fromkeys(["read_records"], "data"),
+    **dict.fromkeys(["EncodedTexts", "encode_files", "read_records"], "data"),
     **dict.fromkeys(
         [
             "CheckpointError",
@@ -127,12 +139,32 @@ _ROOMS: Final = {
         "text",
     ),
     **dict.fromkeys(
-        ["FinetuneSettings", "TrainingResult", "TrainingSettings", "finetune", "get_linear_schedule_with_warmup"],
+        [
+            "TYPE_TO_SCHEDULER_FUNCTION",
+            "AdamW",
+            "FinetuneSettings",
+            "SchedulerType",
+            "TrainingResult",
+            "TrainingSettings",
+            "clip_gradients",
+            "finetune",
+            "freeze",
+            "get_constant_schedule",
+            "get_constant_schedule_with_warmup",
+            "get_cosine_schedule_with_warmup",
+            "get_cosine_with_hard_restarts_schedule_with_warmup",
+            "get_linear_schedule_with_warmup",
+            "get_polynomial_decay_schedule_with_warmup",
+            "get_scheduler",
+            "parameter_groups",
+        ],
         "train",
     ),
 }
 
 __all__ = [
+    "TYPE_TO_SCHEDULER_FUNCTION",
+    "AdamW",
     "AddedToken",
     "BaseModelOutputWithPastAndCrossAttentions",
     "BaseModelOutputWithPoolingAndCrossAttentions",
@@ -161,6 +193,7 @@ __all__ = [
     "ClassificationMetrics",
     "ConfigError",
     "DataError",
+    "EncodedTexts",
     "Engine",
     "FinetuneSettings",
     "GlassbertError",
@@ -171,18 +204,29 @@ __all__ = [
     "Pipeline",
     "PreTrainedModel",
     "SaveError",
+    "SchedulerType",
     "SentenceEncoder",
     "TrainingError",
     "TrainingResult",
     "TrainingSettings",
     "VocabularyError",
     "WordpieceTokenizer",
+    "clip_gradients",
     "convert",
+    "encode_files",
     "finetune",
+    "freeze",
     "from_torch_encoder",
+    "get_constant_schedule",
+    "get_constant_schedule_with_warmup",
+    "get_cosine_schedule_with_warmup",
+    "get_cosine_with_hard_restarts_schedule_with_warmup",
     "get_linear_schedule_with_warmup",
+    "get_polynomial_decay_schedule_with_warmup",
+    "get_scheduler",
     "learn_vocabulary",
     "load",
+    "parameter_groups",
     "pipeline",
     "push_to_hub",
     "read_records",

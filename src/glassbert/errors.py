@@ -28,12 +28,23 @@ class VocabularyError(GlassbertError, ValueError):
 class DataError(GlassbertError, ValueError):
     """A record, line or file of the user's data that cannot be read as what it should be."""
 
-    def __init__(self, message: str, *, file: str | Path | None = None, line: int | None = None) -> None:
-        """Prefix `message` with the place, as `file:line: message`, where it is known."""
-        place = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
-        super().__init__(place + message)
+    def __init__(
+        self, message: str, *, file: str | Path | None = None, line: int | None = None, position: int | None = None
+    ) -> None:
+        """Prefix `message` with the place where it is known: `file:line: …`, or `file, record position: …`.
+
+        Args:
+            message: what is wrong, kept as `reason`.
+            file: where.
+            line: from 1.
+            position: of the record in the file, from 1, where a file has no lines to count.
+        """
+        place = f":{line}" if line is not None else "" if position is None else f", record {position}"
+        super().__init__(message if file is None else f"{file}{place}: {message}")
+        self.reason = message
         self.file = None if file is None else Path(file)
         self.line = line
+        self.position = position
 
 
 class InputError(GlassbertError, ValueError):

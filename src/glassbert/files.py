@@ -8,46 +8,85 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import filecmp
+import fnmatch
 import glob
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from glassbert.errors import CheckpointError, OutputExistsError, SaveError
 
 # Folders inside a model folder: the steps of sentence-transformers, such as 1_Pooling.
 _MODULE: Final = re.compile(r"\d+_[A-Za-z]+")
+# Files that the commands of glassbert and the libraries of models write. Only these are replaced with their folder.
+_WRITTEN: Final = re.compile(
+    "|".join(
+        (
+            r"(bert_|generation_)?config\.json",
+            r"(model|pytorch_model)(-\d{5}-of-\d{5})?\.(safetensors|bin)(\.index\.json)?",
+            r"(tf_model\.h5|flax_model\.msgpack|rust_model\.ot|training_args\.bin|\.gitattributes)",
+            r"(vocab\.txt|(tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json)",
+            r"(modules|sentence_bert_config|config_sentence_transformers)\.json",
+            r"checkpoint|(?!\.).*(model|ckpt).*\.(index|meta|data-\d{5}-of-\d{5})",
+            r"torch_encoder\.(json|safetensors)",
+            r"training\.json|(learning_curve|confusion_matrix)\.png",
+            r"\..+\.\d+\.part",  # what a killed process left
+        )
+    )
+)
 # The largest settings that people have are indices of weights, with some 100 kB.
 _LARGEST_JSON: Final = 32 * 1024 * 1024
 
 
-def check_output(folder: str | Path, *, overwrite: bool, keep: Iterable[str | Path] = ()) -> Path:
+class Kind(NamedTuple):
+    """What a folder is a folder of, and which files it has: these may be replaced with it, others would be lost."""
+
+    name: str
+    files: re.Pattern[str]
+
+
+MODEL: Final = Kind("a model", _WRITTEN)
+
+
+def check_output(
+    folder: str | Path,
+    *,
+    overwrite: bool,
+    keep: Iterable[str | Path] = (),
+    again: Iterable[Path] = (),
+    kind: Kind = MODEL,
+) -> Path:
     """Return the folder that a result may be written to; asked before the work that makes the result.
 
     Args:
         folder: its name; a symbolic link stands for what it points to.
-        overwrite: whether a folder that holds files may be replaced.
+        overwrite: whether a folder of this kind that is there may be replaced.
         keep: files and folders that the work needs; a folder that holds one of them is never replaced.
+        again: files that are going to be copied into it; one of the same name and content is not lost.
+        kind: what is going to be written.
 
     Raises:
         OutputExistsError: it is a file, or holds something while `overwrite` is false, or holds what is not to be lost:
-            folders, the current folder, the home folder, something of `keep`.
-        SaveError: no folder can be put there: a mount point, no right to write.
+            files that no folder of this kind has, folders, the current folder, the home folder, something of `keep`.
+        SaveError: no folder can be put there: a mount point, no right to write, no name.
     """
-    path = Path(folder)
+    path = output_folder(folder)
+    if str(path) == "-":
+        raise OutputExistsError("the output is a folder, which cannot go to standard output (-); name a folder")
     try:
-        if path.is_symlink() or path.name in ("", ".."):
-            path = path.resolve()
         if path.is_dir():
             if any(path.iterdir()):
-                _check_replaceable(path, overwrite, keep)
+                _check_replaceable(path, overwrite, keep, again, kind)
             elif path.resolve() == Path.cwd():
                 raise OutputExistsError(f"{path} is the current folder; choose a folder inside it")
+            elif not os.access(path, os.W_OK):
+                raise SaveError(f"cannot write {path}: the folder is read-only; choose another one")
             if path.is_mount():
                 # The new folder takes the old one's place by a rename, which a mount point does not allow.
                 raise SaveError(f"cannot write {path}: it is a mount point; choose a folder inside it")
@@ -60,16 +99,52 @@ def check_output(folder: str | Path, *, overwrite: bool, keep: Iterable[str | Pa
     return path
 
 
-def _check_replaceable(path: Path, overwrite: bool, keep: Iterable[str | Path]) -> None:
+def output_folder(folder: str | Path) -> Path:
+    """Return the folder to write to by its own name, a link by that of its target.
+
+    Raises:
+        SaveError: it has no name.
+    """
+    if not isinstance(folder, (str, os.PathLike)) or not str(folder) or "\0" in str(folder):
+        raise SaveError(f"cannot write to {folder!r}, expected the name of a folder ('.' is the current one)")
+    path = Path(folder)
+    try:
+        return path.resolve() if path.is_symlink() or path.name in ("", "..") else path
+    except (OSError, ValueError) as error:
+        raise _refused(path, error) from None
+
+
+def _check_replaceable(
+    path: Path, overwrite: bool, keep: Iterable[str | Path], again: Iterable[Path], kind: Kind
+) -> None:
     if not overwrite:
-        raise OutputExistsError(f"{path} already holds something; choose another folder or add --overwrite")
+        raise OutputExistsError(
+            f"{path} already holds something; choose another folder, or pass overwrite=True (--overwrite)"
+        )
     full = path.resolve()
     for needed in (Path.cwd(), Path("~").expanduser(), *keep):
-        if Path(needed).resolve().is_relative_to(full):
-            raise OutputExistsError(f"{path} holds {needed}, which would be lost; choose another folder")
-    for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink() and not _MODULE.fullmatch(entry.name):
+        place = Path(needed).resolve()
+        if place.is_relative_to(full):
+            holds = f"holds {needed}, which" if place != full else "is needed itself and"
+            raise OutputExistsError(f"{path} {holds} would be lost; choose another folder")
+    copies = {file.name: file for file in again}
+    for entry in _foreign(path, kind):
+        if entry.is_dir() and not entry.is_symlink():
             raise OutputExistsError(f"{path} holds the folder {entry.name}, so no model folder; choose another folder")
+        if entry.name not in copies or not filecmp.cmp(entry, copies[entry.name], shallow=False):
+            raise OutputExistsError(
+                f"{path} holds {entry.relative_to(path)}, which is no file of {kind.name}, and would be lost; "
+                "choose another folder or move it"
+            )
+
+
+def _foreign(folder: Path, kind: Kind) -> Iterator[Path]:
+    """Walk through what a folder of this kind does not have: other files, and folders that are no steps of it."""
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir() and not entry.is_symlink() and _MODULE.fullmatch(entry.name):
+            yield from _foreign(entry, kind)
+        elif not kind.files.fullmatch(entry.name):
+            yield entry
 
 
 def _prefix(path: Path) -> str:
@@ -78,18 +153,23 @@ def _prefix(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(
+    target: str | Path, *, overwrite: bool = False, again: Iterable[Path] = (), kind: Kind = MODEL
+) -> Iterator[Path]:
     """Give a temporary folder to write into; when the block ends well it becomes `target`.
 
     Args:
         target: the folder's final name; parents are created.
-        overwrite: whether a non-empty `target` may be replaced. It is replaced only at the very end.
+        overwrite: whether a folder of this kind that is there may be replaced. It is replaced only at the very end.
+        again: as in `check_output`.
+        kind: as in `check_output`.
 
     Raises:
-        OutputExistsError: `target` holds something and `overwrite` is false, or is no folder.
+        OutputExistsError: `target` holds something and `overwrite` is false, or holds what is not to be lost, or is no
+            folder.
         SaveError: the disk refused a write; `target` is as it was before.
     """
-    path = check_output(target, overwrite=overwrite)
+    path = check_output(target, overwrite=overwrite, again=again, kind=kind)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _stage(path, path.parent) as stage:
@@ -161,21 +241,22 @@ def updated_folder(target: str | Path, names: Sequence[str], *, overwrite: bool 
 
     Args:
         target: the folder's name; created where it is missing.
-        names: files that belong together: those that the block does not write go from `target`.
-        overwrite: whether they may be there already.
+        names: what belongs together, as patterns (`fnmatch`) of files and, with a slash at the end, of folders; what
+            the block does not write of it goes from `target`. A folder that holds more than a model's files stays.
+        overwrite: whether it may be there already.
 
     Raises:
-        OutputExistsError: one of `names` is there and `overwrite` is false, or `target` is a file.
+        OutputExistsError: something of `names` is there and `overwrite` is false, or `target` is a file.
         SaveError: the disk refused a write; `target` is as it was before.
     """
-    path = Path(target)
-    path = path.resolve() if path.is_symlink() or path.name in ("", "..") else path
-    if path.exists() and not path.is_dir():
-        raise OutputExistsError(f"{path} is a file; the output must be a folder")
-    for name in names:
-        if (path / name).exists() and not overwrite:
-            raise OutputExistsError(f"{path / name} is already there; choose another folder or ask to overwrite")
+    path = output_folder(target)
     try:
+        if path.exists() and not path.is_dir():
+            raise OutputExistsError(f"{path} is a file; the output must be a folder")
+        entries = sorted(path.iterdir()) if path.is_dir() else []
+        old = [entry for name in names for entry in entries if _belongs(entry, name)]
+        if old and not overwrite:
+            raise OutputExistsError(_already(old[0]))
         path.parent.mkdir(parents=True, exist_ok=True)
         fixed = path.is_dir() and (
             path.resolve() == Path.cwd() or path.is_mount() or not os.access(path.parent, os.W_OK)
@@ -183,35 +264,66 @@ def updated_folder(target: str | Path, names: Sequence[str], *, overwrite: bool 
         with _stage(path, path if fixed else path.parent) as stage:
             os.chmod(stage, path.stat().st_mode & 0o7777 if path.is_dir() else 0o777 & ~_umask())
             yield stage
-            for file in stage.iterdir():
-                file.chmod(0o666 & ~_umask())  # as any new file; some writers are stricter
-            written = {file.name for file in stage.iterdir()}
+            for file in stage.rglob("*"):
+                file.chmod(
+                    (0o777 if file.is_dir() else 0o666) & ~_umask()
+                )  # as any new file; some writers are stricter
             if fixed:
                 _flush_tree(stage)
-                for name in sorted(written):
-                    os.replace(stage / name, path / name)
-                for name in set(names) - written:
-                    (path / name).unlink(missing_ok=True)
+                for entry in old:
+                    if not (stage / entry.name).exists():
+                        _remove(entry)
+                for file in sorted(file for file in stage.rglob("*") if not file.is_dir()):
+                    place = path / file.relative_to(stage)
+                    place.parent.mkdir(exist_ok=True)
+                    os.replace(file, place)
                 _flush(path)
                 return
             if path.is_dir():
-                for entry in path.iterdir():
-                    if entry.name not in written and entry.name not in names:
-                        _copy_entry(entry, stage / entry.name)
+                _take_along(path, stage, old)
             _flush_tree(stage)
             _replace(stage, path)
     except OSError as error:
         raise _refused(path, error) from error
+    except SaveError as error:
+        raise _refused(path, error.__cause__ or error) from error
 
 
-def _copy_entry(entry: Path, copy: Path) -> None:
-    """Let `copy` be the same file, or a folder of the same files."""
+def _belongs(entry: Path, pattern: str) -> bool:
+    is_folder = entry.is_dir() and not entry.is_symlink()
+    if is_folder != pattern.endswith("/") or not fnmatch.fnmatchcase(entry.name, pattern.removesuffix("/")):
+        return False
+    return not is_folder or not any(_foreign(entry, MODEL))
+
+
+def _remove(entry: Path) -> None:
     if entry.is_dir() and not entry.is_symlink():
-        shutil.copytree(entry, copy, symlinks=True, copy_function=_same_file)
-    elif entry.is_symlink():
-        copy.symlink_to(os.readlink(entry))
+        shutil.rmtree(entry)
     else:
-        _same_file(str(entry), str(copy))
+        entry.unlink(missing_ok=True)
+
+
+def _already(path: Path) -> str:
+    return f"{path} is already there; choose another folder, or pass overwrite=True (--overwrite)"
+
+
+def _take_along(folder: Path, stage: Path, old: Collection[Path] = ()) -> None:
+    """Let `stage` hold the same files as `folder` where it has none of their names, but not those that are `old`."""
+    for entry in folder.iterdir():
+        copy = stage / entry.name
+        if entry in old:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            new = not copy.exists()
+            copy.mkdir(exist_ok=True)
+            _take_along(entry, copy)
+            if new:
+                shutil.copystat(entry, copy)
+        elif not copy.exists():
+            if entry.is_symlink():
+                copy.symlink_to(os.readlink(entry))
+            else:
+                _same_file(str(entry), str(copy))
 
 
 def _same_file(file: str, copy: str) -> None:
@@ -229,10 +341,10 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         OutputExistsError: `target` is there and `overwrite` is false.
         SaveError: the disk refused a write; `target` is as it was before.
     """
-    if target.exists() and not overwrite:
-        raise OutputExistsError(f"{target} is already there; choose another folder or ask to overwrite")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        if target.exists() and not overwrite:
+            raise OutputExistsError(_already(target))
         target.parent.mkdir(parents=True, exist_ok=True)
         yield part
         part.chmod(0o666 & ~_umask())  # as any new file; some writers are stricter
@@ -323,6 +435,36 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+@contextlib.contextmanager
+def reading(place: str | Path) -> Iterator[None]:
+    """Let what the system refuses in the block be told of the file that it refused, or else of `place`.
+
+    Raises:
+        CheckpointError: by the file's name.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{error.filename or place}: {error.strerror or error}") from None
+
+
+def check_content(file: Path) -> None:
+    """Refuse a file without content, and one that stands for a content that is elsewhere.
+
+    Raises:
+        CheckpointError: it is empty, a pointer of git-lfs, or not readable.
+    """
+    with reading(file), file.open("rb") as stream:
+        start = stream.read(len(_POINTER))
+    if not start:
+        raise CheckpointError(f"{file}: is empty")
+    if start == _POINTER:
+        raise CheckpointError(f"{file}: is a pointer of git-lfs, not the file itself; run: git lfs pull")
+
+
+_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -337,7 +479,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder, expected a JSON file") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
+        check_content(path)
         raise CheckpointError(f"{path}: not readable as JSON: {error}") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: expected a JSON object, found {type(value).__name__}")

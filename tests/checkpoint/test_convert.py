@@ -13,6 +13,7 @@ import torch
 import glassbert
 from glassbert import (
     BertConfig,
+    BertForSequenceClassification,
     BertModel,
     BertPreTrainedModel,
     BertTokenizer,
@@ -25,6 +26,7 @@ from glassbert import (
 from glassbert.checkpoint.folder import MODEL_CLASSES
 from glassbert.checkpoint.torch_encoder import load_torch_encoder
 from glassbert.cli.main import main
+from tests.checkpoint.test_folder import minilm
 from tests.checkpoint.test_weights import CONFIG, IDS, MASK, equal, make
 from tests.model.oracle import case, largest_difference, seeded
 
@@ -51,6 +53,118 @@ def test_there_and_back_through_all_forms_to_the_bit(tmp_path: Path, name: str) 
     assert json.loads((here / "config.json").read_text())["architectures"] == [name]
 
 
+@pytest.mark.parametrize("name", MODEL_CLASSES)
+def test_every_class_comes_back_from_tensorflow_with_its_settings(tmp_path: Path, name: str) -> None:
+    settings: dict[str, Any] = {"classifier_dropout": 0.3, "id2label": {0: "a", 1: "b", 2: "c"}, "extra": {"mine": [1]}}
+    model = seeded(BertConfig(**CONFIG, **settings), MODEL_CLASSES[name])
+    here = folder(tmp_path / "start", model)
+    convert(here, tmp_path / "tf", to="tf")
+    convert(tmp_path / "tf", tmp_path / "back", to="hf")
+    back = glassbert.load(tmp_path / "back")
+    assert type(back) is type(model)
+    assert equal(back, model)
+    assert back.config == glassbert.load(here).config
+    assert held(tmp_path / "back") == held(here)
+
+
+def held(place: Path) -> dict[str, bytes]:
+    return {file.relative_to(place).as_posix(): file.read_bytes() for file in place.rglob("*") if file.is_file()}
+
+
+def test_a_classifier_of_google_says_how_many_labels_it_has(tmp_path: Path) -> None:
+    model = make("BertForSequenceClassification", num_labels=3)
+    convert(folder(tmp_path / "start", model), tmp_path / "tf", to="tf")
+    file = tmp_path / "tf" / "bert_config.json"
+    values = json.loads(file.read_text())
+    for key in ("architectures", "num_labels", "id2label", "label2id"):
+        del values[key]
+    file.write_text(json.dumps(values))
+    for load in (glassbert.load, BertForSequenceClassification.from_pretrained):
+        with pytest.raises(CheckpointError, match=r"expected \(2.*; num_labels=3 takes it as it is, fresh="):
+            load(tmp_path / "tf")
+    assert equal(glassbert.load(tmp_path / "tf", num_labels=3), model)
+    assert main(["convert", str(tmp_path / "tf"), str(tmp_path / "back"), "--num-labels", "3"]) == 0
+    assert equal(glassbert.load(tmp_path / "back"), model)
+
+
+@pytest.mark.parametrize("form", ["hf", "hf-bin", "tf", "torch-encoder"])
+@pytest.mark.parametrize("names", [(), ("tokenizer.json",), ("vocab.txt", "tokenizer_config.json", "README.md")])
+def test_what_is_there_of_a_tokenizer_goes_along_and_comes_back(
+    tmp_path: Path, form: Any, names: tuple[str, ...]
+) -> None:
+    make("BertModel").save_pretrained(tmp_path / "start")
+    for name in names:
+        (tmp_path / "start" / name).write_text(f"my {name}")
+    convert(tmp_path / "start", tmp_path / "there", to=form)
+    convert(tmp_path / "there", tmp_path / "back", to="hf")
+    # A model card is of the hub's form alone.
+    kept = {name for name in names if name != "README.md" or form.startswith("hf")}
+    assert held(tmp_path / "back").keys() - {"config.json", "model.safetensors"} == kept
+    for name in kept:
+        assert (tmp_path / "back" / name).read_text() == f"my {name}"
+
+
+@pytest.mark.parametrize("form", ["hf", "hf-bin", "tf", "torch-encoder"])
+@pytest.mark.parametrize("name", ["SentenceEncoder", "BertModel"])
+def test_what_a_conversion_writes_may_be_replaced(tmp_path: Path, form: Any, name: str) -> None:
+    start = folder(tmp_path / "start", make(name))
+    for _ in range(2):
+        convert(start, tmp_path / "there", to=form, overwrite=True)
+
+
+def test_a_conversion_may_be_made_again(tmp_path: Path) -> None:
+    start = folder(tmp_path / "start", make("BertModel"))
+    (start / "README.md").write_text("card")
+    for _ in range(2):
+        convert(start, tmp_path / "there", to="hf", overwrite=True)
+    assert (tmp_path / "there" / "README.md").read_text() == "card"
+    (tmp_path / "there" / "README.md").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"README\.md, which is no file of a model"):
+        convert(start, tmp_path / "there", to="hf", overwrite=True)
+    with pytest.raises(OutputExistsError, match="is needed itself"):
+        convert(start, start, to="tf", overwrite=True)
+    convert(start, tmp_path / "tf", to="tf")
+    with pytest.raises(OutputExistsError, match="would be lost"):
+        convert(tmp_path / "tf" / "bert_model.ckpt", tmp_path / "tf", to="hf", overwrite=True)
+    assert (tmp_path / "there" / "README.md").read_text() == "mine"
+
+
+def test_a_head_that_the_files_lack_is_refused_or_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = folder(tmp_path / "start", make("BertModel"))
+    values = json.loads((start / "config.json").read_text())
+    (start / "config.json").write_text(json.dumps({**values, "architectures": ["BertForTokenClassification"]}))
+    arguments = ["convert", str(start), str(tmp_path / "new")]
+    assert main(arguments) == 2
+    assert "fresh=['classifier'] gives them new random values" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert main([*arguments, "--fresh", "^classifier", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["fresh"] == ["classifier.weight", "classifier.bias"]
+    assert said["left_out"] == ["pooler.dense.bias", "pooler.dense.weight"]
+    assert main([*arguments, "--fresh", "^classifier", "--overwrite"]) == 0
+    assert "new, with random values: classifier.weight, classifier.bias\n" in capsys.readouterr().out
+    assert main([*arguments, "--fresh", "^classifier", "--overwrite", "--revision", "main"]) == 2
+    assert "is a folder, for which revision='main' means nothing" in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_is_not_told_as_a_write_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = folder(tmp_path / "start", make("BertModel"))
+    real = Path.open
+
+    def closed(self: Path, *arguments: Any, **settings: Any) -> Any:
+        if self.name == "vocab.txt":
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self, *arguments, **settings)
+
+    monkeypatch.setattr(Path, "open", closed)
+    assert main(["convert", str(start), str(tmp_path / "new")]) == 2
+    assert capsys.readouterr().err == f"glassbert: error: {start / 'vocab.txt'}: Permission denied\n"
+    assert main(["convert", str(start), str(start), "--overwrite"]) == 2
+    assert "would be lost" in capsys.readouterr().err  # before anything is read
+
+
 def test_to_torch_and_back(tmp_path: Path) -> None:
     model = make("BertForMaskedLM")
     bert = convert(folder(tmp_path / "start", model), tmp_path / "torch", to="torch-encoder")
@@ -59,6 +173,33 @@ def test_to_torch_and_back(tmp_path: Path) -> None:
     assert equal(load_torch_encoder(tmp_path / "torch"), model.base_model)
     convert(tmp_path / "torch", tmp_path / "back", to="hf")
     assert equal(BertModel.from_pretrained(tmp_path / "back", add_pooling_layer=False), model.base_model)
+
+
+def test_a_sentence_encoder_comes_back_from_torch(tmp_path: Path) -> None:
+    encoder = SentenceEncoder(BertConfig(**CONFIG), pooling="max", prompts={"q": "find: "}, truncate_dim=5).eval()
+    here = folder(tmp_path / "start", encoder)
+    convert(here, tmp_path / "torch", to="torch-encoder")
+    convert(tmp_path / "torch", tmp_path / "back", to="hf")
+    assert held(tmp_path / "back") == held(here)
+
+
+def test_the_sequence_of_the_readme_with_a_real_model(tmp_path: Path) -> None:
+    start, expected = minilm(), glassbert.load(minilm())
+    for arguments in (
+        [start, tmp_path / "bin", "--to", "hf-bin"],
+        [start, tmp_path / "tf", "--to", "tf"],
+        [tmp_path / "tf" / "bert_model.ckpt", tmp_path / "hf", "--to", "hf", "--json"],
+        [start, tmp_path / "torch", "--to", "torch-encoder"],
+        [tmp_path / "torch", tmp_path / "back"],
+    ):
+        assert main(["convert", *map(str, arguments)]) == 0
+    for name in ("bin", "hf", "back"):
+        found = glassbert.load(tmp_path / name)
+        assert isinstance(found, SentenceEncoder)
+        assert equal(found, expected)
+        assert found.max_length == 256
+        assert (tmp_path / name / "tokenizer.json").read_bytes() == (start / "tokenizer.json").read_bytes()
+        assert BertTokenizer.from_pretrained(tmp_path / name).do_lower_case
 
 
 def test_a_tensorflow_checkpoint_by_its_folder_and_by_its_path(tmp_path: Path) -> None:

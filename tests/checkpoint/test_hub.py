@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -115,6 +116,41 @@ def test_a_name_that_no_repo_can_have(name: str) -> None:
     with pytest.raises(CheckpointError, match=r"no such folder, and no name of a repo: \S|null") as caught:
         local_folder(name, parts="model")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("https://hub.example/owner/name", "is a URL, .*'owner/name'$"),
+        ("https://hub.example/owner/name/", "is a URL, .*'owner/name'$"),
+        ("https://hub.example/bert", "is a URL, .*'bert'$"),
+        ("https://hub.example/owner/name/tree/v1", "is a URL, .*'owner/name', revision='v1'$"),
+        ("ftp://somewhere/model", "is a URL, expected a folder or the name of a repo"),
+        ("owner/name@main", "has a revision in it, .*'owner/name', revision='main'$"),
+        (None, "the name is None, expected a folder"),
+        (3, "the name is 3, expected a folder"),
+        (b"bert", "the name is b'bert', expected a folder"),
+    ],
+)
+def test_another_spelling_of_a_repo_is_told_with_the_one_to_use(name: Any, said: str) -> None:
+    loads: tuple[Callable[[Any], Any], ...] = (local, glassbert.load, BertModel.from_pretrained)
+    for load in (*loads, BertTokenizer.from_pretrained, BertConfig.from_pretrained):
+        with pytest.raises(CheckpointError, match=said):
+            load(name)
+
+
+def local(name: Any) -> Path:
+    return local_folder(name, parts="model")
+
+
+def test_all_parts_are_a_model_and_what_there_is_beside_it(hub: HubServer, client: Client, tmp_path: Path) -> None:
+    hub.repo("bert", {**MODEL, **TOKENIZER, **FOREIGN})
+    hub.repo("bare", MODEL)
+    whole = client.folder("bert", "all", cache_dir=tmp_path)
+    assert held(whole) == {**MODEL, **TOKENIZER, "README.md": b"# Card"}
+    assert held(client.folder("bare", "all", cache_dir=tmp_path)) == MODEL
+    hub.repo("words", {"config.json": b"{}", **TOKENIZER})
+    assert "holds neither model.safetensors" in refused(client, "words", parts="all", cache_dir=tmp_path)
 
 
 def test_a_name_too_long_for_the_disk_and_a_file(tmp_path: Path) -> None:
@@ -406,8 +442,9 @@ def test_offline_and_not_in_the_cache(hub: HubServer, client: Client, offline: C
     # A part is there, another is not.
     client.folder("bert", "tokenizer", cache_dir=tmp_path)
     hub.requests.clear()
-    assert unset in refused(offline, "bert", cache_dir=tmp_path)
-    assert without in refused(client, "bert", cache_dir=tmp_path, local_files_only=True)
+    lacks = "the cache lacks model.safetensors; "
+    assert lacks + unset in refused(offline, "bert", cache_dir=tmp_path)
+    assert lacks + without in refused(client, "bert", cache_dir=tmp_path, local_files_only=True)
     assert hub.requests == []
 
 
@@ -466,7 +503,7 @@ def test_push_then_load_back(hub: HubServer, client: Client, model_folder: Path,
     assert url == f"{hub.url}/me/mine/commit/{sha}"
     assert repo.private
     assert repo.messages[-1] == "First"
-    pushed = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", "README.md"}
+    pushed = {"config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "README.md"}
     assert set(repo.commits[sha]) == {".gitattributes", *pushed}
     assert all(repo.commits[sha][name] == (model_folder / name).read_bytes() for name in pushed)
     folder = client.folder("me/mine", token=TOKEN, cache_dir=tmp_path / "cache")
@@ -538,7 +575,7 @@ def test_model_and_tokenizer_are_pushed_by_themselves(
     )
     repo = hub.repos["me/parts"]
     assert repo.messages[-1] == "Words"
-    held = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
+    held = {"config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json"}
     assert set(repo.commits[repo.branches["main"]]) == {".gitattributes", *held}
 
 

@@ -124,6 +124,7 @@ NEW: dict[str, Any] = {
         "prompts": {"query": "query: ", "document": ""},
         "default_prompt_name": "query",
         "similarity_fn_name": "dot",
+        "truncate_dim": 7,
     },
 }
 
@@ -151,6 +152,7 @@ def test_a_folder_of_version_6_is_read(tmp_path: Path) -> None:
         prompts={"query": "query: ", "document": ""},
         default_prompt="query",
         similarity="dot",
+        truncate_dim=7,
     )
 
 
@@ -293,6 +295,8 @@ def test_other_steps_are_refused_by_name(kinds: tuple[str, ...], message: str, t
         ("config_sentence_transformers.json", {"default_prompt_name": "other"}, "default_prompt_name is 'other'"),
         ("config_sentence_transformers.json", {"default_prompt_name": ["query"]}, "default_prompt_name is"),
         ("config_sentence_transformers.json", {"similarity_fn_name": "maxsim"}, "similarity_fn_name is 'maxsim'"),
+        ("config_sentence_transformers.json", {"truncate_dim": 0}, "truncate_dim is 0"),
+        ("config_sentence_transformers.json", {"truncate_dim": True}, "truncate_dim is True"),
     ],
     ids=str,
 )
@@ -397,6 +401,7 @@ def test_what_sentence_transformers_has_no_form_for_is_refused_by_name(
         ({"prompts": {"q": 1}}, r"prompts\['q'\] is 1"),
         ({"default_prompt": "q"}, "default_prompt is 'q'"),
         ({"similarity": "maxsim"}, "similarity is 'maxsim'"),
+        ({"truncate_dim": 0}, "truncate_dim is 0"),
     ],
     ids=str,
 )
@@ -405,6 +410,29 @@ def test_settings_that_cannot_be_are_refused_by_name(arguments: Any, message: st
     with pytest.raises(ConfigError, match=message):
         write_sentence_folder(encoder, tmp_path, **arguments)
     assert read_sentence_folder(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "setting", [{"similarity": "maxsim"}, {"truncate_dim": 0}, {"truncate_dim": 2.0}, {"lower_case": 1}], ids=str
+)
+def test_an_encoder_refuses_them_too(setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(setting))} is"):
+        SentenceEncoder(build().config, **setting)
+
+
+def test_an_encoder_carries_what_its_folder_says(tmp_path: Path) -> None:
+    encoder = SentenceEncoder(build().config, similarity="dot", truncate_dim=7, lower_case=True).eval()
+    encoder.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config_sentence_transformers.json").read_text())
+    assert (settings["similarity_fn_name"], settings["truncate_dim"]) == ("dot", 7)
+    assert json.loads((tmp_path / "sentence_bert_config.json").read_text())["do_lower_case"] is True
+    loaded = SentenceEncoder.from_pretrained(tmp_path)
+    assert (loaded.similarity, loaded.truncate_dim, loaded.lower_case) == ("dot", 7, True)
+    # These files hold, whatever stands in config.json since the model was saved.
+    write(tmp_path, {"config_sentence_transformers.json": {}, "sentence_bert_config.json": {}})
+    loaded = SentenceEncoder.from_pretrained(tmp_path)
+    assert (loaded.similarity, loaded.truncate_dim, loaded.lower_case) == (None, None, False)
+    assert SentenceEncoder.from_pretrained(tmp_path, truncate_dim=3).truncate_dim == 3
 
 
 def test_a_folder_with_another_model_or_with_none_is_refused(tmp_path: Path) -> None:
@@ -449,6 +477,26 @@ def vectors(folder: Path, texts: list[str], prompt: str | None = None) -> Tensor
     with torch.inference_mode():
         made: Tensor = encoder(**values).sentence_embedding
     return made
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("kept", [None, 5, 16, 99])
+def test_both_keep_as_many_numbers_of_a_vector(
+    normalize: bool, kept: int | None, tmp_path: Path, peer: Callable[[Path], Any]
+) -> None:
+    save(tmp_path)
+    encoder = SentenceEncoder.from_pretrained(tmp_path, normalize=normalize, truncate_dim=kept, similarity="dot")
+    encoder.save_pretrained(tmp_path, overwrite=True)
+    model = peer(tmp_path)
+    assert (model.truncate_dim, model.similarity_fn_name) == (kept, "dot")
+    expected = model.encode(TEXTS, convert_to_tensor=True)
+    # What the peer writes is read as well.
+    model.save(str(tmp_path / "theirs"))
+    values = BertTokenizer.from_pretrained(tmp_path)(TEXTS, padding=True, return_tensors="pt")
+    for found in (encoder, SentenceEncoder.from_pretrained(tmp_path / "theirs")):
+        assert (found.truncate_dim, found.similarity) == (kept, "dot")
+        with torch.inference_mode():
+            assert (found(**values).sentence_embedding - expected).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize(

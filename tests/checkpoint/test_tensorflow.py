@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import struct
@@ -402,14 +403,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("model_class", MODEL_CLASSES.values(), ids=MODEL_CLASSES)
 def test_there_and_back_bit_by_bit(model_class: type[BertPreTrainedModel], tmp_path: Path) -> None:
-    model = tiny(model_class, num_labels=3, num_hidden_layers=2)
+    settings = {"classifier_dropout": 0.3, "pad_token_id": 1, "label2id": {"a": 0, "b": 1, "c": 2}}
+    model = tiny(model_class, num_hidden_layers=2, extra={"mine": [1]}, **settings)
     save_tensorflow(model, tmp_path / "out")
     assert sorted(contents(tmp_path / "out")) == FILES
     config = read_tf_config(tmp_path / "out")
-    assert config.to_dict() | {"id2label": {}, "num_labels": 3} == BertConfig(
-        **{**CONFIG, "num_hidden_layers": 2}
-    ).to_dict() | {"id2label": {}, "num_labels": 3}
-    config.num_labels, config.id2label = 3, {}
+    assert config == dataclasses.replace(model.config, architectures=[model_class.__name__])
     again = seeded(config, model_class, seed=1)
     fill(again, tmp_path / "out")
     state = again.state_dict()
@@ -439,7 +438,8 @@ def test_the_golden_checkpoint_there_and_back(tmp_path: Path) -> None:
         assert entry.crc == old.entries[name].crc  # TensorFlow's own
         assert new.read(name).tobytes() == old.read(name).tobytes()
     google = json.loads((GOLDEN / "bert_config.json").read_text())
-    assert json.loads((tmp_path / "out" / "bert_config.json").read_text()) == google
+    written = json.loads((tmp_path / "out" / "bert_config.json").read_text())
+    assert written == google | {"architectures": ["BertForPreTraining"]}
 
 
 def test_what_is_written_beside_the_weights(tmp_path: Path) -> None:
@@ -447,7 +447,7 @@ def test_what_is_written_beside_the_weights(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoint").read_text().startswith('model_checkpoint_path: "bert_model.ckpt"\n')
     assert find_checkpoint(tmp_path) == tmp_path / "bert_model.ckpt"
     config = json.loads((tmp_path / "bert_config.json").read_text())
-    assert config.keys() == {*CONFIG, "hidden_act", "initializer_range"} | {
+    assert config.keys() == {*CONFIG, "hidden_act", "initializer_range", "architectures"} | {
         f"{where}_dropout_prob" for where in ("hidden", "attention_probs")
     }
 

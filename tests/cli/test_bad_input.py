@@ -209,8 +209,15 @@ def test_a_name_that_is_too_long(command: Command, model_folder: Path, data: Pat
     _assert_refused(command("train", data, *(part for pair in folders.items() for part in pair)))
 
 
-def test_debug_shows_where_an_error_came_from(command: Command, model_folder: Path) -> None:
-    from glassbert import DataError
-
-    with pytest.raises(DataError):
-        command("--debug", "evaluate", model_folder, "nothing.csv")
+@pytest.mark.parametrize(
+    ("arguments", "code", "name"),
+    [(["evaluate", "m", "nothing.csv"], 2, "DataError"), (["convert", "nothing", "o"], 2, "CheckpointError")],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_debug_shows_where_an_error_came_from(command: Command, arguments: list[str], code: int, name: str) -> None:
+    run = command("--debug", *arguments)
+    assert run.code == code
+    lines = run.err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-2].startswith(f"glassbert.errors.{name}: ")
+    assert lines[-1].startswith("glassbert: error: nothing")

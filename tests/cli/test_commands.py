@@ -52,10 +52,37 @@ def test_a_new_head_is_told_of(command: Command, model_folder: Path, data: Path)
 
 def test_overwrite_replaces_the_folder(command: Command, model_folder: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine.txt").write_text("mine")
+    (tmp_path / "out" / "special_tokens_map.json").write_text("{}")
     _train(command, model_folder, data, "--overwrite")
-    assert not (tmp_path / "out" / "mine.txt").exists()
+    assert not (tmp_path / "out" / "special_tokens_map.json").exists()
     assert (tmp_path / "out" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["thesis.txt", "train.tsv", "README.md", "1_Pooling/notes.json", "model.py", "book.index"]
+)
+def test_overwrite_never_takes_files_of_another_kind(
+    command: Command, model_folder: Path, data: Path, tmp_path: Path, name: str
+) -> None:
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    for arguments in (
+        ("train", data, "--model", model_folder, "--out", "out", "--overwrite"),
+        ("demo", "--out", "out", "--overwrite"),
+        ("convert", model_folder, "out", "--overwrite"),
+    ):
+        run = command(*arguments)
+        assert run.code == 2
+        assert f"out holds {name}, which is no file of a model, and would be lost" in run.err
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("arguments", [("convert", "m", "-"), ("demo", "--out", "-")], ids=lambda given: str(given[0]))
+def test_a_folder_does_not_go_to_standard_output(command: Command, arguments: tuple[str, ...]) -> None:
+    run = command(*arguments)
+    assert run.code == 2
+    assert "cannot go to standard output" in run.err
 
 
 @pytest.mark.parametrize(
@@ -140,7 +167,7 @@ def test_evaluate_with_json(command: Command, model_folder: Path, data: Path) ->
     run = command("evaluate", model_folder, data, "--json")
     metrics = json.loads(run.out)
     assert (run.code, run.err, run.out.count("\n")) == (0, "", 1)
-    assert set(metrics) == {"accuracy", "macro_f1", "f1", "labels", "confusion", "examples"}
+    assert set(metrics) == {"accuracy", "macro_f1", "matthews", "f1", "labels", "confusion", "examples"}
     answers = pipeline("text-classification", model=model_folder)([text for text, _ in SENTENCES])
     right = sum(answer.label == label for answer, (_, label) in zip(answers, SENTENCES, strict=True))
     assert metrics["accuracy"] == pytest.approx(right / 12)

@@ -31,3 +31,29 @@ def test_a_signal_in_the_middle_of_training(
     if number == signal.SIGINT:
         assert rest.splitlines()[-1] == "glassbert: error: interrupted"
     assert not out.parent.exists() or list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["typer", "torch", "half of torch"])
+def test_a_signal_in_the_middle_of_an_import(name: str) -> None:
+    code = f"""
+import os, signal, sys, time
+
+class Stop:
+    def find_spec(self, name, *_):
+        if name == {name.split()[-1]!r}:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(10)
+            except KeyboardInterrupt:
+                if {name.startswith("half")}:
+                    raise ImportError("cannot load module more than once")  # as numpy says then
+                raise
+
+sys.meta_path.insert(0, Stop())
+sys.argv[1:] = ["predict", "nothing", "a text"]
+from glassbert.__main__ import run
+run()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode in (130, -signal.SIGINT)
+    assert done.stderr == ("" if name == "typer" else "glassbert: error: interrupted\n")

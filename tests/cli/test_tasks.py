@@ -57,7 +57,7 @@ def test_a_scheme_that_there_is_not(command: Command, model_folder: Path, tmp_pa
     (tmp_path / "words.jsonl").write_text(json.dumps(WORDS[0]) + "\n", "utf-8")
     run = command(
         *("train", "words.jsonl", "--task", "token-classification", "--model", model_folder, "--out", "x"),
-        *("--scheme", "bio"),
+        *("--option", "scheme=bio"),
     )
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith("glassbert: error: scheme is 'bio', expected one of IOB1, IOB2,")
@@ -92,10 +92,13 @@ def test_choices(command: Command, model_folder: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("evaluate", "questions.csv", "--column", "context"), "--column is 'context', expected ROLE=COLUMN"),
-        (("evaluate", "questions.csv", "--column", "x=y"), "no column 'x'; it has text, pair, label"),
+        (("evaluate", "questions.csv", "--column", "x=y"), "no use for a x column; it reads text, pair, label"),
         (("evaluate", "questions.csv", "--column", "text=a,b"), "text is ['a', 'b'], expected the name or number"),
-        (("predict", "a", "--choice", "b", "--pair", "c"), "--pair is for texts in pairs"),
-        (("predict", "a", "--choice", "b", "--choice", "c"), "the input has 'question', 'choices', expected 'text'"),
+        (
+            ("predict", "a", "--choice", "b", "--pair", "c"),
+            "the input has 'text', 'pair', 'choices', expected",
+        ),
+        (("predict", "a", "--choice", "b", "--choice", "c"), "the input has 'text', 'choices', expected 'text'"),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
-import json
+import csv
+import gzip
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from glassbert import DataError, read_records
-from glassbert.data import Record
+from glassbert import DataError, InputError, read_records
+from glassbert.data import Record, Skipped, as_records, data_hash, decoding, tables
 
 BLOCK = 1 << 20
 
@@ -18,7 +23,7 @@ def _read(folder: Path, name: str, content: bytes, **settings: Any) -> list[Reco
     return list(read_records(file, **settings))
 
 
-def _rows(records: list[Record]) -> list[tuple[int, list[str]]]:
+def _rows(records: list[Record]) -> list[tuple[int | None, list[str]]]:
     return [(record.line, list(record.values.values())) for record in records]
 
 
@@ -88,12 +93,12 @@ def test_tsv(tmp_path: Path, content: bytes, rows: list[tuple[int, list[str]]]) 
         (b'\xef\xbb\xbf{"text": "a"}\r\n\r\n  \n{"text": "b"}', [(1, {"text": "a"}), (4, {"text": "b"})]),
         (b'{"text": "a\\nb\\u00e9"}\n', [(1, {"text": "a\nbé"})]),
         ('{"text": "a\u2028b\x85c"}\n'.encode(), [(1, {"text": "a\u2028b\x85c"})]),
-        (b'{"a": 1, "b": 1.5, "c": true, "d": null}\n', [(1, {"a": "1", "b": "1.5", "c": "true", "d": ""})]),
-        ('{"a": ["é", 1], "b": {"c": 2}}\n'.encode(), [(1, {"a": '["é", 1]', "b": '{"c": 2}'})]),
+        (b'{"a": 1, "b": 1.5, "c": true, "d": null}\n', [(1, {"a": 1, "b": 1.5, "c": True, "d": None})]),
+        ('{"a": ["é", 1], "b": {"c": 2}}\n'.encode(), [(1, {"a": ["é", 1], "b": {"c": 2}})]),
         (b"{}\n", [(1, {})]),
     ],
 )
-def test_json_lines(tmp_path: Path, content: bytes, values: list[tuple[int, dict[str, str]]]) -> None:
+def test_json_lines(tmp_path: Path, content: bytes, values: list[tuple[int, dict[str, Any]]]) -> None:
     records = _read(tmp_path, "a.jsonl", content)
     assert [(record.line, record.values) for record in records] == values
 
@@ -145,6 +150,22 @@ def test_a_column_that_is_not_there_names_those_that_are(tmp_path: Path, column:
         ("a.jsonl", b'{}\n["a"]\n', ":2", "expected a JSON object, found list"),
         ("a.jsonl", b'{}\n{}\n"a"\n', ":3", "expected a JSON object, found str"),
         ("a.jsonl", b"null\n", ":1", "expected a JSON object, found NoneType"),
+        ("a.jsonl", b'{"a": NaN}\n', ":1", "not readable as JSON: NaN is no JSON number"),
+        ("a.jsonl", b'{"a": [-Infinity]}\n', ":1", "not readable as JSON: -Infinity is no JSON number"),
+        ("a.jsonl", b'{}\n{"a": {"b": 1, "b": 1}}\n', ":2", "not readable as JSON: the key 'b' stands there twice"),
+        ("a.jsonl", b'{"a": ["\\ud83d"]}\n', ":1", "not readable as JSON: half of a character"),
+        (
+            "a.csv",
+            b'text,label\na,b\n"c\n"d,e\n',
+            ":3",
+            "not readable as CSV: ',' expected after '\"' in a row that goes on",
+        ),
+        (
+            "a.csv",
+            b'text,label\na,"b\nc,d\n',
+            ":2",
+            "not readable as CSV: a field that is opened by a quote here is never",
+        ),
     ],
 )
 def test_a_broken_row_is_named_by_file_and_line(
@@ -189,6 +210,14 @@ def test_a_byte_that_is_not_utf8_is_named_by_its_offset(tmp_path: Path, content:
     )
     line = content[:offset].count(b"\n") + 1
     assert str(caught.value) == f"{tmp_path / 'a.csv'}:{line}: {message}"
+
+
+def test_the_line_of_a_byte_in_an_encoding_with_states(tmp_path: Path) -> None:
+    # U+0A0D holds the byte of a line end; half of a surrogate pair stands in line 3.
+    content = "text\n\u0a0d\na".encode("utf-16") + b"\x00\xdc" + "\n".encode("utf-16-le")
+    with pytest.raises(DataError, match=r"a\.csv:3: the byte 0x00 at offset 18 is not utf-16") as caught:
+        _read(tmp_path, "a.csv", content, encoding="utf-16")
+    assert caught.value.line == 3
 
 
 def test_the_offset_counts_the_byte_order_mark(tmp_path: Path) -> None:
@@ -256,7 +285,7 @@ def test_what_is_no_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
         _read(tmp_path, "a.csv", b"text\na\n", encoding=encoding)
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a", "a.json", "a.csv.gz", "csv"])
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.csv.zip", "a.gz", "csv"])
 def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"expected one of \.csv, \.tsv, \.jsonl"):
         _read(tmp_path, name, b"text\na\n")
@@ -293,45 +322,236 @@ def test_a_long_field_is_no_error(tmp_path: Path) -> None:
     assert _rows(_read(tmp_path, "a.csv", f'text\n"{text}"\n'.encode())) == [(2, [text])]
 
 
+# What is said about the format
+
+
 @pytest.mark.parametrize(
-    ("name", "header", "count", "columns"),
+    ("name", "settings", "content", "rows"),
     [
-        ("sst2/train.tsv", False, 6920, ["0", "1"]),
-        ("sst2/dev.tsv", False, 872, ["0", "1"]),
-        ("banking77/train.csv", True, 10003, ["text", "category"]),
-        ("chnsenticorp/train.tsv", True, 9600, ["label", "text_a"]),
-        ("rte/train.tsv", True, 2490, ["index", "sentence1", "sentence2", "label"]),
-        ("rte/test.tsv", True, 3000, ["index", "sentence1", "sentence2"]),
-        ("stsb/stsb-en-train.csv", False, 5749, ["0", "1", "2"]),
-        ("stsb/stsb-en-dev.csv", False, 1500, ["0", "1", "2"]),
-        ("stsb/stsb-zh-train.csv", False, 5749, ["0", "1", "2"]),
-        ("cosmosqa/valid.csv", True, 2985, ["id", "context", "question", *(f"answer{i}" for i in range(4)), "label"]),
-        (
-            "commonsenseqa/dev_rand_split.jsonl",
-            True,
-            1221,
-            ["id", "question", "question_concept", "choices", "answerKey"],
-        ),
-        ("xcopa/val.zh.jsonl", True, 100, ["premise", "choice1", "choice2", "question", "label", "idx", "changed"]),
+        ("a.csv", {"quoting": "none"}, b'text,label\n"a,b"\n', [(2, ['"a', 'b"'])]),
+        ("a.csv", {"quoting": "csv"}, b'text,label\n"a,b",c\n', [(2, ["a,b", "c"])]),
+        ("a.tsv", {"quoting": "csv"}, b'text\tlabel\n"a\tb\n"\tc\nd\te', [(2, ["a\tb\n", "c"]), (4, ["d", "e"])]),
+        ("a.tsv", {"quoting": "none"}, b'text\tlabel\n"a\tb"\n', [(2, ['"a', 'b"'])]),
+        ("a.txt", {"format": "tsv"}, b'text\tlabel\n"a\tb"\n', [(2, ['"a', 'b"'])]),
+        ("a.csv", {"format": "jsonl"}, b'{"a": "b"}\n', [(1, ["b"])]),
     ],
 )
-def test_real_files(shared: Path, name: str, header: bool, count: int, columns: list[str]) -> None:
-    records = list(read_records(shared / "data" / name, header=header))
-    assert len(records) == count
-    assert list(records[0].values) == columns
+def test_quoting_and_format_are_as_asked_for(
+    tmp_path: Path, name: str, settings: dict[str, Any], content: bytes, rows: list[tuple[int, list[str]]]
+) -> None:
+    assert _rows(_read(tmp_path, name, content, **settings)) == rows
 
 
-def test_scores_of_a_real_file(shared: Path) -> None:
-    records = read_records(shared / "data/stsb/stsb-en-train.csv", header=False)
-    assert len({float(record.get("2")) for record in records}) == 140
+@pytest.mark.parametrize("settings", [{"format": "xml"}, {"quoting": "all"}])
+def test_what_is_no_format_is_refused_at_once(settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="expected one of"):
+        read_records("a.csv", **settings)
 
 
-def test_lines_of_a_real_file_with_line_ends_inside_quotes(shared: Path) -> None:
-    *_, last = read_records(shared / "data/banking77/train.csv")
-    assert last.line == 10017
+def test_rows_of_another_length_hint_at_quotes(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="3 fields, expected 2; --quoting csv reads quotes otherwise"):
+        _read(tmp_path, "a.tsv", b'text\tlabel\n"a\tb"\tc\n')
+    with pytest.raises(DataError, match="expected 2; --quoting none reads quotes otherwise"):
+        _read(tmp_path, "a.csv", b'text,label\n5" a,b,c\n')
 
 
-def test_categories_of_a_real_file(shared: Path) -> None:
-    records = read_records(shared / "data/banking77/train.csv")
-    names = json.loads((shared / "data/banking77/categories.json").read_text("utf-8"))
-    assert {record.get("category") for record in records} == set(names)
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.csv.gz", b"text\na\nb\n"), ("a.JSONL.GZ", b'{"text": "a"}\n{"text": "b"}\n')]
+)
+def test_compressed_by_gzip(tmp_path: Path, name: str, content: bytes) -> None:
+    records = _read(tmp_path, name, gzip.compress(content))
+    assert [record.get("text") for record in records] == ["a", "b"]
+
+
+PACKED = gzip.compress(b"text\n" + b"abc\n" * 100 + bytes(range(48, 90)))
+
+
+@pytest.mark.parametrize("content", [PACKED[:-9], b"x" + PACKED, PACKED[:40], PACKED[:20] + b"\xff" * 5 + PACKED[25:]])
+def test_a_damaged_gzip_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(DataError, match=r"a\.csv\.gz: cannot be read: "):
+        _read(tmp_path, "a.csv.gz", content)
+    with pytest.raises(DataError, match="no such file"):
+        list(read_records(tmp_path / "b.csv.gz"))
+
+
+def test_a_file_without_lines_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "_LONGEST_LINE", BLOCK)
+    assert len(_read(tmp_path, "a.tsv", b"text\n" + b"a" * BLOCK + b"\n")) == 1
+    with pytest.raises(DataError, match=r"a\.tsv:2: a line of more than 1,048,576 characters"):
+        _read(tmp_path, "a.tsv", b"text\n" + b"a" * (3 * BLOCK) + b"\n")
+
+
+def test_a_quote_that_is_never_closed_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = csv.field_size_limit(100)
+    try:
+        monkeypatch.setattr(tables, "_LONGEST_FIELD", 1000)
+        with pytest.raises(DataError, match=r"a\.csv:3: .* never closed; --quoting none"):
+            _read(tmp_path, "a.csv", b'text,label\na,b\n"c,d\n' + b"e,f\n" * 1000 + b'"')
+        csv.field_size_limit(5000)
+        assert len(_read(tmp_path, "a.csv", b'text\n"' + b"e,f\n" * 1000 + b'"')) == 1
+        assert csv.field_size_limit() == 5000  # of a larger limit nothing is taken away
+    finally:
+        csv.field_size_limit(before)
+
+
+# Bad records that are to be skipped
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "texts", "errors"),
+    [
+        ("a.csv", b"text,label\na,b\nc\nd,e\n", ["a", "d"], [(3, "1 fields, expected 2")]),
+        ("a.csv", b'text,label\n"a"b,c\n"d\n"e,f\ng,h\n', ["g"], [(2, "not readable"), (3, "not readable")]),
+        ("a.csv", b"text,label\na\xff,b\nc,d\n", ["c"], [(2, "the byte 0xff is not")]),
+        ("a.csv", b'text,label\n"a\n\xe9",b\nc,d\n', ["c"], [(2, "the byte 0xe9 is not")]),
+        ("a.tsv", b"text\tlabel\na\tb\tc\nd\te\n\xed\xa0\xbd\tf\n", ["d"], [(2, "3 fields"), (4, "the byte 0xed")]),
+        (
+            "a.jsonl",
+            b'{"text": "a"}\n{\n[]\n{"text": "\xff"}\n{"text": "b"}',
+            ["a", "b"],
+            [(2, ""), (3, ""), (4, "the")],
+        ),
+        ("a.jsonl", b'{"text": NaN}\n{"text": "\\ud800"}\n{"text": "b"}', ["b"], [(1, "not"), (2, "not")]),
+    ],
+)
+def test_bad_records_are_skipped_counted_and_listed(
+    tmp_path: Path, name: str, content: bytes, texts: list[str], errors: list[tuple[int, str]]
+) -> None:
+    skipped = Skipped()
+    records = _read(tmp_path, name, content, skip_bad=skipped)
+    assert [record.get("text") for record in records] == texts
+    assert skipped.count == len(skipped.errors) == len(errors)
+    for error, (line, reason) in zip(skipped.errors, errors, strict=True):
+        assert (error.file, error.line) == (tmp_path / name, line)
+        assert error.reason.startswith(reason)
+    with pytest.raises(DataError):
+        _read(tmp_path, name, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"text,te\xffxt\na,b\n"),
+        ("a.csv", b'"text"a,label\na,b\n'),
+        ("a.csv", b"text,text\na,b\n"),
+        ("a.csv", b'text,label\n"a,b\nc,d\n'),
+        ("a.json", b'[{"text": "a"}, {"text": }, {"text": "b"}]'),
+    ],
+)
+def test_what_leaves_nothing_to_go_on_with_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    skipped = Skipped()
+    with pytest.raises(DataError):
+        _read(tmp_path, name, content, skip_bad=skipped)
+    with pytest.raises(DataError, match="no such file"):
+        list(read_records(tmp_path / "b.csv", skip_bad=skipped))
+    assert skipped.count == 0
+
+
+def test_what_was_skipped_is_said() -> None:
+    skipped = Skipped(most=2)
+    assert str(skipped) == "0 bad records skipped"
+    for line in range(1, 6):
+        skipped.add(DataError("is bad", file="a.csv", line=line))
+        if line == 1:
+            assert str(skipped) == "1 bad record skipped:\n  a.csv:1: is bad"
+    assert str(skipped) == "5 bad records skipped:\n  a.csv:1: is bad\n  a.csv:2: is bad\n  … and 3 more"
+
+
+# Other sources
+
+
+def test_several_files_are_read_one_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text\na\n")
+    (tmp_path / "b.jsonl").write_bytes(b'{"text": "b"}\n')
+    paths: list[str | Path] = [tmp_path / "a.csv", str(tmp_path / "b.jsonl")]
+    records = list(as_records(paths))
+    assert [(record.get("text"), record.file) for record in records] == [("a", str(paths[0])), ("b", str(paths[1]))]
+    assert [record.get("text") for record in as_records(paths[0])] == ["a"]
+    assert list(as_records([])) == []
+
+
+def test_objects_in_memory_are_records() -> None:
+    given = {"text": "a", "label": 1}
+    rows: list[dict[str, Any]] = [given, {"text": None, "label": 2}]
+    first, second = as_records(rows)
+    assert (first.values, first.file, first.line, first.position) == (given, "<list>", None, 1)
+    assert (second.get("text"), second.get("label")) == ("", "2")
+    first.values["text"] = "changed"
+    assert given["text"] == "a"
+    with pytest.raises(DataError, match=r"^<list>, record 2: no column 'score'; the columns are 'text', 'label'$"):
+        second.get("score")
+    with pytest.raises(DataError, match="<generator>, record 2: expected a mapping from names to values, found list"):
+        list(as_records(iter_of({}, [])))
+    skipped = Skipped()
+    assert len(list(as_records(iter_of({"a": 1}, 3), skip_bad=skipped))) == 1
+    assert skipped.count == 1
+    with pytest.raises(InputError, match="a dict of 'train', 'test'; pass one of its values"):
+        as_records({"train": [], "test": []})
+
+
+def iter_of(*items: Any) -> Iterator[Any]:
+    yield from items
+
+
+class ClassLabel:
+    """As the library `datasets` names classes."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+
+
+class Sequence:
+    def __init__(self, feature: object) -> None:
+        self.feature = feature
+
+
+class Dataset:
+    """What is used of a data set of the library `datasets`."""
+
+    features = {  # noqa: RUF012
+        "text": object(),
+        "label": ClassLabel("bad", "good"),
+        "tags": Sequence(ClassLabel("O", "B-PER")),
+    }
+
+    def __iter__(self) -> Any:
+        yield {"text": "a", "label": 1, "tags": [0, 1]}
+        yield {"text": "b", "label": -1, "tags": []}
+
+
+def test_class_numbers_of_a_data_set_become_names() -> None:
+    first, second = as_records(Dataset())
+    assert first.values == {"text": "a", "label": "good", "tags": ["O", "B-PER"]}
+    assert second.values == {"text": "b", "label": None, "tags": []}
+    assert (first.file, second.position) == ("<Dataset>", 2)
+
+
+def test_the_hash_of_a_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000
+    (tmp_path / "a").write_bytes(content)
+    assert data_hash(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+    with pytest.raises(DataError, match="b: no such file"):
+        data_hash(tmp_path / "b")
+    with pytest.raises(DataError, match="is a folder"):
+        data_hash(tmp_path)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    row = "a b c d e f g h i j " * 10 + "\t1\n"
+    for name, number in (("small.tsv", 10_000), ("large.tsv", 150_000)):
+        (tmp_path / name).write_text("text\tlabel\n" + row * number)
+    code = (
+        "import resource, sys; from glassbert import read_records\n"
+        "for _ in read_records(sys.argv[1]): pass\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    used = [
+        int(subprocess.run([sys.executable, "-c", code, tmp_path / name], check=True, capture_output=True).stdout)
+        for name in ("small.tsv", "large.tsv")
+    ]
+    assert used[1] < 1.2 * used[0]  # of some 35 MB; the larger file has 28 MB more
+
+
+def test_pyarrow_is_imported_when_it_is_needed() -> None:
+    code = "import sys, glassbert.data; print('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout == b"False\n"

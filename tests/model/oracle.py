@@ -16,6 +16,7 @@ from torch import Tensor
 from glassbert.checkpoint.folder import MODEL_CLASSES
 from glassbert.checkpoint.keys import rename
 from glassbert.model import AttentionBackend, BertConfig, BertPreTrainedModel
+from glassbert.train import AdamW, clip_gradients, get_scheduler, parameter_groups
 
 HERE = Path(__file__).parent / "golden"
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "oracle" / "model"
@@ -83,6 +84,8 @@ GRADIENTS = (
     "gradient_masked_lm_relative",
     "gradient_lm_head_cross",
 )
+
+TRAINING = ("training_sequence_classification", "training_masked_lm_no_bias_correction")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,6 +209,40 @@ def _compare(golden: Case, backend: AttentionBackend, changes: dict[str, Any]) -
             mask = None if mask.dim() == 3 else mask[:, -arguments["input_ids"].shape[1] :]
         for key, values in expected.items():
             largest[key] = max(largest.get(key, 0.0), largest_difference(result[key], values, mask))
+    return largest
+
+
+def train(golden: Case, backend: AttentionBackend) -> dict[str, float]:
+    """Make the optimizer steps of a training case; return the largest differences, those of norms relative."""
+    values, settings, model = golden.values, golden.values["optimizer"], golden.model(backend).train()
+    optimizer = AdamW(
+        parameter_groups(model, settings["weight_decay"]),
+        lr=settings["lr"],
+        betas=tuple(settings["betas"]),
+        eps=settings["eps"],
+        correct_bias=settings["correct_bias"],
+    )
+    plan = values["schedule"]
+    schedule = get_scheduler(plan["name"], optimizer, plan["num_warmup_steps"], plan["num_training_steps"])
+    largest = {"rates": 0.0, "losses": 0.0, "norms": 0.0, "weights": 0.0}
+
+    def note(name: str, difference: float) -> None:
+        largest[name] = max(largest[name], difference)
+
+    for step in range(values["steps"]):
+        note("rates", abs(schedule.get_last_lr()[0] - values["learning_rates"][step]))
+        loss = model(**golden.step(step)).loss
+        note("losses", abs(float(loss.detach()) - values["losses"][step]))
+        loss.backward()
+        norm = clip_gradients(model, values["clip_grad_norm"])
+        note("norms", abs(norm / values["grad_norms"][step] - 1.0))
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        for done, prefix in ((2, "after2."), (values["steps"], "final.")):
+            if step + 1 == done:
+                for key, parameter in model.named_parameters():
+                    note("weights", largest_difference(parameter.detach(), golden.tensors[prefix + key], None))
     return largest
 
 

@@ -122,6 +122,23 @@ def test_the_number_of_labels_follows_their_names_and_names_follow_the_number() 
     assert len(config.id2label) == len(config.label2id) == 5
 
 
+def test_a_field_that_does_not_exist_cannot_be_set() -> None:
+    config = BertConfig()
+    with pytest.raises(AttributeError, match="BertConfig has no field 'hiden_size'; did you mean 'hidden_size'"):
+        config.hiden_size = 3  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"no field 'foo'; a key of your own stands in extra\['foo'\]"):
+        config.foo = 3  # type: ignore[attr-defined]
+    config.extra["foo"] = 3
+    assert config.copy().extra == {"foo": 3}
+
+    class Own(BertConfig):
+        foo: int = 2
+
+    own = Own()
+    own.foo = 3
+    assert vars(own.copy())["foo"] == 3
+
+
 def test_a_config_edited_badly_is_refused_when_a_model_is_made() -> None:
     config = BertConfig(vocab_size=10, hidden_size=8, num_attention_heads=2, num_hidden_layers=1, intermediate_size=8)
     config.num_attention_heads = 3

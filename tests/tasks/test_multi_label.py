@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from glassbert import BertConfig, BertTokenizer, ConfigError, DataError
+from glassbert.data import Record
 from glassbert.tasks import MultiLabel, MultiLabelClassification
 from glassbert.tasks import MultiLabelExample as Example
 
@@ -15,17 +16,8 @@ TOKENIZER = BertTokenizer({token: n for n, token in enumerate(("[PAD]", "[UNK]",
 TASK = MultiLabelClassification(labels=("x", "y", "z"), thresholds=(0.5, 0.5, 0.5))
 
 
-class Row:
-    """A record of one column."""
-
-    file = "f.csv"
-    line = 4
-
-    def __init__(self, value: str) -> None:
-        self.value = value
-
-    def get(self, column: str | int) -> str:
-        return self.value if column == "labels" else "a text"
+def row(value: Any) -> Record:
+    return Record(values={"text": "a text", "labels": value}, file="f.csv", line=4)
 
 
 COLUMNS: dict[str, str | int] = {"text": "text", "labels": "labels"}
@@ -33,17 +25,26 @@ COLUMNS: dict[str, str | int] = {"text": "text", "labels": "labels"}
 
 @pytest.mark.parametrize(
     ("value", "labels"),
-    [("x, y", ("x", "y")), ("", ()), ('["y", "x"]', ("y", "x")), ("[]", ()), ("[1, 2]", ("1", "2")), ("x", ("x",))],
+    [
+        ("x, y", ("x", "y")),
+        ("", ()),
+        ('["y", "x"]', ("y", "x")),
+        ("[]", ()),
+        ("[1, 2]", ("1", "2")),
+        ("x", ("x",)),
+        (["x", 1], ("x", "1")),
+        (None, ()),
+    ],
 )
-def test_labels_of_a_column(value: str, labels: tuple[str, ...]) -> None:
-    (example,) = TASK.examples([Row(value)], COLUMNS)
+def test_labels_of_a_column(value: Any, labels: tuple[str, ...]) -> None:
+    (example,) = TASK.examples([row(value)], COLUMNS)
     assert example.labels == labels
 
 
-@pytest.mark.parametrize("value", ["x,,y", "x,x", "[", '[["x"]]', "[null]"])
-def test_columns_that_hold_no_labels_are_refused(value: str) -> None:
+@pytest.mark.parametrize("value", ["x,,y", "x,x", "[", '[["x"]]', "[null]", 3, {"x": 1}, [True]])
+def test_columns_that_hold_no_labels_are_refused(value: Any) -> None:
     with pytest.raises(DataError, match=r"f\.csv:4: labels is"):
-        list(TASK.examples([Row(value)], COLUMNS))
+        list(TASK.examples([row(value)], COLUMNS))
 
 
 def test_labels_become_ones_and_zeros() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from glassbert import BertConfig, BertForMultipleChoice, BertTokenizer, ConfigError, DataError, InputError, pipeline
+from glassbert.data import Record
 from glassbert.model import losses
 from glassbert.tasks import Choice, MultipleChoice, task_of
 from glassbert.tasks import MultipleChoiceExample as Example
@@ -27,25 +28,8 @@ EXAMPLES = [
 ]
 
 
-class Row:
-    """A record."""
-
-    file = "f.csv"
-    line = 5
-
-    def __init__(self, **values: Any) -> None:
-        self.values = values
-
-    def get(self, column: str | int) -> str:
-        value = self.values[str(column)]
-        return value if isinstance(value, str) else json.dumps(value)
-
-
-class ValueRow(Row):
-    """A record of a reader that gives values as they are."""
-
-    def value(self, column: str | int) -> Any:
-        return self.values[str(column)]
+def row(**values: Any) -> Record:
+    return Record(values=values, **PLACE)
 
 
 def small(**changes: Any) -> BertForMultipleChoice:
@@ -68,10 +52,9 @@ def small(**changes: Any) -> BertForMultipleChoice:
 # -- rows ---------------------------------------------------------------------------------------------------
 
 
-COLUMNS = MultipleChoice.columns_of()
+COLUMNS = MultipleChoice.columns()
 
 
-@pytest.mark.parametrize("kind", [Row, ValueRow])
 @pytest.mark.parametrize(
     ("choices", "label", "index"),
     [
@@ -87,8 +70,8 @@ COLUMNS = MultipleChoice.columns_of()
         (["b"] * 3, "2", 2),  # equal choices do not hinder a number
     ],
 )
-def test_choices_and_labels_in_all_forms(kind: type[Row], choices: Any, label: Any, index: int) -> None:
-    (found,) = TASK.examples([kind(question="a", choices=choices, label=label)], COLUMNS)
+def test_choices_and_labels_in_all_forms(choices: Any, label: Any, index: int) -> None:
+    (found,) = TASK.examples([row(question="a", choices=choices, label=label)], COLUMNS)
     texts = (
         choices["text"]
         if isinstance(choices, dict)
@@ -98,7 +81,7 @@ def test_choices_and_labels_in_all_forms(kind: type[Row], choices: Any, label: A
 
 
 def test_choices_in_a_column_each() -> None:
-    columns = MultipleChoice.columns_of(
+    columns = MultipleChoice.columns(
         text="sent2", label="gold", roles={"context": "sent1", "choices": ("ending0", "ending1", "ending2")}
     )
     assert columns == {
@@ -109,16 +92,20 @@ def test_choices_in_a_column_each() -> None:
         "choices.1": "ending1",
         "choices.2": "ending2",
     }
-    row = Row(sent1="a b", sent2="c", ending0="d", ending1="[e", ending2="f", gold="2")
-    (found,) = TASK.examples([row], columns)
+    record = row(sent1="a b", sent2="c", ending0="d", ending1="[e", ending2="f", gold="2")
+    (found,) = TASK.examples([record], columns)
     assert found == Example(question="c", context="a b", choices=("d", "[e", "f"), label=2, **PLACE)
 
 
+def test_one_column_of_choices_holds_all() -> None:
+    assert MultipleChoice.columns(roles={"choices": ["endings"]})["choices"] == "endings"
+
+
 def test_columns_that_the_task_does_not_have() -> None:
-    with pytest.raises(ConfigError, match="no column 'pair'; it has question, context, choices, label"):
-        MultipleChoice.columns_of(pair="x")
+    with pytest.raises(ConfigError, match="has no use for a pair column; it reads question, context, choices, label"):
+        MultipleChoice.columns(pair="x")
     with pytest.raises(ConfigError, match=r"context is .*, expected the name or number of one column"):
-        MultipleChoice.columns_of(roles={"context": ("a", "b")})
+        MultipleChoice.columns(roles={"context": ("a", "b")})
 
 
 @pytest.mark.parametrize(
@@ -141,11 +128,11 @@ def test_columns_that_the_task_does_not_have() -> None:
 )
 def test_labels_and_choices_that_are_none_are_refused(choices: Any, label: Any, message: str) -> None:
     with pytest.raises(DataError, match=rf"f\.csv:5: {message}"):
-        list(TASK.examples([ValueRow(question="a", choices=choices, label=label)], COLUMNS))
+        list(TASK.examples([row(question="a", choices=choices, label=label)], COLUMNS))
 
 
 def test_a_number_of_json_is_a_number() -> None:
-    (found,) = TASK.examples([ValueRow(question="a", choices=["2", "0", "1"], label=1)], COLUMNS)
+    (found,) = TASK.examples([row(question="a", choices=["2", "0", "1"], label=1)], COLUMNS)
     assert found.label == 1
 
 
@@ -285,7 +272,7 @@ def test_answers() -> None:
 
 
 BAD: list[tuple[Any, type[Exception], str]] = [
-    ("a", InputError, "the input has 'text', expected 'question', 'context', 'choices'"),
+    ("a", InputError, "the input has 'question', expected 'question', 'context', 'choices'"),
     ({"question": "a", "choices": ["b"]}, DataError, "1 choices"),
     ({"question": "a", "choices": "b"}, DataError, "the choices are"),
     ({"question": 1, "choices": ["b", "c"]}, InputError, "of type int"),

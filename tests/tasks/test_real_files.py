@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from glassbert import BertTokenizerFast
+from glassbert import BertTokenizerFast, read_records
+from glassbert.data import Record
 from glassbert.tasks import MultipleChoice, MultipleChoiceExample, TokenClassification, TokenClassificationExample
 from glassbert.tasks.tags import spans
 
@@ -19,37 +18,13 @@ DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data beside the repository")
 
 
-class Row:
-    """A record whose values stand as the file has them."""
-
-    def __init__(self, values: dict[str, Any], file: str, line: int) -> None:
-        self.values, self.file, self.line = values, file, line
-
-    def value(self, column: str | int) -> Any:
-        return self.values[str(column)]
-
-    def get(self, column: str | int) -> str:
-        return str(self.value(column))
-
-
-def sentences(name: str, separator: str) -> Iterator[Row]:
-    """Give the sentences of a file with a word and its tag on a line."""
-    words: list[tuple[str, str]] = []
-    for number, line in enumerate((DATA / name).read_text("utf-8").split("\n"), 1):
-        if line.strip(" \t"):
-            word, tag = line.rsplit(separator, 1)
-            if word != "-DOCSTART-":
-                words.append((word, tag))
-        elif words:
-            yield Row({"tokens": [word for word, _ in words], "tags": [tag for _, tag in words]}, name, number)
-            words = []
-
-
-def learned(rows: Iterator[Row]) -> tuple[TokenClassification, list[TokenClassificationExample], list[str]]:
+def learned(
+    records: Iterable[Record], *, tokens: str = "tokens", tags: str = "tags"
+) -> tuple[TokenClassification, list[TokenClassificationExample], list[str]]:
     blank = TokenClassification()
-    examples = list(blank.examples(rows, {"tokens": "tokens", "tags": "tags"}))
+    examples = list(blank.examples(records, {"tokens": tokens, "tags": tags}))
     task = blank.learn(examples)
-    return task, examples, task.remarks(examples)
+    return task, examples, list(task.notes(examples, []))
 
 
 def entities(task: TokenClassification, examples: list[TokenClassificationExample]) -> Counter[str]:
@@ -57,12 +32,16 @@ def entities(task: TokenClassification, examples: list[TokenClassificationExampl
     return Counter(span.type for example in examples for span in spans(example.tags or (), task.scheme))
 
 
+def sentences(name: str) -> Iterator[Record]:
+    return read_records(DATA / name, format="conll")
+
+
 def tokenizer(name: str) -> BertTokenizerFast:
     return BertTokenizerFast(DATA / "vocab" / f"{name}.vocab.txt", do_lower_case="uncased" in name)
 
 
 def test_wnut17() -> None:
-    task, examples, _ = learned(sentences("wnut17/wnut17train.conll", "\t"))
+    task, examples, _ = learned(sentences("wnut17/wnut17train.conll"))
     assert (len(examples), len(task.tags), task.scheme) == (3394, 13, "IOB2")
     assert set(entities(task, examples)) == {"person", "location", "group", "corporation", "product", "creative-work"}
     # Words of U+FE0F alone among them: each word has its place.
@@ -72,32 +51,29 @@ def test_wnut17() -> None:
 
 
 def test_wikigold_is_iob1() -> None:
-    task, examples, remarks = learned(sentences("wikigold/wikigold.conll.txt", " "))
+    task, examples, remarks = learned(sentences("wikigold/wikigold.conll.txt"))
     assert (len(examples), task.scheme) == (1696, "IOB1")
     assert remarks == ["the 5 tags are read as IOB1; types of entities: LOC, MISC, ORG, PER"]
     assert entities(task, examples).total() == 3558
 
 
 def test_resume_is_bmes_and_a_sentence_may_end_inside_an_entity() -> None:
-    task, examples, _ = learned(sentences("resume_ner/train.char.bmes", " "))
+    task, examples, _ = learned(sentences("resume_ner/train.char.bmes"))
     assert (len(examples), len(task.tags), task.scheme) == (3821, 28, "BMES")
-    held_out = list(task.examples(sentences("resume_ner/dev.char.bmes", " "), {"tokens": "tokens", "tags": "tags"}))
+    held_out = list(task.examples(sentences("resume_ner/dev.char.bmes"), {"tokens": "tokens", "tags": "tags"}))
     assert len(list(task.features(held_out, tokenizer("bert-base-chinese"), max_length=64))) > len(held_out) == 463
     begun = sum(tag[0] in "BS" for example in examples for tag in example.tags or ())
     assert entities(task, examples).total() == begun + 2  # two begin with M, where a sentence was cut in two
 
 
 def test_weibo_has_entities_that_begin_with_i() -> None:
-    task, examples, (remark,) = learned(sentences("weibo_ner/weiboNER_2nd_conll.train", "\t"))
+    task, examples, (remark,) = learned(sentences("weibo_ner/weiboNER_2nd_conll.train"))
     assert (len(examples), len(task.tags), task.scheme) == (1350, 17, "IOB2")
     assert remark.endswith("entities that begin with I, against the scheme, and are taken as they are: 10")
 
 
 def test_msra_has_sentences_longer_than_the_model_takes() -> None:
-    lines = (DATA / "msra_ner/uer_dev.tsv").read_text("utf-8").split("\n")
-    texts = (line.split("\t") for line in lines[1:] if line)
-    rows = (Row({"tokens": text, "tags": tags}, "uer_dev.tsv", n) for n, (text, tags) in enumerate(texts, 2))
-    task, examples, _ = learned(rows)
+    task, examples, _ = learned(read_records(DATA / "msra_ner/uer_dev.tsv"), tokens="text_a", tags="label")
     assert (len(examples), len(task.tags), task.scheme) == (2318, 7, "IOB2")
     found = list(task.features(examples, tokenizer("bert-base-chinese"), max_length=512))
     windows = Counter(feature.example for feature in found)
@@ -106,11 +82,9 @@ def test_msra_has_sentences_longer_than_the_model_takes() -> None:
 
 
 def questions(name: str, **columns: Any) -> list[MultipleChoiceExample]:
-    with (DATA / name).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file)) if name.endswith(".csv") else [json.loads(line) for line in file]
-    records = (Row(row, name, number) for number, row in enumerate(rows, 1))
+    records = read_records(DATA / name)
     text, label = columns.pop("question", "question"), columns.pop("label", "label")
-    return list(MultipleChoice().examples(records, MultipleChoice.columns_of(text=text, label=label, roles=columns)))
+    return list(MultipleChoice().examples(records, MultipleChoice.columns(text=text, label=label, roles=columns)))
 
 
 ENDINGS = [f"ending{number}" for number in range(4)]

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from glassbert import BertTokenizer, BertTokenizerFast
+from tests.text.small import VOCAB
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -12,3 +15,16 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder ../shared beside the repository")
     return folder
+
+
+@pytest.fixture(params=[BertTokenizer, BertTokenizerFast], ids=["plain", "fast"])
+def kind(request: pytest.FixtureRequest) -> type[BertTokenizer]:
+    """Each of the two classes, which are to give the same."""
+    chosen: type[BertTokenizer] = request.param
+    return chosen
+
+
+@pytest.fixture
+def tokenizer(kind: type[BertTokenizer]) -> BertTokenizer:
+    """One that knows a few tokens and takes twelve."""
+    return kind(VOCAB, model_max_length=12)

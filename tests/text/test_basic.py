@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from glassbert import BasicTokenizer
+from glassbert.errors import InputError
+from glassbert.text.basic import Normalizer
 
 
 @pytest.mark.parametrize(
@@ -82,3 +86,44 @@ def test_chinese_characters_can_stay_together() -> None:
 )
 def test_never_split_words_pass_through(text: str, words: list[str]) -> None:
     assert BasicTokenizer(never_split=["[MASK]", "É.T."]).tokenize(text) == words
+
+
+def test_words_that_are_never_split_may_be_given_with_the_text() -> None:
+    basic = BasicTokenizer(never_split=["E.T."])
+    assert basic.tokenize("E.T. Z! A.B", never_split=["Z!"]) == ["E.T.", "Z!", "a", ".", "b"]
+    assert basic.tokenize("E.T. Z!") == ["E.T.", "z", "!"]
+    assert BasicTokenizer(never_split=None).tokenize("E.T.") == ["e", ".", "t", "."]
+
+
+@pytest.mark.parametrize("rules", ["hf", "google"])
+def test_a_lone_surrogate_is_refused(rules: Literal["hf", "google"]) -> None:
+    with pytest.raises(InputError, match=r"lone surrogate \(U\+D83D, character 1\)"):
+        BasicTokenizer(rules=rules).tokenize("a\ud83d")
+
+
+@pytest.mark.parametrize(
+    ("text", "hf", "google"),
+    [
+        # İ loses its dot before it is lowered, or after.
+        ("İ", "i", "i"),
+        ("ΑΣ ΑΣΑ", "ασ ασα", "ας ασα"),
+        ("a\ue000", "a", "a\ue000"),
+        ("a\u1ac0", "a\u1ac0", "a"),
+        ("\U0002b820", "\U0002b820", " \U0002b820 "),
+    ],
+)
+def test_the_two_sets_of_rules_normalize_each_in_its_way(text: str, hf: str, google: str) -> None:
+    for rules, expected in (("hf", hf), ("google", google)):
+        normalizer = Normalizer(rules)  # type: ignore[arg-type]
+        assert normalizer.normalize(text) == expected
+        assert normalizer.with_origins(text)[0] == expected
+
+
+def test_the_place_that_each_character_comes_from() -> None:
+    #                                             0 1 2 3     4 5
+    assert Normalizer().with_origins("Aéb\u00ad字ﬁ") == ("aeb 字 ﬁ", [0, 1, 2, 4, 4, 4, 5])
+    kept = Normalizer(strip_accents=False)
+    assert kept.with_origins("İa") == ("i\u0307a", [0, 0, 1])
+    # Marks that change places: the places stay in order, as in `tokenizers`.
+    moved = Normalizer(do_lower_case=False)
+    assert moved.with_origins("a\U0001d165\u0334\u16ffb")[1] == [0, 2, 3, 4]

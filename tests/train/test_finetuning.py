@@ -152,9 +152,14 @@ def test_an_output_folder_that_holds_something_is_refused_before_training(base: 
     events: list[Event] = []
     with pytest.raises(OutputExistsError, match="--overwrite"):
         finetune(settings(base, data), on_event=events.append)
+    with pytest.raises(OutputExistsError, match=r"precious\.txt, which is no file of a model"):
+        finetune(settings(base, data, overwrite=True), on_event=events.append)
     assert not events
+    (out / "precious.txt").rename(out / "vocab.txt")
     finetune(settings(base, data, overwrite=True))
-    assert not (out / "precious.txt").exists()
+    # What a run has written may be replaced by another one.
+    finetune(settings(base, data, overwrite=True))
+    assert (out / "vocab.txt").read_text(encoding="utf-8") != "mine"
 
 
 def test_a_full_disk_leaves_the_previous_folder(base: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,8 +317,11 @@ def test_the_right_choice_is_learned(base: Path, tmp_path: Path) -> None:
 def test_settings_that_a_task_does_not_have_are_refused(base: Path, data: Path) -> None:
     for changes, message in (
         ({"task_options": {"scheme": "IOB2"}}, "text-classification has no option 'scheme'; it has none"),
-        ({"role_columns": {"tokens": "x"}}, "text-classification has no column 'tokens'; it has text, pair, label"),
-        ({"task": "multiple-choice", "pair_column": "x"}, "multiple-choice has no column 'pair'"),
+        (
+            {"role_columns": {"tokens": "x"}},
+            "no use for a tokens column; it reads text, pair, label",
+        ),
+        ({"task": "multiple-choice", "pair_column": "x"}, "multiple-choice has no use for a pair column"),
     ):
         with pytest.raises(ConfigError, match=message):
             settings(base, data, **changes)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from glassbert import BertConfig, BertForSequenceClassification, ConfigError, TrainingError
+from glassbert import AdamW, BertConfig, BertForSequenceClassification, ConfigError, TrainingError
 from glassbert.train import TrainingSettings, fit, get_linear_schedule_with_warmup, make_adamw, parameter_groups
 from glassbert.train.loop import backward, order_of, predict
 
@@ -170,6 +170,48 @@ def test_gradients_are_clipped() -> None:
     assert all(math.isfinite(step.loss) for step in history)
 
 
+def test_the_settings_reach_optimizer_schedule_and_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[torch.optim.Optimizer] = []
+
+    def spy(model: Any, **settings: Any) -> torch.optim.Optimizer:
+        made.append(make_adamw(model, **settings))
+        return made[-1]
+
+    monkeypatch.setattr("glassbert.train.loop.make_adamw", spy)
+    model = fresh(**NO_DROPOUT)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    settings = TrainingSettings(
+        epochs=1,
+        batch_size=4,
+        learning_rate=1e-3,
+        warmup=0.5,
+        schedule="constant_with_warmup",
+        optimizer="google",
+        layer_decay=0.5,
+        head_learning_rate=4e-3,
+        freeze_embeddings=True,
+        freeze_layers=1,
+    )
+    history = fit(model, features(), collate, settings)
+    assert [step.learning_rate for step in history] == pytest.approx([0, 4e-3 / 3, 8e-3 / 3, 4e-3, 4e-3, 4e-3])
+    (optimizer,) = made
+    assert isinstance(optimizer, AdamW)
+    assert not optimizer.defaults["correct_bias"]
+    # The second layer, the pooler, the head.
+    assert [group["initial_lr"] for group in optimizer.param_groups] == [2.5e-4] * 2 + [5e-4] * 2 + [4e-3] * 2
+    for name, parameter in model.named_parameters():
+        if not name.endswith("key.bias"):  # which has no gradient but for rounding
+            assert torch.equal(parameter, before[name]) is ("embeddings" in name or "layer.0" in name), name
+
+
+def test_settings_of_no_layers_leave_what_was_frozen_by_hand() -> None:
+    model = fresh()
+    model.bert.requires_grad_(False)
+    before = {name: parameter.clone() for name, parameter in model.bert.named_parameters()}
+    fit(model, features(), collate, TrainingSettings(epochs=1))
+    assert all(torch.equal(parameter, before[name]) for name, parameter in model.bert.named_parameters())
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -182,6 +224,14 @@ def test_gradients_are_clipped() -> None:
         {"token_dropout": 1.0},
         {"token_budget": 0},
         {"seed": -1},
+        {"schedule": "lineer"},
+        {"optimizer": "adam"},
+        {"layer_decay": 0.0},
+        {"layer_decay": 1.5},
+        {"head_learning_rate": -1.0},
+        {"freeze_embeddings": 1},
+        {"freeze_layers": -1},
+        {"freeze_layers": 1.0},
     ],
     ids=str,
 )

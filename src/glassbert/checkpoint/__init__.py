@@ -1,10 +1,11 @@
 """Model and tokenizer ↔ files."""
 
 from glassbert.checkpoint.convert import convert
-from glassbert.checkpoint.folder import LoadingInfo, load, load_config, load_model
+from glassbert.checkpoint.filling import LoadingInfo
+from glassbert.checkpoint.folder import load, load_config, load_model
 from glassbert.checkpoint.hub import push_to_hub
 from glassbert.checkpoint.place import model_folder
-from glassbert.checkpoint.saving import push_saved, save_model
+from glassbert.checkpoint.saving import push_saved, save_model, save_pretrained
 from glassbert.checkpoint.tokenizer_files import check_vocabulary, load_tokenizer, save_tokenizer
 from glassbert.checkpoint.torch_encoder import from_torch_encoder, to_torch_encoder
 
@@ -21,6 +22,7 @@ __all__ = [
     "push_saved",
     "push_to_hub",
     "save_model",
+    "save_pretrained",
     "save_tokenizer",
     "to_torch_encoder",
 ]

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from glassbert.checkpoint.crc32c import crc32c, masked
 from glassbert.checkpoint.place import inside
 from glassbert.errors import CheckpointError
+from glassbert.files import check_content
 
 Array = npt.NDArray[Any]
 
@@ -113,6 +114,7 @@ def read_index(file: Path) -> tuple[dict[str, Entry], int]:
     try:
         return _entries(data)
     except ValueError as error:
+        check_content(file)
         raise CheckpointError(f"{file}: not readable as the index of a TensorFlow checkpoint: {error}") from None
 
 
@@ -163,6 +165,7 @@ class Bundle:
                 f"expected {math.prod(entry.shape) * entry.width:,}"
             )
         if entry.offset < 0 or entry.size < 0 or entry.offset + entry.size > there:
+            check_content(self.data_file(name))
             raise CheckpointError(
                 f"{self.data_file(name)}: has {there:,} bytes, but {name} is to lie from {entry.offset:,} "
                 f"to {entry.offset + entry.size:,}; the file is cut off, or the index is that of another checkpoint"

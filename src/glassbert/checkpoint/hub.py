@@ -14,19 +14,20 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
+from glassbert.checkpoint.place import FOREIGN, check_name
 from glassbert.errors import CheckpointError
 from glassbert.files import read_json
 
 if TYPE_CHECKING:
     from huggingface_hub import ResolvedRevision
 
-Parts = Literal["config", "model", "tokenizer"]
+Parts = Literal["config", "model", "tokenizer", "all"]
 
 # Of each group the first that is there.
 _CONFIGS: Final = ("config.json", "bert_config.json")
 _WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
 # Of these all that are there.
-_TOKENIZER: Final = (
+TOKENIZER: Final = (
     "vocab.txt",
     "tokenizer_config.json",
     "tokenizer.json",
@@ -36,14 +37,12 @@ _TOKENIZER: Final = (
 _VOCABULARIES: Final = ("vocab.txt", "tokenizer.json")
 _SENTENCES: Final = ("sentence_bert_config.json", "config_sentence_transformers.json")
 _MODULES: Final = "modules.json"
-_CARD: Final = "README.md"
+CARD: Final = "README.md"
 
 # A name without a path in it, and without a sign that the client would read as a pattern.
 _PLAIN: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]+")
 _POOLING: Final = re.compile(r"[A-Za-z0-9_.-]+_Pooling/config\.json")
 _TENSORFLOW: Final = re.compile(r"([A-Za-z0-9_.-]+)\.data-\d{5}-of-\d{5}")
-# Weights that glassbert does not read, to name them where there are no others.
-_FOREIGN: Final = re.compile(r"[^/]+\.(h5|msgpack|onnx|ot|gguf|pt|pth|tflite)")
 
 _TOKEN_HINT: Final = "set HF_TOKEN or pass token="
 
@@ -77,6 +76,7 @@ def local_folder(
     Args:
         name: a folder, or `name` or `owner/name` on the hub. A folder of that name comes first.
         parts: what is needed. Every part has the config, by which a tokenizer knows how many positions there are.
+            "all" is a model, and what there is of a tokenizer and a model card.
         revision: a branch, tag or commit on the hub; None for the default branch.
         token: for the hub; None takes the stored one or `HF_TOKEN`, False none. Beside a folder it does nothing.
         cache_dir: in place of the client's cache. Beside a folder it does nothing.
@@ -89,7 +89,7 @@ def local_folder(
     folder = _existing(name, revision)
     if folder is not None:
         return folder
-    repo = name.as_posix() if isinstance(name, Path) else name
+    repo = name if isinstance(name, str) else Path(name).as_posix()
     place = f"{name}: no such folder; on the hub, {_place(repo, revision)}"
     try:
         cache = None if cache_dir is None else Path(cache_dir).expanduser().resolve()
@@ -160,7 +160,7 @@ def push_to_hub(
         commit = api.upload_folder(
             repo_id=full,
             folder_path=path,
-            allow_patterns=sorted({*model, *tokenizer, *({_CARD} & there)}),
+            allow_patterns=sorted({*model, *tokenizer, *({CARD} & there)}),
             revision=revision,
             commit_message=message or "Upload a model of glassbert",
             create_pr=create_pr,
@@ -181,8 +181,9 @@ def _existing(name: str | Path, revision: str | None) -> Path | None:
     Raises:
         CheckpointError: a file, a path that is not there, or a name that neither a path nor a repo has.
     """
-    text = name.as_posix() if isinstance(name, Path) else name
+    check_name(name)
     path = Path(name)
+    text = name if isinstance(name, str) else path.as_posix()
     try:
         is_folder, exists = bool(text) and path.is_dir(), bool(text) and path.exists()
     except (OSError, ValueError) as error:  # too long, no right to look, a zero byte
@@ -193,6 +194,7 @@ def _existing(name: str | Path, revision: str | None) -> Path | None:
         return path
     if exists:
         raise CheckpointError(f"{path}: is a file, expected a model folder")
+    _check_repo(text)
     if (
         path.is_absolute()
         or text.startswith(("./", "../", "~", "/", "\\"))
@@ -215,6 +217,25 @@ def _existing(name: str | Path, revision: str | None) -> Path | None:
     except HFValidationError as error:
         raise CheckpointError(f"{text!r}: no such folder, and no name of a repo: {_first_line(error)}") from None
     return None
+
+
+def _check_repo(text: str) -> None:
+    """Refuse other spellings of a repo, with the one that is taken here.
+
+    Raises:
+        CheckpointError: it is a URL, or has a revision in it.
+    """
+    url = re.fullmatch(
+        r"https?://[^/]+/(?:models/)?([^/?#]+(?:/[^/?#]+)?)(?:/(?:tree|blob|resolve)/([^/?#]+).*)?/?", text
+    )
+    named = re.fullmatch(r"(\w[\w.-]*(?:/[\w.-]+)?)@([^@]+)", text)
+    found = url or named
+    if found is not None:
+        kind = "is a URL" if url else "has a revision in it"
+        revision = f", revision={found[2]!r}" if found[2] else ""
+        raise CheckpointError(f"{text}: {kind}, expected a folder or the name of a repo: {found[1]!r}{revision}")
+    if "://" in text:
+        raise CheckpointError(f"{text}: is a URL, expected a folder or the name of a repo, such as 'owner/name'")
 
 
 @dataclasses.dataclass
@@ -258,13 +279,23 @@ class _Snapshot:
     def fetch(self, names: Sequence[str]) -> Path:
         """Bring `names` into the cache, and return the folder they are in."""
         from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
         # Looked up here first, since the client shows its progress bars even when it has nothing to do.
         commit = self.commit.resolved
         cached = [try_to_load_from_cache(self.repo, name, self.cache_dir, commit) for name in names]
         if all(isinstance(file, str) for file in cached):
             return Path(str(cached[0])).parents[names[0].count("/")].resolve()
-        return self._download(names)
+        try:
+            return self._download(names)
+        except LocalEntryNotFoundError as error:
+            if error.__cause__ is not None and not isinstance(error.__cause__, OfflineModeIsEnabled):
+                raise
+            lacking = [name for name, file in zip(names, cached, strict=True) if not isinstance(file, str)]
+            more = ", …" if len(lacking) > 3 else ""
+            raise CheckpointError(
+                f"the cache lacks {', '.join(lacking[:3])}{more}; {_online(self.local_files_only)}"
+            ) from None
 
     def _download(self, names: Sequence[str]) -> Path:
         from huggingface_hub import snapshot_download
@@ -324,19 +355,21 @@ def _needed(there: Collection[str], parts: Parts, fetch: Fetch) -> list[str]:
         CheckpointError: an index or `modules.json` that is damaged or names a path.
     """
     folders = [""]
-    if _MODULES in there and (parts == "model" or (parts == "tokenizer" and not _some(there, _VOCABULARIES))):
+    if _MODULES in there and (parts in ("model", "all") or (parts == "tokenizer" and not _some(there, _VOCABULARIES))):
         # Sentence models from before 2021 keep everything in a folder, such as 0_Transformer.
         folders += _module_folders(fetch([_MODULES]) / _MODULES)
     needed = []
     for folder in folders:
         needed += [folder + name for name in _CONFIGS if folder + name in there][:1]
-        if parts == "tokenizer":
-            needed += [folder + name for name in _TOKENIZER if folder + name in there]
-        elif parts == "model":
+        if parts in ("tokenizer", "all"):
+            needed += [folder + name for name in TOKENIZER if folder + name in there]
+        if parts in ("model", "all"):
             needed += [folder + name for name in _SENTENCES if folder + name in there]
             needed += _weights(there, folder, fetch)
-    if parts == "model":
+    if parts in ("model", "all"):
         needed += [name for name in there if name == _MODULES or _POOLING.fullmatch(name)]
+    if parts == "all":
+        needed += [name for name in there if name == CARD]
     return sorted(set(needed))
 
 
@@ -391,7 +424,7 @@ def _lacking(files: Collection[str], there: Collection[str], parts: Parts) -> st
         return f"holds no {_CONFIGS[0]}"
     if parts == "config" or _some(names, _WEIGHTS) or any(name.endswith((".index", ".index.json")) for name in names):
         return None
-    foreign = sorted(name for name in there if _FOREIGN.fullmatch(name))
+    foreign = sorted(name for name in there if FOREIGN.fullmatch(name))
     instead = f"; {', '.join(foreign[:3])} cannot be read" if foreign else ""
     return f"holds neither {_WEIGHTS[0]} nor {_WEIGHTS[1]} nor a TensorFlow checkpoint{instead}"
 

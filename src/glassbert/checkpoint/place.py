@@ -6,14 +6,29 @@ stay inside, or lead to the blobs of the hub's cache, whose folders are made of 
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from glassbert.errors import CheckpointError
 
 CONFIG: Final = "config.json"
 TF_CONFIG: Final = "bert_config.json"
 MODULES: Final = "modules.json"
+TORCH_ENCODER: Final = "torch_encoder.json"
+# Weights that glassbert does not read, to name them where there are no others.
+FOREIGN: Final = re.compile(r"[^/]+\.(h5|msgpack|onnx|ot|gguf|pt|pth|tflite|ckpt|safetensors|bin)")
+
+
+def check_name(name: Any) -> None:
+    """Refuse what can be no name of a model.
+
+    Raises:
+        CheckpointError: it is neither a string nor a path.
+    """
+    if not isinstance(name, (str, os.PathLike)):
+        raise CheckpointError(f"the name is {name!r}, expected a folder or the name of a repo, as text or as a path")
 
 
 def model_folder(folder: str | Path) -> Path:
@@ -30,8 +45,26 @@ def model_folder(folder: str | Path) -> Path:
     if not known:
         raise CheckpointError(f"{path}: " + ("is a file, expected a model folder" if there else "no such folder"))
     if not inside(path, CONFIG).is_file() and not any((path / name).exists() for name in (TF_CONFIG, MODULES)):
-        raise CheckpointError(f"{path}: holds no {CONFIG}, so it is no model folder")
+        raise CheckpointError(f"{path}: holds no {CONFIG}, so it is no model folder{_instead(path)}")
     return path
+
+
+def _instead(folder: Path) -> str:
+    """Say what a folder without a config holds, and what can be done with it."""
+    if (folder / TORCH_ENCODER).exists():
+        return f"; {TORCH_ENCODER} is there: glassbert convert {folder} OUT --to hf makes one of it"
+    for entry in sorted(folder.iterdir()):
+        if entry.name.endswith(".index"):
+            return f"; {entry.name} is that of a TensorFlow checkpoint: put the {TF_CONFIG} of its model beside it"
+        if (entry / CONFIG).is_file():
+            return f"; {entry.name} in it does: name that one"
+    weights = foreign_weights(folder)
+    return f"; {weights} is there: put the {CONFIG} of its model beside it" if weights else ""
+
+
+def foreign_weights(folder: Path) -> str:
+    """Name up to three files of a folder that look like weights."""
+    return ", ".join(sorted(entry.name for entry in folder.iterdir() if FOREIGN.fullmatch(entry.name))[:3])
 
 
 def inside(folder: Path, name: str, *, named_by: Path | None = None) -> Path:

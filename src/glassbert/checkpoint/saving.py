@@ -3,25 +3,70 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import tempfile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from glassbert.checkpoint.filling import most_numbers, plain_state, without_memory
+from glassbert.checkpoint.folder import MODEL_CLASSES, no_argument
 from glassbert.checkpoint.hub import push_to_hub
 from glassbert.checkpoint.keys import shared_names
-from glassbert.checkpoint.place import CONFIG
-from glassbert.checkpoint.sentence_folder import refusal, write_sentence_folder
+from glassbert.checkpoint.place import CONFIG, MODULES
+from glassbert.checkpoint.sentence_folder import LENGTHS, SETTINGS, refusal, write_sentence_folder
 from glassbert.checkpoint.weights import PYTORCH, SAFETENSORS
+from glassbert.errors import SaveError
 from glassbert.files import updated_folder, write_json
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertModel
 from glassbert.model.config import BertConfig
 from glassbert.model.sentence import SentenceEncoder
+
+# What a model's folder holds, and what goes when another model takes its place there.
+_PARTS: Final = (
+    CONFIG,
+    SAFETENSORS,
+    PYTORCH,
+    f"{SAFETENSORS}.index.json",
+    f"{PYTORCH}.index.json",
+    "model-*-of-*.safetensors",
+    "pytorch_model-*-of-*.bin",
+    MODULES,
+    LENGTHS,
+    SETTINGS,
+    "[0-9]*_[A-Z]*/",
+)
+
+# Arguments of transformers' save_pretrained, and what does here what they are wanted for.
+_ELSEWHERE: Final = {
+    "max_shard_size": "one file is written, whatever its size; leave it out",
+    "push_to_hub": "model.push_to_hub(repo) uploads a model",
+    "repo_id": "model.push_to_hub(repo) uploads a model",
+    "state_dict": "model.load_state_dict puts tensors into a model, which is then saved",
+    "variant": "the files have one name each; save another variant in a folder of its own",
+    "token": "nothing is uploaded; model.push_to_hub(repo, token=...) does that",
+    "is_main_process": "call it in that process alone",
+    "save_function": "safe_serialization chooses between safetensors and torch.save",
+    "save_directory": "it is called folder here",
+}
+
+
+def save_pretrained(model: BertPreTrainedModel, folder: str | Path, **settings: Any) -> None:
+    """Do what `save_model` does.
+
+    Raises:
+        TypeError: a setting that it does not have, with what to write in its place.
+    """
+    known = inspect.signature(save_model).parameters.keys() - {"model", "folder"}
+    for name in settings:
+        if name not in known:
+            raise no_argument(f"{type(model).__name__}.save_pretrained", name, known, _ELSEWHERE)
+    save_model(model, folder, **settings)
 
 
 def save_model(
@@ -35,7 +80,8 @@ def save_model(
     """Write `config.json` and the weights into `folder`, whose other files stay; all at once or not at all.
 
     A `SentenceEncoder` also gets the files by which sentence-transformers loads it, where that has a form for it: one
-    layer, absolute positions, no pruned heads.
+    layer, absolute positions, no pruned heads. Whatever another model had in the folder (shards, an index, files of
+    sentence-transformers) goes in the same step.
 
     Args:
         model: any of ours, or a subclass of your own.
@@ -48,7 +94,8 @@ def save_model(
     Raises:
         OutputExistsError: the folder holds a model already and `overwrite` is false.
         ConfigError: the config holds a function, which no file can.
-        SaveError: the disk refused a write; what stood there still stands.
+        SaveError: what could not be loaded again: numbers that are not finite, no numbers at all, another shape than
+            the config says; or the disk refused a write. What stood there still stands.
     """
     base = model.base_model
     # Heads may have been cut out of a layer by itself, where the config does not hear of it.
@@ -62,13 +109,17 @@ def save_model(
         architectures=[type(model).__name__],
         pruned_heads=kept,
         tie_word_embeddings=model.config.tie_word_embeddings and tied,
-    ).to_dict()
-    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    )
+    state = plain_state(model)
     if zero_pruned_heads and pruned:
         state |= _whole_heads(state, pruned, model.config.num_attention_heads)
+    _check_shapes(model, config, state)
+    extra = {key: value for key, value in config.extra.items() if key != "torch_dtype"}
+    extra["dtype"] = str(most_numbers(state.values())).removeprefix("torch.")
+    values = dataclasses.replace(config, extra=extra).to_dict()
     again = {name for names in shared_names(model) for name in names[1:]} if safe_serialization else set()
-    state = {name: tensor.contiguous().cpu() for name, tensor in state.items() if name not in again}
-    with updated_folder(folder, (CONFIG, SAFETENSORS, PYTORCH), overwrite=overwrite) as stage:
+    state = _compact({name: tensor for name, tensor in state.items() if name not in again})
+    with updated_folder(folder, _PARTS, overwrite=overwrite) as stage:
         if safe_serialization:
             try:
                 save_file(state, stage / SAFETENSORS, metadata={"format": "pt"})
@@ -79,16 +130,55 @@ def save_model(
                 torch.save(state, stage / PYTORCH)
             except RuntimeError as error:  # how torch's writer does
                 raise OSError(str(error)) from error
-        write_json(stage / CONFIG, config)
-    if isinstance(model, SentenceEncoder) and refusal(model, BertConfig.from_dict(config)) is None:
-        write_sentence_folder(
-            model,
-            folder,
-            max_length=model.max_length,
-            prompts=model.prompts,
-            default_prompt=model.default_prompt,
-            overwrite=overwrite,
-        )
+        write_json(stage / CONFIG, values)
+        if isinstance(model, SentenceEncoder) and refusal(model, config) is None:
+            write_sentence_folder(
+                model,
+                stage,
+                max_length=model.max_length,
+                prompts=model.prompts,
+                default_prompt=model.default_prompt,
+                similarity=model.similarity,
+                truncate_dim=model.truncate_dim,
+                lower_case=model.lower_case,
+            )
+
+
+def _check_shapes(model: BertPreTrainedModel, config: BertConfig, state: dict[str, Tensor]) -> None:
+    """Hold the weights against those of a model that is built from the config.
+
+    Raises:
+        SaveError: a shape differs, so that the folder could not be loaded.
+    """
+    # What a subclass of yours has beside its BERT is yours.
+    ours = type(model) in MODEL_CLASSES.values()
+    base = model if ours else model.base_model
+    if type(base) not in MODEL_CLASSES.values():
+        return
+    start = "" if base is model else f"{model.base_model_prefix}."
+    with without_memory():
+        twin = type(base)(config)
+    for name, like in twin.state_dict().items():
+        tensor = state.get(start + name)
+        if tensor is not None and tensor.shape != like.shape:
+            raise SaveError(
+                f"{start}{name} has the shape {tuple(tensor.shape)}, but by the config it is {tuple(like.shape)}; "
+                "change config and weights together (resize_token_embeddings, prune_heads, num_labels)"
+            )
+
+
+def _compact(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors on the CPU that have no numbers beside their own in memory; names of one tensor keep one."""
+    copies: dict[Any, Tensor] = {}
+    compact = {}
+    for name, tensor in state.items():
+        same = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if same not in copies:
+            copy = tensor.contiguous().cpu()
+            more = copy.untyped_storage().nbytes() > copy.numel() * copy.element_size()
+            copies[same] = copy.clone() if more else copy
+        compact[name] = copies[same]
+    return compact
 
 
 def push_saved(saved: Saves, repo: str, **settings: Any) -> str:

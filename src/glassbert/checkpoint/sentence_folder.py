@@ -20,20 +20,18 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 from glassbert.checkpoint.place import contained, model_folder
 from glassbert.errors import CheckpointError, ConfigError
 from glassbert.files import new_file, read_json, write_json
 from glassbert.model.config import BertConfig
-from glassbert.model.sentence import Pooling, SentenceEncoder
+from glassbert.model.sentence import Pooling, SentenceEncoder, Similarity
 
 MODULES: Final = "modules.json"
 MODULE_CONFIG: Final = "config.json"
 LENGTHS: Final = "sentence_bert_config.json"
 SETTINGS: Final = "config_sentence_transformers.json"
-
-Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
 
 # Names of classes as far back as version 2 (sentence_transformers.models.Pooling) and today
 # (sentence_transformers.sentence_transformer.modules.pooling.Pooling): the package and the class stay.
@@ -84,6 +82,7 @@ class SentenceFolder:
         default_prompt: name of the prompt that is put before a text where no other is asked for.
         similarity: how two vectors are compared: "cosine", "dot", "euclidean" or "manhattan"; None where the folder
             does not say (sentence-transformers takes "cosine" then).
+        truncate_dim: how many numbers of a vector are kept, the first ones; None keeps all.
     """
 
     transformer: Path
@@ -94,6 +93,12 @@ class SentenceFolder:
     prompts: dict[str, str] = dataclasses.field(default_factory=dict)
     default_prompt: str | None = None
     similarity: Similarity | None = None
+    truncate_dim: int | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments of a `SentenceEncoder`."""
+        names = {field.name for field in dataclasses.fields(self)} - {"transformer"}
+        return {"layers": 1, **{name: getattr(self, name) for name in names}}
 
 
 def read_sentence_folder(folder: str | Path) -> SentenceFolder | None:
@@ -117,7 +122,7 @@ def read_sentence_folder(folder: str | Path) -> SentenceFolder | None:
     if normalize:
         _check_normalize(contained(root, paths[2] / MODULE_CONFIG))
     max_length, lower_case = _read_lengths(contained(root, transformer / LENGTHS))
-    prompts, default_prompt, similarity = _read_settings(contained(root, root / SETTINGS))
+    prompts, default_prompt, similarity, truncate_dim = _read_settings(contained(root, root / SETTINGS))
     return SentenceFolder(
         transformer=transformer,
         pooling=pooling,
@@ -127,6 +132,7 @@ def read_sentence_folder(folder: str | Path) -> SentenceFolder | None:
         prompts=prompts,
         default_prompt=default_prompt,
         similarity=similarity,
+        truncate_dim=truncate_dim,
     )
 
 
@@ -138,6 +144,8 @@ def write_sentence_folder(
     prompts: Mapping[str, str] | None = None,
     default_prompt: str | None = None,
     similarity: Similarity | None = None,
+    truncate_dim: int | None = None,
+    lower_case: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Write the files that let sentence-transformers load a folder with the same vectors.
@@ -152,6 +160,8 @@ def write_sentence_folder(
         prompts: texts to put before a text, by name.
         default_prompt: name of the prompt for texts where no other is asked for.
         similarity: how two vectors are compared; None leaves it to sentence-transformers ("cosine").
+        truncate_dim: how many numbers of a vector are kept; None keeps all.
+        lower_case: put texts in lower case before the tokenizer.
         overwrite: whether such files may be replaced.
 
     Raises:
@@ -175,6 +185,8 @@ def write_sentence_folder(
         raise ConfigError(f"default_prompt is {default_prompt!r}, expected one of the prompts {sorted(prompts)}")
     if similarity is not None and similarity not in get_args(Similarity):
         raise ConfigError(f"similarity is {similarity!r}, expected one of {', '.join(get_args(Similarity))}")
+    if truncate_dim is not None and not _is_count(truncate_dim):
+        raise ConfigError(f"truncate_dim is {truncate_dim!r}, expected a whole number from 1")
     steps = [("", "Transformer"), ("1_Pooling", "Pooling")]
     steps += [("2_Normalize", "Normalize")] if encoder.normalize else []
     modules = [
@@ -189,8 +201,9 @@ def write_sentence_folder(
             "prompts": prompts,
             "default_prompt_name": default_prompt,
             "similarity_fn_name": similarity,
+            **({} if truncate_dim is None else {"truncate_dim": truncate_dim}),
         },
-        LENGTHS: {"max_seq_length": max_length, "do_lower_case": False},
+        LENGTHS: {"max_seq_length": max_length, "do_lower_case": lower_case},
         f"1_Pooling/{MODULE_CONFIG}": {"word_embedding_dimension": encoder.config.hidden_size, **flags},
     }
     if encoder.normalize:
@@ -326,8 +339,8 @@ def _read_lengths(file: Path) -> tuple[int | None, bool]:
     return max_length, lower_case
 
 
-def _read_settings(file: Path) -> tuple[dict[str, str], str | None, Similarity | None]:
-    """Return the prompts, the default one's name, and how vectors are compared."""
+def _read_settings(file: Path) -> tuple[dict[str, str], str | None, Similarity | None, int | None]:
+    """Return the prompts, the default one's name, how vectors are compared, and how many numbers of one are kept."""
     values = _read_if_there(file)
     kind = values.get("model_type", "SentenceTransformer")
     if kind != "SentenceTransformer":
@@ -351,11 +364,18 @@ def _read_settings(file: Path) -> tuple[dict[str, str], str | None, Similarity |
         raise CheckpointError(
             f"{file}: similarity_fn_name is {_shown(similarity)}, expected one of {', '.join(get_args(Similarity))}"
         )
-    return prompts, default, similarity
+    kept = values.get("truncate_dim")
+    if kept is not None and not _is_count(kept):
+        raise CheckpointError(f"{file}: truncate_dim is {_shown(kept)}, expected a whole number from 1")
+    return prompts, default, similarity, kept
 
 
 def _read_if_there(file: Path) -> dict[str, Any]:
     return read_json(file) if file.exists() else {}
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
 
 
 def _is_length(value: Any, most: int | None = None) -> bool:

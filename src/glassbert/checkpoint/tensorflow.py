@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from glassbert.checkpoint.bundle import INDEX, Bundle, file_inside, shard_name, write_bundle
+from glassbert.checkpoint.filling import plain_state
 from glassbert.checkpoint.keys import shared_names
 from glassbert.errors import CheckpointError, ConfigError
 from glassbert.files import read_json, updated_folder, write_json
@@ -102,7 +103,7 @@ _LEFT_OUT: Final = tuple(
     )
 )
 
-# The keys of `bert_config.json`; those of the second line stand in some and mean nothing to the model.
+# The keys of `bert_config.json`. Google's code takes any others beside them and does nothing with them.
 _KEYS: Final = (
     "attention_probs_dropout_prob",
     "hidden_act",
@@ -115,14 +116,6 @@ _KEYS: Final = (
     "num_hidden_layers",
     "type_vocab_size",
     "vocab_size",
-)
-_OTHER_KEYS: Final = (
-    "directionality",
-    "pooler_fc_size",
-    "pooler_num_attention_heads",
-    "pooler_num_fc_layers",
-    "pooler_size_per_head",
-    "pooler_type",
 )
 _GOOGLES_TYPES: Final = 16  # of segments, where the file does not say
 _GOOGLES_EPSILON: Final = 1e-12
@@ -246,7 +239,7 @@ def find_checkpoint(path: str | Path) -> Path | None:
                 )
             names = [latest]
     except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror or error}") from None
+        raise CheckpointError(f"{error.filename or path}: {error.strerror or error}") from None
     return path / names[0] if names else None
 
 
@@ -284,8 +277,8 @@ def read_tf_config(folder: str | Path) -> BertConfig:
 def save_tensorflow(model: BertPreTrainedModel, folder: str | Path, *, overwrite: bool = False) -> None:
     """Write a model as Google's are: `bert_config.json`, `bert_model.ckpt.*` and `checkpoint`.
 
-    All files appear at once or not at all. Weights are written in float32 (float64 as it is). The labels' names, a
-    pooling and other settings that are not about the weights have no place in Google's config and are not written.
+    All files appear at once or not at all. Weights are written in float32 (float64 as it is). The config has Google's
+    keys and, for whoever reads it here, the class and what else differs from a new `BertConfig`: labels, a pooling.
 
     Args:
         model: any of ours, or a subclass of your own with the same parts.
@@ -296,16 +289,17 @@ def save_tensorflow(model: BertPreTrainedModel, folder: str | Path, *, overwrite
         ConfigError: the model computes what Google's cannot: by the setting's name.
         CheckpointError: a weight that has no name in Google's checkpoints.
         OutputExistsError: the folder holds such files already and `overwrite` is false.
-        SaveError: the disk refused a write; what stood there still stands.
+        SaveError: the disk refused a write, or a weight is none; what stood there still stands.
     """
     config = _googles_config(model)
-    state, tensors = model.state_dict(), {}
+    state, tensors = plain_state(model), {}
     for theirs, (name, turned) in _googles_names(model).items():
-        tensor = state[name].detach().cpu()
+        tensor = state[name].cpu()
         array = (tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor).numpy()
         tensors[theirs] = array.T if turned else array
     index, data = TF_NAME + INDEX, shard_name(TF_NAME, 0, 1)
-    with updated_folder(folder, (TF_CONFIG, index, data, TF_STATE), overwrite=overwrite) as stage:
+    names = (TF_CONFIG, index, f"{TF_NAME}.data-*-of-*", TF_STATE)
+    with updated_folder(folder, names, overwrite=overwrite) as stage:
         write_bundle(stage / index, stage / data, tensors)
         write_json(stage / TF_CONFIG, config)
         lines = f'model_checkpoint_path: "{TF_NAME}"\nall_model_checkpoint_paths: "{TF_NAME}"\n'
@@ -337,7 +331,11 @@ def _googles_config(model: BertPreTrainedModel) -> dict[str, Any]:
             f"{' or '.join(map(repr, _GOOGLES_ACTIVATIONS))} only" + (hint if config.hidden_act == "gelu_new" else "")
         )
     values = {key: getattr(config, key) for key in _KEYS}
-    return values | {key: config.extra[key] for key in _OTHER_KEYS if key in config.extra}
+    usual = BertConfig(**values).to_dict()
+    own = {key: value for key, value in config.to_dict().items() if key not in usual or value != usual[key]}
+    for stale in ("dtype", "torch_dtype"):
+        own.pop(stale, None)
+    return {**values, **own, "architectures": [type(model).__name__]}
 
 
 def _googles_names(model: BertPreTrainedModel) -> dict[str, tuple[str, bool]]:

@@ -6,6 +6,7 @@ older form. `tokenizer_config.json` holds settings, which win over those of `tok
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import warnings
 from collections.abc import Callable
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from glassbert.checkpoint.hub import local_folder
-from glassbert.checkpoint.place import CONFIG, MODULES, inside
+from glassbert.checkpoint.place import CONFIG, MODULES, check_name, inside
 from glassbert.checkpoint.sentence_folder import read_sentence_folder
 from glassbert.checkpoint.tensorflow import find_checkpoint
 from glassbert.errors import CheckpointError, ConfigError, VocabularyError
-from glassbert.files import read_json, updated_folder, write_json
+from glassbert.files import read_json, reading, updated_folder, write_json
 from glassbert.model.config import BertConfig
 from glassbert.text.added import AddedToken
 from glassbert.text.tokenizer import BertTokenizer
@@ -75,9 +76,16 @@ _USUAL: Final = {"clean_text": True, "rules": "hf"}
 
 
 def _settings_of(tokenizer: BertTokenizer) -> dict[str, Any]:
-    settings = {"tokenizer_class": "BertTokenizer", **{name: getattr(tokenizer, name) for name in _ALWAYS}}
-    settings |= {name: getattr(tokenizer, name) for name, usual in _USUAL.items() if getattr(tokenizer, name) != usual}
+    # transformers' BertTokenizer builds its steps anew from the settings that it knows; for others there is the class
+    # that takes tokenizer.json as it is.
     longest = tokenizer.wordpiece_tokenizer.max_input_chars_per_word
+    known = tokenizer.do_basic_tokenize and tokenizer.clean_text and longest == 100
+    settings: dict[str, Any] = {"tokenizer_class": "BertTokenizer"}
+    if not known and tokenizer.rules == "hf":
+        names = ["input_ids", "token_type_ids", "attention_mask"]
+        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": names}
+    settings |= {name: getattr(tokenizer, name) for name in _ALWAYS}
+    settings |= {name: getattr(tokenizer, name) for name, usual in _USUAL.items() if getattr(tokenizer, name) != usual}
     if longest != {"hf": 100, "google": 200}[tokenizer.rules]:
         settings["max_input_chars_per_word"] = longest
     if tokenizer.basic_tokenizer.never_split:
@@ -179,31 +187,36 @@ def load_tokenizer(
         VocabularyError: the vocabulary cannot serve, or two files disagree about it.
         TypeError: a setting that the tokenizer does not have.
     """
-    prefix = None if Path(folder).is_dir() else find_checkpoint(folder)
-    path = (
-        prefix.parent
-        if prefix is not None
-        else local_folder(
-            folder,
-            parts="tokenizer",
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
+    check_name(folder)
+    with reading(folder):
+        prefix = None if Path(folder).is_dir() else find_checkpoint(folder)
+        path = (
+            prefix.parent
+            if prefix is not None
+            else local_folder(
+                folder,
+                parts="tokenizer",
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+            )
         )
-    )
-    sentence = read_sentence_folder(path) if inside(path, MODULES).is_file() else None
-    if sentence is not None and not any(inside(path, name).is_file() for name in (VOCABULARY, TOKENIZER)):
-        path = sentence.transformer  # before 2021 everything was kept in a folder of its own
-    stored = _stored(path)
-    if inside(path, CONFIG).is_file():
-        positions = BertConfig.from_json_file(path / CONFIG).max_position_embeddings
-        stored["model_max_length"] = int(min(stored.get("model_max_length", positions), positions))
-    if sentence is not None:
-        stored["model_max_length"] = min(stored["model_max_length"], sentence.max_length or stored["model_max_length"])
-        if sentence.lower_case and not stored.get("do_lower_case", True):
-            # sentence-transformers lowers the text before the tokenizer sees it, and leaves accents alone.
-            stored |= {"do_lower_case": True, "strip_accents": bool(stored.get("strip_accents"))}
+        sentence = read_sentence_folder(path) if inside(path, MODULES).is_file() else None
+        if sentence is not None and not any(inside(path, name).is_file() for name in (VOCABULARY, TOKENIZER)):
+            path = sentence.transformer  # before 2021 everything was kept in a folder of its own
+        stored = _stored(path)
+        if inside(path, CONFIG).is_file():
+            positions = BertConfig.from_json_file(path / CONFIG).max_position_embeddings
+            stored["model_max_length"] = int(min(stored.get("model_max_length", positions), positions))
+        if sentence is not None:
+            if sentence.max_length is not None:
+                stored["model_max_length"] = min(
+                    stored.get("model_max_length", sentence.max_length), sentence.max_length
+                )
+            if sentence.lower_case and not stored.get("do_lower_case", True):
+                # sentence-transformers lowers the text before the tokenizer sees it, and leaves accents alone.
+                stored |= {"do_lower_case": True, "strip_accents": bool(stored.get("strip_accents"))}
     where = path / (TOKENIZER if inside(path, TOKENIZER).is_file() else VOCABULARY)
     try:
         tokenizer = tokenizer_class(**(stored | settings))
@@ -234,9 +247,11 @@ def _stored(path: Path) -> dict[str, Any]:
             there = {token.content for token, _ in stored["added_tokens"]}
             stored["added_tokens"] += [(token, index) for token, index in more if token.content not in there]
             stored |= found
-    # The five special tokens have names of their own.
+    # The five special tokens have names of their own; what else is said of one, such as the space it takes, stays.
     named = {stored.get(name, f"[{name[:-6].upper()}]") for name in SPECIAL} & stored["vocab"].keys()
-    stored["added_tokens"] = [pair for pair in stored["added_tokens"] if pair[0].content not in named]
+    usual = (AddedToken(content, special=True, normalized=False) for content in named)
+    usual_ones = {dataclasses.replace(token, normalized=flag) for token in usual for flag in (False, None)}
+    stored["added_tokens"] = [pair for pair in stored["added_tokens"] if pair[0] not in usual_ones]
     return stored
 
 
@@ -321,7 +336,8 @@ def _described(values: dict[str, Any], file: Path) -> dict[str, Any]:
     if not isinstance(added, list):
         raise CheckpointError(f"{file}: added_tokens is {_shown(added)}, expected a list")
     stored["added_tokens"] = [_added(one, one.get("id") if isinstance(one, dict) else None, file) for one in added]
-    return {name: _checked(name, value, file) for name, value in stored.items()}
+    given = {name: value for name, value in stored.items() if value is not None}
+    return {name: _checked(name, value, file) for name, value in given.items()}
 
 
 def _check_frame(processor: dict[str, Any], file: Path) -> None:
@@ -332,8 +348,9 @@ def _check_frame(processor: dict[str, Any], file: Path) -> None:
     for name, shape in shapes.items():
         steps = processor.get(name)
         found = [
-            step.get("Sequence", {}).get("id", "") if isinstance(step, dict) else None
+            sequence.get("id", "") if isinstance(sequence, dict) else None
             for step in (steps if isinstance(steps, list) else ())
+            for sequence in [step.get("Sequence", {}) if isinstance(step, dict) else None]
         ]
         if processor["type"] != "TemplateProcessing" or found != shape:
             raise CheckpointError(f"{file}: post_processor puts other tokens round a text than [CLS] and [SEP]")
@@ -417,8 +434,12 @@ def check_vocabulary(tokenizer: BertTokenizer, config: BertConfig) -> None:
     Raises:
         ConfigError: by size.
     """
-    if len(tokenizer) > config.vocab_size:
-        raise ConfigError(f"the vocabulary has {len(tokenizer)} tokens, but the model has rows for {config.vocab_size}")
+    needed = max(tokenizer.get_vocab().values()) + 1
+    if needed > config.vocab_size:
+        gaps = f" with ids up to {needed - 1}" if needed != len(tokenizer) else ""
+        raise ConfigError(
+            f"the vocabulary has {len(tokenizer)} tokens{gaps}, but the model has rows for {config.vocab_size}"
+        )
 
 
 # A vocabulary of fewer tokens says little about its case.

@@ -32,15 +32,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glassbert.checkpoint.place import inside
+from glassbert.checkpoint.filling import plain_state
+from glassbert.checkpoint.place import TORCH_ENCODER, inside
 from glassbert.errors import CheckpointError, ConfigError
-from glassbert.files import read_json, updated_folder, write_json
+from glassbert.files import check_content, read_json, updated_folder, write_json
 from glassbert.model.activations import ACT2FN, GELUActivation, NewGELUActivation, activation
 from glassbert.model.bert import BertEncoder, BertLayer, BertModel
 from glassbert.model.config import BertConfig, HiddenAct
 
 WEIGHTS: Final = "torch_encoder.safetensors"
-SETTINGS: Final = "torch_encoder.json"
+SETTINGS: Final = TORCH_ENCODER
 
 Activation = HiddenAct | Callable[[Tensor], Tensor]
 
@@ -153,14 +154,17 @@ def save_torch_encoder(model: BertModel, folder: str | Path, *, overwrite: bool 
         CheckpointError: as `to_torch_encoder`, and for a model with a head.
         ConfigError: `hidden_act` is a function, which no file can hold.
         OutputExistsError: one of the files is there and `overwrite` is false.
-        SaveError: the disk refused a write; what stood there still stands.
+        SaveError: the disk refused a write, or a weight is none; what stood there still stands.
     """
     if not isinstance(model, BertModel):
         raise CheckpointError(f"{type(model).__name__} has no form as a torch encoder; give its bare BertModel (.bert)")
+    plain_state(model)
     state = _checked(model.encoder, model.config, _empty(model.config))
     tensors = {f"encoder.{name}": tensor for name, tensor in state.items()}
     tensors |= {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("encoder.")}
     bert = dataclasses.replace(model.config, architectures=[BertModel.__name__]).to_dict()
+    for stale in ("dtype", "torch_dtype"):
+        bert.pop(stale, None)
     layer = {theirs: bert.pop(ours) for theirs, ours in _ARGUMENTS.items()}
     settings = {
         "README": README,
@@ -191,6 +195,7 @@ def load_torch_encoder(folder: str | Path) -> BertModel:
     file = inside(path, WEIGHTS)
     if not file.is_file():
         raise CheckpointError(f"{path}: holds no {WEIGHTS}")
+    check_content(file)
     try:
         with safe_open(file, framework="pt") as tensors:
             names = set(tensors.keys())

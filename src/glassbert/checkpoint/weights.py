@@ -21,9 +21,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from glassbert.checkpoint.place import inside
+from glassbert.checkpoint.place import foreign_weights, inside
 from glassbert.errors import CheckpointError
-from glassbert.files import once, read_json
+from glassbert.files import check_content, once, read_json
 
 SAFETENSORS: Final = "model.safetensors"
 PYTORCH: Final = "pytorch_model.bin"
@@ -60,8 +60,7 @@ class _Safetensors:
         self._files: dict[str, Path] = {}
         self._open: dict[Path, Any] = {}
         for file in files:
-            if not file.is_file():
-                raise CheckpointError(f"{file}: " + ("is no file" if file.exists() else "is missing"))
+            _check_file(file)
             _check_header(file)
             try:
                 self._open[file] = stack.enter_context(safe_open(file, framework="pt"))
@@ -88,6 +87,12 @@ class _Safetensors:
 
     def where(self, key: str) -> str:
         return str(self._files[key])
+
+
+def _check_file(file: Path) -> None:
+    if not file.is_file():
+        raise CheckpointError(f"{file}: " + ("is no file" if file.exists() else "is missing"))
+    check_content(file)
 
 
 def _check_header(file: Path) -> None:
@@ -132,8 +137,7 @@ class _Pickled:
 
 
 def _unpickled(file: Path) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise CheckpointError(f"{file}: " + ("is no file" if file.exists() else "is missing"))
+    _check_file(file)
     try:
         zipped = zipfile.is_zipfile(file)
         if zipped:
@@ -159,7 +163,8 @@ def _unpickled(file: Path) -> dict[str, Tensor]:
             raise CheckpointError(f"{file}: {name!r} is a {type(value).__name__}, expected a tensor by name")
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise CheckpointError(f"{file}: {name} is no plain tensor")
-    return loaded
+    # A file may hold parameters, which would have torch warn of every look at their numbers.
+    return {name: tensor.detach() for name, tensor in loaded.items()}
 
 
 def _check_archive(file: Path) -> None:
@@ -230,4 +235,6 @@ def open_weights(folder: Path) -> Iterator[Weights]:
                 _check_shards(weights, mapping, index)
             yield weights
             return
-        raise CheckpointError(f"{folder}: holds neither {SAFETENSORS} nor {PYTORCH}")
+        found = foreign_weights(folder)
+        instead = f"; {found} cannot be read: rename what is one of these, convert others with transformers"
+        raise CheckpointError(f"{folder}: holds neither {SAFETENSORS} nor {PYTORCH}{instead if found else ''}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from glassbert.cli.options import Json
+from glassbert.cli.options import Json, Overwrite
 
 
 class Form(StrEnum):
@@ -45,7 +45,20 @@ def convert(
     zero_pruned_heads: Annotated[
         bool, typer.Option("--zero-pruned-heads", help="Write pruned heads as zeros, for any library.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TO if it is there.")] = False,
+    fresh: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Parameters that get new random values; may be repeated."),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Weights of FROM to leave out; may be repeated.")
+    ] = None,
+    num_labels: Annotated[
+        int | None, typer.Option(help="Classes, where the files of FROM do not say.", show_default=False)
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a repo on the hub.", show_default=False)
+    ] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Read a model in one form and write it in another.
@@ -55,14 +68,22 @@ def convert(
 
     Example: glassbert convert uncased_L-12_H-768_A-12 bert-base --to hf
     """
+    from glassbert.checkpoint import LoadingInfo
     from glassbert.checkpoint import convert as convert_folder
     from glassbert.cli.printing import print_json
 
-    settings = {} if hidden_act is None else {"hidden_act": hidden_act.value}
+    asked: dict[str, Any] = {
+        "hidden_act": None if hidden_act is None else hidden_act.value,
+        "fresh": fresh,
+        "ignore": ignore,
+        "num_labels": num_labels,
+        "revision": revision,
+    }
+    settings = {name: value for name, value in asked.items() if value}
     model = convert_folder(
         source, target, to=to.value, overwrite=overwrite, zero_pruned_heads=zero_pruned_heads, **settings
     )
-    left_out = list(model.loading_info.ignored) if model.loading_info is not None else []
+    info = model.loading_info or LoadingInfo()
     if json:
         print_json(
             {
@@ -70,11 +91,12 @@ def convert(
                 "form": to.value,
                 "folder": str(target),
                 "parameters": model.num_parameters(),
-                "left_out": left_out,
+                "fresh": info.fresh,
+                "left_out": info.ignored,
             }
         )
         return
     print(f"{type(model).__name__}, {model.num_parameters():,} parameters, written to {target} as {to.value}")
-    if left_out:
-        shown = ", ".join(left_out[:3]) + (f" and {len(left_out) - 3} more" if len(left_out) > 3 else "")
-        print(f"left out: {shown}")
+    for what, names in (("new, with random values", info.fresh), ("left out", info.ignored)):
+        if names:
+            print(f"{what}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else ""))

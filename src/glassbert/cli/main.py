@@ -12,6 +12,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -69,15 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail("interrupted", 130)
         return code if isinstance(code, int) else 0
     except typer.TyperException as error:
-        if debug:
-            raise
         # A wrong argument; the class says which option or command it is about.
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _fail(f"{message} (see: glassbert --help)", 2)
+        return _fail(f"{message} (see: glassbert --help)", 2, debug)
     except GlassbertError as error:
-        if debug:
-            raise
-        return _fail(str(error), 1 if isinstance(error, TrainingError) else 2)
+        return _fail(str(error), 1 if isinstance(error, TrainingError) else 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
     except BrokenPipeError:
@@ -85,15 +82,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
-        if debug:
-            raise
-        return _fail(str(error), 1)
+        return _fail(str(error), 1, debug)
+    except Exception:
+        # Ctrl-C in the middle of an import may come out as the failure of that import.
+        if _interrupted:
+            return _fail("interrupted", 130)
+        raise
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int, debug: bool = False) -> int:
+    if debug:
+        traceback.print_exc()
     if message:
         print(f"glassbert: error: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+_interrupted: list[int] = []
+
+
+def _interrupt(number: int, _: object) -> None:
+    _interrupted.append(number)
+    raise KeyboardInterrupt
 
 
 def _terminate(*_: object) -> None:
@@ -102,7 +112,7 @@ def _terminate(*_: object) -> None:
 
 
 def run() -> None:
-    """Run as the program that `pip` installs."""
+    """Run with what a program sets for its process."""
     # Threads that wait for each other in a busy loop are a little faster on an idle machine (1.5%), and several times
     # slower beside another busy program: two trainings at once ran at a fifth of the speed. Read when torch is loaded.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -110,5 +120,6 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for terminals that cannot show every character
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

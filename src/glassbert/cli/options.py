@@ -44,7 +44,13 @@ Header = Annotated[
 Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of the data files, such as utf-8 or latin-1.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines on stdout, and nothing else there.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the result; must be new or empty.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands in the output folder.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace the output folder: all that is in it goes. One with other files than a model's is refused.",
+    ),
+]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Model folder.", show_default=False)]
 
 

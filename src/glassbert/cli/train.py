@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -80,7 +80,10 @@ def demo(
 
 def train(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Training data: .csv, .tsv or .jsonl.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Training data: .csv, .tsv, .jsonl, .json or .parquet.", show_default=False
+        ),
     ],
     model: Annotated[Path, typer.Option("--model", help="Folder of the model to begin with.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder of the result; must be new or empty.", show_default=False)],
@@ -97,11 +100,12 @@ def train(
     pair_column: PairColumn = None,
     label_column: LabelColumn = None,
     column: Columns = None,
-    scheme: Annotated[
-        str | None,
+    option: Annotated[
+        list[str] | None,
         typer.Option(
-            help="How tags make entities: IOB1, IOB2 (BIO), IOBES, BMES, BILOU, or none.",
-            show_default="found in the tags",
+            metavar="NAME=VALUE",
+            help="A setting of the task, such as scheme=IOB1; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     header: Header = True,
@@ -148,7 +152,7 @@ def train(
         pair_column=pair_column,
         label_column=label_column,
         role_columns=roles(column),
-        task_options={} if scheme is None else {"scheme": scheme},
+        task_options=_task_options(option or []),
         header=header,
         encoding=encoding,
         max_length=max_length,
@@ -178,3 +182,25 @@ def train(
     example = '"a question" --choice "one" --choice "another"' if task == "multiple-choice" else '"a text"'
     command = escape(f"{program()} predict {typed(out)} {example}")
     results().print(f"saved in [bold]{place}[/]; next: {command}", soft_wrap=True)
+
+
+def _task_options(given: list[str]) -> dict[str, Any]:
+    """Read NAME=VALUE; a value that is no JSON is a string.
+
+    Raises:
+        ConfigError: one without `=`, or a name that is given twice.
+    """
+    import json
+
+    from glassbert.errors import ConfigError
+
+    options: dict[str, Any] = {}
+    for one in given:
+        name, sign, value = one.partition("=")
+        if not sign or name in options:
+            raise ConfigError(f"--option is {one!r}, expected " + ("NAME=VALUE" if not sign else f"one {name} alone"))
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,22 +33,17 @@ def predict(
     Example: glassbert predict OUT "a text to classify"
     """
     from glassbert.cli.printing import note_cut, print_json
-    from glassbert.errors import InputError
     from glassbert.infer import pipeline
 
     answering = pipeline(model=folder)
-    inputs: list[Any] = list(texts) if pair is None else [(text, pair) for text in texts]
-    if choice or context is not None:
-        if pair is not None:
-            raise InputError("--pair is for texts in pairs, --choice and --context for questions; give one kind")
-        more: dict[str, Any] = {"choices": choice} if choice else {}
-        more |= {} if context is None else {"context": context}
-        inputs = [{"question": text, **more} for text in texts]
-    answers = answering(inputs)
+    first = next(iter(answering.task.roles))
+    given = (("pair", pair), ("context", context), ("choices", choice or None))
+    more = {name: value for name, value in given if value is not None}
+    answers = answering([{first: text, **more} for text in texts])
     note_cut(sum(_cut(answer) for answer in answers), len(texts), answering.max_length)
     for text, answer in zip(texts, answers, strict=True):
         if json:
-            print_json({"question" if choice else "text": text, **answer.to_dict()})
+            print_json({first: text, **answer.to_dict()})
         else:
             # One line and the same columns, whatever the text holds.
             print("\t".join(" ".join(value.split()) for value in (*_columns(answer), text)))
@@ -56,7 +52,10 @@ def predict(
 def evaluate(
     folder: Folder,
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Labelled data: .csv, .tsv or .jsonl.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Labelled data: .csv, .tsv, .jsonl, .json or .parquet.", show_default=False
+        ),
     ],
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
@@ -77,11 +76,14 @@ def evaluate(
     from glassbert.errors import DataError
     from glassbert.infer import pipeline
 
-    answering = pipeline(model=folder)
-    columns = answering.task.columns_of(text=text_column, pair=pair_column, label=label_column, roles=roles(column))
-    examples = list(answering.task.examples(read_records(data, header=header, encoding=encoding), columns))
-    if not examples:
+    # The data is looked at first: it takes less time than the model.
+    records = read_records(data, header=header, encoding=encoding)
+    first = next(records, None)
+    if first is None:
         raise DataError("holds no records", file=data)
+    answering = pipeline(model=folder)
+    columns = answering.task.columns(text=text_column, pair=pair_column, label=label_column, roles=roles(column))
+    examples = list(answering.task.examples(chain([first], records), columns))
     metrics, answers = answering.evaluate(examples)
     note_cut(sum(_cut(answer) for answer in answers), len(examples), answering.max_length)
     if json:

@@ -1,19 +1,37 @@
-"""Files → records and words."""
+"""Files → records, words and token ids."""
 
+from glassbert.data.columns import Columns, Role, guess_columns
+from glassbert.data.encoding import EncodedTexts, encode_files
 from glassbert.data.languages import LANGUAGES, Sentence, load_sentences
-from glassbert.data.readers import FORMATS, Record, read_records
+from glassbert.data.readers import FORMATS, Format, Quoting, Source, as_records, data_hash, read_records
+from glassbert.data.records import Record, Skipped
+from glassbert.data.splitting import split
+from glassbert.data.squad import to_questions
 from glassbert.data.words import LONGEST_WORD, CountedText, WordCounts, count_words, text_files
 
 __all__ = [
     "FORMATS",
     "LANGUAGES",
     "LONGEST_WORD",
+    "Columns",
     "CountedText",
+    "EncodedTexts",
+    "Format",
+    "Quoting",
     "Record",
+    "Role",
     "Sentence",
+    "Skipped",
+    "Source",
     "WordCounts",
+    "as_records",
     "count_words",
+    "data_hash",
+    "encode_files",
+    "guess_columns",
     "load_sentences",
     "read_records",
+    "split",
     "text_files",
+    "to_questions",
 ]

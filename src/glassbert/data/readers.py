@@ -1,150 +1,193 @@
-"""Files → records, one at a time: CSV, TSV and JSON lines.
-
-Lines end at LF, with or without a CR before it, and nowhere else (not at U+2028, U+0085 and their like). TSV has no
-quoting: a `"` is a character as any other. Nothing is dropped or changed in silence.
-"""
+"""Files and objects in memory → records: the choice of the reader."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import json
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, get_args
 
-from glassbert.data.decoding import decoded_blocks
-from glassbert.errors import DataError
+from glassbert.data.conll import read_conll
+from glassbert.data.decoding import lines_of, readable, text_blocks
+from glassbert.data.json_files import read_json, read_json_lines
+from glassbert.data.parquet import read_parquet
+from glassbert.data.records import Record, Skipped, refuse
+from glassbert.data.squad import to_questions
+from glassbert.data.tables import read_table
+from glassbert.errors import DataError, InputError
 
-Format = Literal["csv", "tsv", "jsonl"]
-FORMATS: Final[dict[str, Format]] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl"}
+Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "squad"]
+Quoting = Literal["auto", "csv", "none"]
+FORMATS: Final[dict[str, Format]] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".conll": "conll",
+    ".ndjson": "jsonl",
+    ".bio": "conll",
+    ".bmes": "conll",
+}
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Record:
-    """One row: values by column name, and where it stands.
-
-    Attributes:
-        values: in the order of the columns; columns without a header are named "0", "1", …
-        file, line: the file as the user named it, and the line where the row begins, from 1.
-    """
-
-    values: dict[str, str]
-    file: str
-    line: int
-
-    def get(self, column: str | int) -> str:
-        """Return the value of a column, by name or by number from 0.
-
-        Raises:
-            DataError: no such column; names those that are there.
-        """
-        column = str(column)
-        if column in self.values:
-            return self.values[column]
-        if column.isdecimal() and int(column) < len(self.values):
-            return list(self.values.values())[int(column)]
-        names = ", ".join(repr(name if len(name) <= 30 else name[:29] + "…") for name in self.values)
-        has_header = "0" not in self.values and not self.file.endswith(".jsonl")
-        hint = " (a file without a header row needs --no-header)" if has_header else ""
-        raise DataError(f"no column {column!r}; the columns are {names}{hint}", file=self.file, line=self.line)
+Source = str | Path | Iterable[str | Path | Mapping[str, Any]]
 
 
-def read_records(path: str | Path, *, header: bool = True, encoding: str = "utf-8") -> Iterator[Record]:
-    """Read a file by its ending.
+def read_records(
+    path: str | Path,
+    *,
+    format: Format | None = None,
+    header: bool = True,
+    encoding: str = "utf-8",
+    quoting: Quoting = "auto",
+    skip_bad: Skipped | None = None,
+) -> Iterator[Record]:
+    """Read a file, one record at a time: a file may be larger than memory.
 
     Args:
-        path: ends in .csv, .tsv or .jsonl.
+        path: the file; all but Parquet may be compressed (`data.csv.gz`).
+        format: None tells it by the ending.
+
+            - csv, tsv: a row each; blank lines are none. Lines end at LF, with or without a CR before it, and nowhere
+              else.
+            - jsonl: the object of each line; blank lines are passed over.
+            - json: an array of objects, an object with one list of objects in it, JSON lines, or articles of SQuAD,
+              told by the content.
+            - parquet: a row each.
+            - conll: a sentence each, with the lists "tokens" and "tags"; see `read_conll`.
+            - squad: a question each, from articles or from flat JSON or JSON lines; see `to_questions`.
         header: whether the first row of a CSV or TSV file names the columns; else they are "0", "1", …
-        encoding: any that Python knows; a byte order mark is dropped.
+        encoding: of all but Parquet; any that Python knows. A byte order mark is dropped.
+        quoting: whether `"` opens a field in CSV and TSV ("csv") or is a character as any other ("none"); "auto" is
+            "csv" for CSV and "none" for TSV.
+        skip_bad: counts bad records, which are then passed over; None refuses them. What leaves nothing to go on with
+            is refused in any case: a bad header, a quote that is never closed, broken JSON in an array.
 
     Raises:
-        DataError: no such file, another ending, bytes that are not of the encoding (with their offset), a row with
-            more or fewer fields than the first, a broken JSON line; with file and line.
+        DataError: a file that is not there, of another format or encoding, a bad record; with file and line. With the
+            record's position where there are no lines.
+        InputError: no such format or quoting.
     """
-    kind = FORMATS.get(Path(path).suffix.lower())
-    if kind is None:
+    if format is not None and format not in get_args(Format):
+        raise InputError(f"format is {format!r}, expected one of {', '.join(get_args(Format))}")
+    if quoting not in get_args(Quoting):
+        raise InputError(f"quoting is {quoting!r}, expected one of {', '.join(get_args(Quoting))}")
+    named = FORMATS.get(Path(Path(path).name.lower().removesuffix(".gz")).suffix)
+    if format is None and named is None:
         raise DataError(f"cannot tell the format by the ending; expected one of {', '.join(FORMATS)}", file=path)
-    lines = _lines(path, encoding)
-    if kind == "jsonl":
-        yield from _json_records(lines, str(path))
+    if format == "squad" and named == "jsonl":
+        lines = read_records(path, format="jsonl", encoding=encoding, skip_bad=skip_bad)
+        return to_questions(lines, skipped=skip_bad)
+    return _records(path, format or named, header, encoding, quoting, skip_bad)
+
+
+def _records(
+    path: str | Path, kind: Format | None, header: bool, encoding: str, quoting: Quoting, skipped: Skipped | None
+) -> Iterator[Record]:
+    file = str(path)
+    if kind == "parquet":
+        yield from read_parquet(path, skipped=skipped)
         return
-    rows = _tsv_rows(lines) if kind == "tsv" else _csv_rows(lines, str(path))
-    columns: list[str] | None = None
-    for number, row in rows:
-        if columns is None:
-            columns = row if header else [str(index) for index in range(len(row))]
-            if len(set(columns)) != len(columns):
-                raise DataError("two columns of the header have the same name", file=path, line=number)
-            if header:
-                continue
-        if len(row) != len(columns):
-            raise DataError(f"{len(row)} fields, expected {len(columns)}", file=path, line=number)
-        yield Record(values=dict(zip(columns, row, strict=True)), file=str(path), line=number)
+    blocks = text_blocks(path, encoding, lenient=skipped is not None)
+    if kind in ("csv", "tsv"):
+        quotes = quoting == "csv" if quoting != "auto" else kind == "csv"
+        delimiter = "," if kind == "csv" else "\t"
+        lines = lines_of(blocks, path)
+        yield from read_table(lines, file, delimiter=delimiter, quotes=quotes, header=header, skipped=skipped)
+    elif kind == "jsonl":
+        yield from read_json_lines(lines_of(blocks, path), file, skipped=skipped)
+    elif kind == "conll":
+        yield from read_conll(lines_of(blocks, path), file, skipped=skipped)
+    else:
+        records = read_json(blocks, file, skipped=skipped)
+        first = next(records, None)
+        if first is not None:
+            records = chain([first], records)
+            is_squad = kind == "squad" or "paragraphs" in first.values
+            yield from to_questions(records, skipped=skipped) if is_squad else records
 
 
-def _lines(path: str | Path, encoding: str) -> Iterator[str]:
-    """Give the lines with their ends, split at LF only; the last may lack one."""
-    rest = ""
-    for text, _ in decoded_blocks(path, encoding):
-        *whole, rest = (rest + text).split("\n")
-        yield from (line + "\n" for line in whole)
-    if rest:
-        yield rest
+def as_records(
+    source: Source,
+    *,
+    format: Format | None = None,
+    header: bool = True,
+    encoding: str = "utf-8",
+    quoting: Quoting = "auto",
+    skip_bad: Skipped | None = None,
+) -> Iterator[Record]:
+    """Give the records of files, or of objects in memory.
+
+    Args:
+        source: a path, several paths, or mappings from names to values: a list of dicts, a data set of the library
+            `datasets`. Class numbers of such a data set become the names that its features give them; −1, its sign for
+            no class, becomes None.
+        format: of the files, as the other settings; see `read_records`.
+        header: of the files.
+        encoding: of the files.
+        quoting: of the files.
+        skip_bad: counts bad records, which are then passed over; None refuses them.
+
+    Raises:
+        DataError: as `read_records`, and an element that is no mapping, with its position.
+        InputError: a dict, such as one of several data sets by their names.
+    """
+
+    def read(path: str | Path) -> Iterator[Record]:
+        return read_records(path, format=format, header=header, encoding=encoding, quoting=quoting, skip_bad=skip_bad)
+
+    if isinstance(source, str | Path):
+        return read(source)
+    if isinstance(source, Mapping):
+        names = ", ".join(map(repr, list(source)[:5]))
+        raise InputError(f"expected records, found a dict of {names}; pass one of its values")
+    items = iter(source)
+    first = next(items, None)
+    if first is None:
+        return iter(())
+    if isinstance(first, str | Path):
+        return chain.from_iterable(map(read, chain([first], items)))  # type: ignore[arg-type]
+    return _from_memory(chain([first], items), f"<{type(source).__name__}>", _class_names(source), skip_bad)
 
 
-def _bare(line: str) -> str:
-    return line.removesuffix("\n").removesuffix("\r")
-
-
-def _tsv_rows(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(lines, 1):
-        if _bare(line):
-            yield number, _bare(line).split("\t")
-
-
-def _csv_rows(lines: Iterator[str], file: str) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(1 << 30)
-    reader = csv.reader(lines, strict=True)
-    begin = 1
-    try:
-        for row in reader:
-            if row:
-                yield begin, row
-            begin = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"not readable as CSV: {error}", file=file, line=begin) from None
-
-
-def _json_records(lines: Iterator[str], file: str) -> Iterator[Record]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+def _from_memory(
+    items: Iterable[Any], name: str, classes: Mapping[str, Sequence[str]], skipped: Skipped | None
+) -> Iterator[Record]:
+    for position, item in enumerate(items, 1):
+        if not isinstance(item, Mapping):
+            found = f"expected a mapping from names to values, found {type(item).__name__}"
+            refuse(DataError(found, file=name, position=position), skipped)
             continue
-        try:
-            value = json.loads(_bare(line), object_pairs_hook=_without_twins)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"not readable as JSON: {error.msg} at column {error.colno}", file=file, line=number
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"not readable as JSON: {error}", file=file, line=number) from None
-        if not isinstance(value, dict):
-            raise DataError(f"expected a JSON object, found {type(value).__name__}", file=file, line=number)
-        yield Record(values={name: _field(item) for name, item in value.items()}, file=file, line=number)
+        values = dict(item)
+        for column in classes.keys() & values.keys():
+            values[column] = _named(values[column], classes[column])
+        yield Record(values=values, file=name, position=position)
 
 
-def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Make an object, and refuse what a dict would hide or nobody could write: twin keys, half characters."""
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a key stands twice")
-    for name, value in pairs:
-        for text in (name, value):
-            if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
-                raise ValueError(f"half of a character (a lone surrogate) in {name!r}")
-    return values
+def _class_names(source: object) -> dict[str, Sequence[str]]:
+    """Return the names of the classes, by column, where `source` is a data set whose features have them."""
+    features = getattr(source, "features", None)
+    if not isinstance(features, Mapping):
+        return {}
+    # A column of lists has the feature of their elements inside.
+    inner = {column: getattr(feature, "feature", feature) for column, feature in features.items()}
+    return {column: names for column, feature in inner.items() if (names := getattr(feature, "names", None))}
 
 
-def _field(item: object) -> str:
-    """Give a JSON value as text: strings as they are, null as the empty text, all else as JSON."""
-    return item if isinstance(item, str) else "" if item is None else json.dumps(item, ensure_ascii=False)
+def _named(value: Any, names: Sequence[str]) -> Any:
+    if isinstance(value, list):
+        return [_named(item, names) for item in value]
+    if isinstance(value, int) and -1 <= value < len(names):
+        return None if value == -1 else names[value]
+    return value
+
+
+def data_hash(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal; it is read part by part.
+
+    Raises:
+        DataError: no such file, or it cannot be read.
+    """
+    with readable(path), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

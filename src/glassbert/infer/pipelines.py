@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from glassbert.checkpoint import check_vocabulary, load, load_tokenizer
-from glassbert.errors import CheckpointError, ConfigError, InputError
+from glassbert.errors import CheckpointError, ConfigError, DataError, InputError
 from glassbert.infer.engine import Engine
 from glassbert.model import BertPreTrainedModel
 from glassbert.tasks import AnyTask, task_class, task_of
@@ -56,8 +57,8 @@ class Pipeline:
         single = isinstance(inputs, str | tuple | Mapping)
         if not single and (not isinstance(inputs, Sequence) or isinstance(inputs, bytes)):
             raise InputError(f"the input is of type {type(inputs).__name__}, expected a string or a list of strings")
-        rows = [_Row(one, number) for number, one in enumerate([inputs] if single else inputs)]
         roles = [role for role in self.task.roles if role not in self.task.labels_in]
+        rows = [_Row(one, number, roles[0]) for number, one in enumerate([inputs] if single else inputs)]
         columns = {role: role for role in roles if rows and role in rows[0].values}
         for row in rows:
             strange = [name for name in row.values if name not in roles]
@@ -101,23 +102,45 @@ class Pipeline:
 class _Row:
     """What a caller gives, as a record."""
 
-    def __init__(self, given: Any, number: int) -> None:
+    def __init__(self, given: Any, number: int, role: str) -> None:
         if isinstance(given, Mapping):
             self.values = dict(given)
         elif isinstance(given, tuple) and len(given) == 2:
             self.values = {"text": given[0], "pair": given[1]}
         else:
-            self.values = {"text": given}
+            self.values = {role: given}
         for name, value in self.values.items():
-            if name in ("text", "pair") and not isinstance(value, str):
+            if name in ("text", "pair", "question", "context") and not isinstance(value, str):
                 raise InputError(f"the {name} is of type {type(value).__name__}, expected a string")
         self.file: Any = None
-        self.line: Any = None
+        self.line = None
+        self.position = number + 1
+
+    def value(self, column: str | int) -> Any:
+        """Return a value as it is."""
+        return self.values[str(column)]
 
     def get(self, column: str | int) -> str:
-        """Return a value."""
-        value: str = self.values[str(column)]
-        return value
+        """Return a value as text."""
+        value = self.value(column)
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+    def number(self, column: str | int) -> float:
+        """Return a value as a number."""
+        return float(self.value(column))
+
+    def strings(self, column: str | int, *, split: bool = False) -> list[str]:
+        """Return a list of strings."""
+        value = self.value(column)
+        if split and isinstance(value, str):
+            return [part for part in value.split(" ") if part]
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+            raise self.error(f"{column} is of type {type(value).__name__}, expected a list of strings")
+        return list(value)
+
+    def error(self, message: str) -> DataError:
+        """Return an error about this input."""
+        return DataError(message, file=None)
 
 
 def pipeline(
@@ -154,10 +177,9 @@ def pipeline(
             # A head that fits several tasks does what is asked.
             learned = wanted.of_model(loaded.config) if isinstance(loaded, wanted.model_class) else learned
         if wanted is not None and type(learned) is not wanted:
-            raise ConfigError(f"it has learned {learned.name}")
+            raise ConfigError(f"has learned {learned.name}, not {task}")
     except ConfigError as error:
         raise CheckpointError(
-            f"{where}: cannot do {task or 'any task'}: {error}; train it first: glassbert train DATA "
-            f"--task {task or 'TASK'} --model FOLDER --out OUT"
+            f"{where}: {error}; train it first: glassbert train DATA --model FOLDER --task {task or 'TASK'} --out OUT"
         ) from None
     return Pipeline(learned, loaded, tokenizer or load_tokenizer(BertTokenizerFast, where))

@@ -404,17 +404,18 @@ class BertPreTrainedModel(nn.Module, metaclass=_OwnConfig):
         """Load this class from a model folder, in eval mode; see `glassbert.checkpoint.load_model`.
 
         `settings` may name fields of the config that shall differ (`num_labels=3`), further arguments of `__init__`
-        (`add_pooling_layer=False`), and `fresh`, `ignore` and `attention_backend`; anything else is a `TypeError`.
+        (`add_pooling_layer=False`), and `fresh`, `ignore`, `dtype`, `device` and `attention_backend`; anything else is
+        a `TypeError`. A head that the files do not have is fresh, and `loading_info` says so.
         """
         from glassbert.checkpoint import load_model
 
         return load_model(cls, folder, **settings)
 
     def save_pretrained(self, folder: str | Path, **settings: Any) -> None:
-        """Save config and weights; see `glassbert.checkpoint.save_model`."""
-        from glassbert.checkpoint import save_model
+        """Save config and weights; the settings and errors are those of `glassbert.checkpoint.save_model`."""
+        from glassbert.checkpoint import save_pretrained
 
-        save_model(self, folder, **settings)
+        save_pretrained(self, folder, **settings)
 
     def push_to_hub(self, repo: str, **settings: Any) -> str:
         """Upload config and weights to a repo of the hub; return the URL of the commit.

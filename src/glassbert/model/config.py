@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import difflib
 import json
 import math
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_args
 
 from glassbert.errors import ConfigError
-from glassbert.files import read_json, write_json
+from glassbert.files import new_file, output_folder, read_json, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,8 +63,8 @@ _SELDOM: Final[dict[str, Any]] = {
 class BertConfig:
     """Sizes, rates and labels of a BERT; the defaults are bert-base-uncased.
 
-    Checked when it is built and again when a model is made from it. An unknown argument is a `TypeError`;
-    unknown keys of a `config.json` are kept in `extra` and written back.
+    Checked when it is built and again when a model is made from it. An unknown argument is a `TypeError`, an unknown
+    attribute that is set an `AttributeError`; unknown keys of a `config.json` are kept in `extra` and written back.
 
     Attributes:
         vocab_size: rows of the word embeddings (V).
@@ -154,8 +155,23 @@ class BertConfig:
             self.num_labels = len(self.id2label)
         self.validate()
 
+    if not TYPE_CHECKING:  # whose own check of attributes this would switch off
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Set a field, or an attribute that a subclass of yours declares.
+
+            Raises:
+                AttributeError: there is no such field, with the nearest that there is.
+            """
+            if name not in self.__dataclass_fields__ and not hasattr(type(self), name):
+                near = difflib.get_close_matches(name, self.__dataclass_fields__, n=1)
+                own = f"a key of your own stands in extra[{name!r}]; a subclass declares what else it has"
+                hint = f"did you mean {near[0]!r}?" if near else own
+                raise AttributeError(f"{type(self).__name__} has no field {name!r}; {hint}")
+            super().__setattr__(name, value)
+
     def copy(self) -> BertConfig:
-        """Return another config with the same values, attributes of your own included."""
+        """Return another config with the same values, attributes that a subclass declares included."""
         other = copy.copy(self)
         for name in ("id2label", "label2id", "pruned_heads", "architectures", "extra"):
             setattr(other, name, copy.deepcopy(getattr(self, name)))
@@ -295,10 +311,17 @@ class BertConfig:
 
         return load_config(folder, **settings)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` into `folder`, which is created where it is missing."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        write_json(Path(folder) / "config.json", self.to_dict())
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write `config.json` into `folder`, which is created where it is missing; whole or not at all.
+
+        Raises:
+            OutputExistsError: the file is there and `overwrite` is false.
+            ConfigError: `hidden_act` is a function, which no file can hold.
+            SaveError: the disk refused a write; what stood there still stands.
+        """
+        values = self.to_dict()
+        with new_file(output_folder(folder) / "config.json", overwrite=overwrite) as part:
+            write_json(part, values)
 
 
 def _check_choice(name: str, value: Any, known: tuple[str, ...], more: str) -> None:

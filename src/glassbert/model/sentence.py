@@ -21,6 +21,7 @@ from glassbert.model.inputs import Inputs
 from glassbert.model.outputs import SentenceEncoderOutput
 
 Pooling = Literal["cls", "mean", "max"]
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
 
 
 def pool(states: Tensor, real: Tensor | None, pooling: Pooling) -> Tensor:
@@ -58,6 +59,11 @@ class SentenceEncoder(BertPreTrainedModel):
         max_length: longest text in tokens that the model was made for; None leaves it to the tokenizer.
         prompts: texts to put before a text, by name.
         default_prompt: name of the prompt for texts where no other is asked for.
+        similarity: how two vectors are meant to be compared: "cosine", "dot", "euclidean", "manhattan", or None where
+            nobody says.
+        truncate_dim: how many numbers of a vector are kept, the first ones, after it was brought to length 1; None
+            keeps all.
+        lower_case: whether texts are put in lower case before the tokenizer, whatever that does itself.
     """
 
     _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = _WITHOUT_POOLER
@@ -71,6 +77,9 @@ class SentenceEncoder(BertPreTrainedModel):
         max_length: int | None = None,
         prompts: dict[str, str] | None = None,
         default_prompt: str | None = None,
+        similarity: Similarity | None = None,
+        truncate_dim: int | None = None,
+        lower_case: bool | None = None,
     ) -> None:
         """Make BERT without a pooler.
 
@@ -82,6 +91,9 @@ class SentenceEncoder(BertPreTrainedModel):
             max_length: longest text in tokens; whoever cuts texts asks for it.
             prompts: texts to put before a text, by name; whoever has the text asks for them.
             default_prompt: the name of one of them.
+            similarity: how two vectors are compared; whoever compares them asks for it.
+            truncate_dim: keep so many numbers of a vector; from hidden_size on, all.
+            lower_case: put texts in lower case first; whoever has the text asks for it. False where nothing is said.
 
         Raises:
             ConfigError: a pooling that does not exist, more layers than there are, or another setting out of bounds.
@@ -107,6 +119,15 @@ class SentenceEncoder(BertPreTrainedModel):
             raise ConfigError(f"prompts is {self.prompts!r}, expected texts by name")
         if self.default_prompt is not None and self.default_prompt not in self.prompts:
             raise ConfigError(f"default_prompt is {self.default_prompt!r}, expected one of {sorted(self.prompts)}")
+        self.similarity: Similarity | None = stored.get("similarity") if similarity is None else similarity
+        self.truncate_dim: int | None = stored.get("truncate_dim") if truncate_dim is None else truncate_dim
+        if self.similarity is not None and self.similarity not in get_args(Similarity):
+            raise ConfigError(f"similarity is {self.similarity!r}, expected one of {', '.join(get_args(Similarity))}")
+        if self.truncate_dim is not None and (type(self.truncate_dim) is not int or self.truncate_dim < 1):
+            raise ConfigError(f"truncate_dim is {self.truncate_dim!r}, expected a whole number from 1")
+        self.lower_case: bool = stored.get("lower_case", False) if lower_case is None else lower_case
+        if type(self.lower_case) is not bool:
+            raise ConfigError(f"lower_case is {self.lower_case!r}, expected true or false")
         settings = {
             "pooling": self.pooling,
             "layers": self.layers,
@@ -114,6 +135,9 @@ class SentenceEncoder(BertPreTrainedModel):
             "max_length": self.max_length,
             "prompts": self.prompts,
             "default_prompt": self.default_prompt,
+            "similarity": self.similarity,
+            "truncate_dim": self.truncate_dim,
+            "lower_case": self.lower_case,
         }
         config.extra["sentence_encoder"] = settings
         self.bert = BertModel(config, add_pooling_layer=False)
@@ -159,6 +183,7 @@ class SentenceEncoder(BertPreTrainedModel):
         vectors = pool(states, inputs.real(), self.pooling)
         if self.normalize:
             vectors = F.normalize(vectors, dim=-1)
+        vectors = vectors[:, : self.truncate_dim]
         asked = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = SentenceEncoderOutput(
             sentence_embedding=vectors,

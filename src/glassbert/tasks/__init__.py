@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from glassbert.errors import ConfigError
@@ -43,24 +42,6 @@ def task_class(name: str) -> type[AnyTask]:
     return TASKS[name]
 
 
-def new_task(name: str, options: Mapping[str, Any]) -> AnyTask:
-    """Return the task of that name, which has learned nothing yet.
-
-    Args:
-        name: of the task.
-        options: what is set about it.
-
-    Raises:
-        ConfigError: no such task, an option that it does not have, or a value that it does not take.
-    """
-    task = task_class(name)
-    strange = [option for option in options if option not in task.options]
-    if strange:
-        known = f"it has {', '.join(task.options)}" if task.options else "it has none"
-        raise ConfigError(f"{name} has no option {strange[0]!r}; {known}")
-    return task(**options)
-
-
 def task_of(config: BertConfig, architecture: str) -> AnyTask:
     """Return the task that a model has learned: the one its config names, else the one that its head fits.
 
@@ -81,7 +62,7 @@ def task_of(config: BertConfig, architecture: str) -> AnyTask:
                 return task.of_model(config)
             except ConfigError:
                 continue
-    raise ConfigError(f"a {architecture} has learned no task that glassbert knows: {', '.join(TASKS)}")
+    raise ConfigError(f"holds a {architecture}, which has learned none of the tasks {', '.join(TASKS)}")
 
 
 __all__ = [
@@ -108,7 +89,6 @@ __all__ = [
     "TokenClassification",
     "TokenClassificationExample",
     "TokenClassificationMetrics",
-    "new_task",
     "task_class",
     "task_of",
 ]

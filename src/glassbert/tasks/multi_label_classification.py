@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from glassbert.errors import ConfigError, DataError, InputError
+from glassbert.errors import ConfigError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks.task import TASK, Columns, Record, Task
 from glassbert.tasks.text_classification import finite, shown, sorted_labels
@@ -128,24 +128,24 @@ class MultiLabelClassification(Task[MultiLabelExample, TextFeatures, MultiLabel,
     ) -> Iterator[MultiLabelExample]:
         """Take text, second text and labels out of rows: a JSON list, or names between separators."""
         for record in records:
-            labels = self._split(record.get(columns["labels"]), record) if labelled else None
+            labels = self._names(record, columns["labels"]) if labelled else None
             yield MultiLabelExample(**texts_of(record, columns), labels=labels)
 
-    def _split(self, value: str, record: Record) -> tuple[str, ...]:
-        if value.lstrip().startswith("["):
+    def _names(self, record: Record, column: str | int) -> tuple[str, ...]:
+        value = record.value(column)
+        if isinstance(value, str) and value.lstrip().startswith("["):
             try:
-                names = json.loads(value)
+                value = json.loads(value)
             except ValueError:
-                names = None
-            if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
-                raise DataError(f"labels is {value!r}, expected a list of names", file=record.file, line=record.line)
-            names = [str(name) for name in names]
+                raise record.error(f"labels is {value!r}, which is no list of names") from None
+        if isinstance(value, str) or value is None:
+            names = [name.strip() for name in value.split(self.separator)] if value and value.strip() else []
+        elif isinstance(value, list) and all(type(name) in (str, int) for name in value):
+            names = [str(name) for name in value]
         else:
-            names = [name.strip() for name in value.split(self.separator)] if value.strip() else []
+            raise record.error(f"labels is {value!r}, expected a list of names")
         if "" in names or len(set(names)) != len(names):
-            raise DataError(
-                f"labels is {value!r}, which names an empty label, or one twice", file=record.file, line=record.line
-            )
+            raise record.error(f"labels is {value!r}, which names an empty label, or one twice")
         return tuple(names)
 
     def features(

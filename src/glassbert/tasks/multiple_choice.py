@@ -13,7 +13,6 @@ from torch import Tensor
 
 from glassbert.errors import InputError
 from glassbert.model import BertConfig, BertForMultipleChoice, ModelOutput
-from glassbert.tasks.records import value_of
 from glassbert.tasks.task import TASK, Columns, Example, Record, Task
 from glassbert.tasks.text_classification import finite
 from glassbert.tasks.texts import TextExample, encoded
@@ -45,7 +44,7 @@ class MultipleChoiceExample(Example):
             first, second = self.question, choice
             if self.context is not None:
                 first, second = self.context, f"{self.question} {choice}" if self.question.strip() else choice
-            yield TextExample(text=first, pair=second, file=self.file, line=self.line)
+            yield TextExample(text=first, pair=second, file=self.file, line=self.line, position=self.position)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,11 +162,12 @@ class MultipleChoice(Task[MultipleChoiceExample, ChoiceFeatures, Choice, Multipl
                 choices=(),
                 file=record.file,
                 line=record.line,
+                position=record.position,
             )
             choices, names = _choices(example, record, columns)
             example = dataclasses.replace(example, choices=choices)
             if labelled:
-                label = _index(example, names, value_of(record, columns["label"]))
+                label = _index(example, names, record.value(columns["label"]))
                 example = dataclasses.replace(example, label=label)
             yield example
 
@@ -247,7 +247,7 @@ def _choices(example: MultipleChoiceExample, record: Record, columns: Columns) -
     if "choices" not in columns:
         spread = [column for role, column in columns.items() if role.startswith("choices.")]
         return tuple(record.get(column) for column in spread), []
-    value = value_of(record, columns["choices"])
+    value = record.value(columns["choices"])
     names: Any = []
     texts = value
     if isinstance(value, dict) and value.keys() >= {"text", "label"}:

@@ -126,13 +126,7 @@ class Regression(Task[RegressionExample, TextFeatures, Estimate, RegressionMetri
         for record in records:
             score = None
             if labelled:
-                value = record.get(columns["score"])
-                try:
-                    score = float(value)
-                except ValueError:
-                    score = math.nan
-                if not math.isfinite(score):
-                    raise DataError(f"the score is {value!r}, expected a number", file=record.file, line=record.line)
+                score = record.number(columns["score"])
             yield RegressionExample(**texts_of(record, columns), score=score)
 
     def features(

@@ -121,7 +121,7 @@ class TextClassification(Task[ClassificationExample, TextFeatures, Classificatio
         for record in records:
             label = record.get(columns["label"]) if labelled else None
             if label is not None and not label.strip():
-                raise DataError("the label is empty", file=record.file, line=record.line)
+                raise record.error("the label is empty")
             yield ClassificationExample(**texts_of(record, columns), label=label)
 
     def features(

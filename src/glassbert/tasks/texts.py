@@ -65,6 +65,7 @@ def texts_of(record: Record, columns: Columns) -> dict[str, Any]:
         "pair": record.get(columns["pair"]) if "pair" in columns else None,
         "file": record.file,
         "line": record.line,
+        "position": record.position,
     }
 
 

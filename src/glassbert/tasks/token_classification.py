@@ -14,7 +14,6 @@ from torch import Tensor
 
 from glassbert.errors import DataError, InputError
 from glassbert.model import BertConfig, BertForTokenClassification, ModelOutput
-from glassbert.tasks.records import strings_of
 from glassbert.tasks.tags import Scheme, Span, first_letters, fits, scheme_by_name, scheme_of, spans
 from glassbert.tasks.task import TASK, Columns, Example, Record, Task
 from glassbert.tasks.text_classification import finite, shown, sorted_labels
@@ -199,7 +198,8 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
     scheme: Scheme | None = None
     name: ClassVar[str] = "token-classification"
     model_class = BertForTokenClassification
-    roles: ClassVar = {"tokens": False, "tags": True, "text": False}
+    roles: ClassVar = {"text": False, "tokens": False, "tags": True}
+    main: ClassVar[str] = "tokens"
     labels_in: ClassVar[tuple[str, ...]] = ("tags",)
     options: ClassVar[tuple[str, ...]] = ("scheme",)
 
@@ -232,11 +232,12 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
             scheme = "IOB1" if bare > begun else "IOB2"
         return dataclasses.replace(self, tags=tags, scheme=scheme)
 
-    def remarks(self, examples: Sequence[TokenClassificationExample]) -> list[str]:
+    def notes(self, examples: Sequence[TokenClassificationExample], features: Sequence[TokenFeatures]) -> Iterator[str]:
         """Tell the scheme, and how many entities begin against it."""
         scheme = self._scheme
         if scheme == "none":
-            return [f"the {len(self.tags)} tags are no chunks: each word is scored by itself"]
+            yield f"the {len(self.tags)} tags are no chunks: each word is scored by itself"
+            return
         types = sorted({span.type for example in examples for span in spans(_tags(example), scheme)})
         line = f"the {len(self.tags)} tags are read as {scheme}; types of entities: {shown(types)}"
         if scheme in ("IOB1", "IOB2"):
@@ -244,7 +245,7 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
             wrong, letter = (letters["I"], "I") if scheme == "IOB2" else (letters["B"], "B")
             if wrong:
                 line += f"; entities that begin with {letter}, against the scheme, and are taken as they are: {wrong}"
-        return [line]
+        yield line
 
     @property
     def _scheme(self) -> Scheme:
@@ -277,15 +278,15 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
     ) -> Iterator[TokenClassificationExample]:
         """Take words and tags out of rows: lists, or texts with spaces; without words, split a text."""
         for record in records:
+            place: dict[str, Any] = {"file": record.file, "line": record.line, "position": record.position}
             if "tokens" not in columns and "text" in columns and not labelled:
-                example = TokenClassificationExample.of_text(record.get(columns["text"]))
-                yield dataclasses.replace(example, file=record.file, line=record.line)
+                yield dataclasses.replace(TokenClassificationExample.of_text(record.get(columns["text"])), **place)
                 continue
             if "tokens" not in columns:
                 raise InputError("a sentence is given by its words as tokens; one without tags also as a text")
-            tags = strings_of(record, columns["tags"]) if labelled else None
-            words = strings_of(record, columns["tokens"])
-            yield TokenClassificationExample(words=words, tags=tags, file=record.file, line=record.line)
+            tags = tuple(record.strings(columns["tags"], split=True)) if labelled else None
+            words = tuple(record.strings(columns["tokens"], split=True))
+            yield TokenClassificationExample(words=words, tags=tags, **place)
 
     def features(
         self,

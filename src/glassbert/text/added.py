@@ -9,7 +9,8 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from glassbert.text.characters import Rules, characters
+from glassbert.errors import InputError
+from glassbert.text.characters import Rules, characters, check_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,30 +57,33 @@ class Finder:
         self, tokens: Sequence[tuple[AddedToken, int]], rules: Rules, normalize: Callable[[str], str] | None = None
     ) -> None:
         """Compile one pattern of all tokens."""
-        forms = [(token.content if normalize is None else normalize(token.content)) for token, _ in tokens]
-        # Of two tokens of one form the one that was added first is found.
-        self._tokens: dict[str, tuple[AddedToken, int]] = {}
-        for form, pair in zip(forms, tokens, strict=True):
-            if form:
-                self._tokens.setdefault(form, pair)
+        self._tokens = by_form(tokens, normalize)
         longest_first = sorted(self._tokens, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if self._tokens else None
         table = characters(rules)
         self._word = re.compile(f"[{table.word.pattern}]")
-        self._spaces_before = re.compile(f"[{table.whitespace.pattern}]*\\Z")
-        self._spaces_after = re.compile(f"[{table.whitespace.pattern}]*")
+        self._space = re.compile(f"[{table.whitespace.pattern}]")
+        self._spaces = re.compile(f"[{table.whitespace.pattern}]*")
 
     def __bool__(self) -> bool:
         """Whether there is anything to look for."""
         return self._pattern is not None
 
-    def split(self, text: str) -> Iterator[Part]:
-        """Cut `text` at the tokens; the parts cover it from begin to end."""
+    def split(self, text: str) -> Iterable[Part]:
+        """Cut `text` at the tokens; the parts cover it from begin to end.
+
+        They overlap where a token begins in the white space that the one before took along, as in `tokenizers`.
+        """
+        if self._pattern is None or self._pattern.search(text) is None:
+            return [(0, len(text), None)] if text else []
+        return self._parts(text)
+
+    def _parts(self, text: str) -> Iterator[Part]:
         begin = 0
         for start, stop, index in self._found(text):
             if start > begin:
                 yield begin, start, None
-            yield max(start, begin), stop, index
+            yield start, stop, index
             begin = stop
         if begin < len(text):
             yield begin, len(text), None
@@ -94,24 +98,48 @@ class Finder:
             if token.single_word and self._touched(text, start, stop):
                 continue
             if token.lstrip:
-                while start > last and self._spaces_after.fullmatch(text[start - 1]):
+                while start > last and self._space.match(text[start - 1]):
                     start -= 1
+                start = max(start, last)
             if token.rstrip:
-                stop = self._spaces_after.match(text, stop).end()  # type: ignore[union-attr]  # it also fits nothing
-            yield start, stop, index
-            last = stop
+                stop = self._spaces.match(text, stop).end()  # type: ignore[union-attr]  # it also fits nothing
+            if start < stop:
+                yield start, stop, index
+                last = stop
 
     def _touched(self, text: str, start: int, stop: int) -> bool:
         before, after = text[start - 1 : start] if start else "", text[stop : stop + 1]
         return any(side and self._word.match(side) is not None for side in (before, after))
 
 
+def by_form(
+    tokens: Iterable[tuple[AddedToken, int]], normalize: Callable[[str], str] | None
+) -> dict[str, tuple[AddedToken, int]]:
+    """Return the tokens by what is to be found in a text.
+
+    Of several with one form the first is found, and one that normalization leaves nothing of never is.
+    """
+    found: dict[str, tuple[AddedToken, int]] = {}
+    for token, index in tokens:
+        form = token.content if normalize is None else normalize(token.content)
+        if form:
+            found.setdefault(form, (token, index))
+    return found
+
+
 def as_tokens(given: str | AddedToken | Iterable[str | AddedToken], *, special: bool) -> list[AddedToken]:
-    """Make tokens of what a user gives: one or several, strings or tokens."""
-    several = [given] if isinstance(given, str | AddedToken) else list(given)
-    return [
-        dataclasses.replace(one, special=one.special or special)
-        if isinstance(one, AddedToken)
-        else AddedToken(one, special=special)
-        for one in several
-    ]
+    """Make tokens of what a user gives: one or several, strings or tokens.
+
+    Raises:
+        InputError: something else, or a token without any character or with a lone surrogate.
+    """
+    if not isinstance(given, str | AddedToken | Iterable):
+        raise InputError(f"tokens to add are of type {type(given).__name__}, expected strings")
+    tokens = []
+    for one in [given] if isinstance(given, str | AddedToken) else given:
+        token = one if isinstance(one, AddedToken) else AddedToken(one)
+        if not isinstance(token.content, str) or not token.content:
+            raise InputError(f"a token to add is {token.content!r}, expected a string with something in it")
+        check_text(token.content, f"the token {token.content!r}")
+        tokens.append(dataclasses.replace(token, special=token.special or special))
+    return tokens

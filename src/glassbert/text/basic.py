@@ -10,12 +10,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
 
-from glassbert.errors import InputError
-from glassbert.text.characters import Characters, Rules, characters
-
-_SURROGATES: Final = range(0xD800, 0xE000)
+from glassbert.text.characters import Characters, Rules, all_but, characters, check_text
 
 
 class Normalizer:
@@ -51,11 +47,7 @@ class Normalizer:
         self._table = _Table(self)
 
     def normalize(self, text: str) -> str:
-        """Return the normalized text.
-
-        Raises:
-            InputError: a lone surrogate, which is no character.
-        """
+        """Return the normalized text."""
         return self._steps(text)[0] if self._in_context(text) else text.translate(self._table)
 
     def with_origins(self, text: str) -> tuple[str, list[int]]:
@@ -72,7 +64,7 @@ class Normalizer:
             return False
         if self.rules == "google" and self.do_lower_case and "Σ" in text:
             return True
-        return self.strip_accents and _movable(self.rules).search(text) is not None
+        return self.strip_accents and not _movable(self.rules).isdisjoint(text)
 
     def _steps(self, text: str) -> tuple[str, list[int]]:
         """Take every step in turn: the definition of what this class does."""
@@ -102,8 +94,6 @@ class _Table(dict[int, str]):
         self._normalizer = normalizer
 
     def __missing__(self, point: int) -> str:
-        if point in _SURROGATES:
-            raise InputError(f"the text holds a lone surrogate (U+{point:X}), which is no character")
         self[point] = result = self._normalizer._steps(chr(point))[0]
         return result
 
@@ -156,10 +146,15 @@ def _with_final_sigmas(chars: list[tuple[str, int]], table: Characters) -> list[
 
 
 @functools.cache
-def _movable(rules: Rules) -> re.Pattern[str]:
-    """Find characters that stay when marks are stripped, and may change places with marks beside them."""
+def _movable(rules: Rules) -> frozenset[str]:
+    """Return the characters that stay when marks are stripped, and may change places with marks beside them.
+
+    Also those that such characters come out of.
+    """
     table = characters(rules)
-    return re.compile(f"[{''.join(re.escape(char) for char in table.orders if ord(char) not in table.marks)}]")
+    staying = {char for char in table.orders if ord(char) not in table.marks}
+    whole = {char for char, parts in table.decomposed.items() if not staying.isdisjoint(parts)}
+    return frozenset(staying | whole)
 
 
 class BasicTokenizer:
@@ -220,6 +215,7 @@ class BasicTokenizer:
 
     def words(self, text: str) -> list[str]:
         """Return the words of `text`, whatever `never_split` says."""
+        check_text(text)
         return self.word_pattern.findall(self.normalizer.normalize(text))
 
     def around(self, text: str, kept: frozenset[str] | None = None) -> Iterator[tuple[int, int, bool]]:
@@ -237,10 +233,12 @@ class BasicTokenizer:
 
 @functools.cache
 def _words(rules: Rules) -> re.Pattern[str]:
-    """Find words in a normalized text: a mark, or what stands between marks and white space."""
+    """Find words in a normalized text: what stands between marks and white space, or a mark."""
     table = characters(rules)
-    marks = table.punctuation.pattern
-    return re.compile(f"[{marks}]|[^{marks}{table.whitespace.pattern}]+")
+    # `re` is quick to find a character in a class, but slow to find that it is in none of the runs beyond U+FFFF; so
+    # letters are named, not excluded, and come first.
+    letters = all_but(table.punctuation, table.whitespace)
+    return re.compile(f"[{letters}]+|[^{table.whitespace.pattern}]")
 
 
 @functools.lru_cache(maxsize=64)

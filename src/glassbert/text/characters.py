@@ -10,6 +10,7 @@ import bisect
 import dataclasses
 import functools
 import json
+import sys
 from collections.abc import Iterator
 from importlib import resources
 from typing import Any, Final, Literal, get_args
@@ -45,6 +46,16 @@ class Ranges:
         """The inside of a class of `re`: what stands between its brackets."""
         runs = zip(self.starts, self.stops, strict=True)
         return "".join(f"\\U{low:08x}" if low == high else f"\\U{low:08x}-\\U{high:08x}" for low, high in runs)
+
+
+def all_but(*sets: Ranges) -> str:
+    """Return the inside of a class of `re` with every code point that is in none of the sets."""
+    low, runs = 0, []
+    for start, stop in sorted(run for one in sets for run in zip(one.starts, one.stops, strict=True)):
+        if low < start:
+            runs.append(f"\\U{low:08x}-\\U{start - 1:08x}")
+        low = max(low, stop + 1)
+    return "".join([*runs, f"\\U{low:08x}-\\U{sys.maxunicode:08x}"])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,6 +123,23 @@ def characters(rules: Rules) -> Characters:
 def _tables() -> dict[str, Any]:
     tables: dict[str, Any] = json.loads(resources.files("glassbert.text").joinpath(_FILE).read_bytes())
     return tables
+
+
+def check_text(text: str, where: str = "the text") -> None:
+    """Refuse a text with a lone surrogate.
+
+    Raises:
+        InputError: it has one; the message says where.
+    """
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{where} holds a lone surrogate (U+{ord(text[error.start]):X}, character {error.start}), which is no "
+            "character"
+        ) from None
 
 
 def _map(text: str) -> dict[str, str]:

@@ -7,20 +7,20 @@ that gives the same pieces can take the place of these.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
-from glassbert.errors import InputError
 from glassbert.text.added import AddedToken, Finder
 from glassbert.text.basic import BasicTokenizer
-from glassbert.text.characters import Rules, characters
+from glassbert.text.characters import Rules, characters, check_text
 from glassbert.text.wordpiece import WordpieceTokenizer
 
 # How much text is looked at together: long enough to be quick, short enough for the processor's cache.
 _STRETCH: Final = 1 << 16
-# Words whose pieces are remembered; most words of a text come again.
-_REMEMBERED: Final = 1 << 17
+# Most words of a text come again, so that their ids are remembered: of so many, and of so many characters.
+_REMEMBERED: Final = 1 << 16
+_LONGEST_REMEMBERED: Final = 64
 
 
 class Pieces(NamedTuple):
@@ -68,9 +68,12 @@ class PlainCore:
         rules: Rules,
     ) -> None:
         """Keep the parts."""
+        self._vocab = vocab
         self._wordpiece = wordpiece
         self._basic = basic
-        self._ids = _PieceIds(vocab, wordpiece)
+        self._ids = _Remembered(self._ids_of_word)
+        # Nothing in a normalization reaches over a space: what stands between two always has the same ids.
+        self._ids_between_spaces = _Remembered(self._ids_of)
         table = characters(rules)
         self._words = re.compile(f"[^{table.whitespace.pattern}]+") if basic is None else basic.word_pattern
         self._space = re.compile(f"[{table.whitespace.pattern}]")
@@ -80,6 +83,8 @@ class PlainCore:
 
     def encode(self, texts: Sequence[str], *, details: bool) -> list[Pieces]:
         """Return the pieces of each text; with `details` their offsets and words too."""
+        for text in texts:
+            check_text(text)
         return [self._detailed(text) if details else Pieces(self._quick(text)) for text in texts]
 
     def _quick(self, text: str) -> list[int]:
@@ -88,25 +93,33 @@ class PlainCore:
         for start, stop, index in self._raw.split(text):
             if index is not None:
                 ids.append(index)
-                continue
-            for begin, end in self._stretches(text, start, stop):
-                part = text[begin:end]
-                normalized = part if self._basic is None else self._basic.normalizer.normalize(part)
-                ids.extend(self._ids_of(normalized))
+            elif self._normalized:  # a token that a user added may hold spaces
+                ids.extend(self._ids_of(text[start:stop]))
+            else:
+                for begin, end in self._stretches(text, start, stop):
+                    parts = text[begin:end].split(" ")
+                    ids.extend(chain.from_iterable(map(self._ids_between_spaces.__getitem__, parts)))
         return ids
 
-    def _ids_of(self, normalized: str) -> Iterator[int]:
+    def _ids_of(self, text: str) -> tuple[int, ...]:
+        normalized = text if self._basic is None else self._basic.normalizer.normalize(text)
+        ids: list[int] = []
         for start, stop, index in self._normalized.split(normalized):
-            if index is None:
-                yield from chain.from_iterable(map(self._ids.__getitem__, self._words.findall(normalized, start, stop)))
+            if index is not None:
+                ids.append(index)
             else:
-                yield index
+                words = self._words.findall(normalized, start, stop)
+                ids.extend(chain.from_iterable(map(self._ids.__getitem__, words)))
+        return tuple(ids)
 
-    def _stretches(self, text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Cut a long text at white space, where no word and no added token can be cut in two."""
-        if self._normalized:
-            yield start, stop  # a token that a user added may hold spaces
-            return
+    def _ids_of_word(self, word: str) -> tuple[int, ...]:
+        return tuple(self._vocab[piece] for piece in self._wordpiece.split(word))
+
+    def _stretches(self, text: str, start: int, stop: int) -> Iterable[tuple[int, int]]:
+        """Cut a long text at white space, where no word can be cut in two."""
+        return [(start, stop)] if stop - start <= _STRETCH else self._cut(text, start, stop)
+
+    def _cut(self, text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
         while stop - start > _STRETCH:
             found = self._space.search(text, start + _STRETCH, stop)
             if found is None:
@@ -119,16 +132,16 @@ class PlainCore:
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
         words: list[int] = []
-        for number, (word, places, index) in enumerate(self._located(text)):
-            begin, end = places[0][0], places[-1][1]
+        for number, (word, places, end, index) in enumerate(self._located(text)):
             if index is not None:
-                pieces, ends = [index], [len(places)]
-            else:
-                pieces, ends = self._ids[word], self._ends(word)
+                ids.append(index)
+                offsets.append((places[0], end))
+                words.append(number)
+                continue
             start = 0
-            for piece, stop in zip(pieces, ends, strict=True):
+            for piece, stop in zip(self._ids[word], self._ends(word), strict=True):
                 ids.append(piece)
-                offsets.append((places[start][0], places[stop - 1][1]) if len(ends) > 1 else (begin, end))
+                offsets.append((places[start], places[stop - 1] + 1))
                 words.append(number)
                 start = stop
         return Pieces(ids, offsets, words)
@@ -143,51 +156,41 @@ class PlainCore:
             ends.append(ends[-1] + len(piece) - 2)
         return ends
 
-    def _located(self, text: str) -> Iterator[tuple[str, list[tuple[int, int]], int | None]]:
-        """Give each word, begin and end of each of its characters in the text, and the id of an added token."""
+    def _located(self, text: str) -> Iterator[tuple[str, Sequence[int], int, int | None]]:
+        """Give each word or added token: where its characters stand in the text, its end there, the id of a token."""
         for start, stop, index in self._raw.split(text):
             if index is not None:
-                yield text[start:stop], [(start, stop)], index
+                yield text[start:stop], (start,), stop, index
                 continue
             part = text[start:stop]
             if self._basic is None:
                 normalized, origins = part, list(range(len(part)))
             else:
                 normalized, origins = self._basic.normalizer.with_origins(part)
+            if start:
+                origins = [start + place for place in origins]
             for begin, end, inner in self._normalized.split(normalized):
                 if inner is not None:
-                    yield normalized[begin:end], [(start + origins[begin], start + origins[end - 1] + 1)], inner
+                    yield normalized[begin:end], origins[begin : begin + 1], origins[end - 1] + 1, inner
                     continue
                 for found in self._words.finditer(normalized, begin, end):
                     places = origins[found.start() : found.end()]
-                    yield found.group(), [(start + place, start + place + 1) for place in places], None
+                    yield found.group(), places, places[-1] + 1, None
 
 
-class _PieceIds(dict[str, list[int]]):
-    """Word → ids of its pieces, remembered."""
+class _Remembered(dict[str, tuple[int, ...]]):
+    """Text → ids, remembered where the text is short.
 
-    def __init__(self, vocab: dict[str, int], wordpiece: WordpieceTokenizer) -> None:
-        self._vocab = vocab
-        self._wordpiece = wordpiece
-
-    def __missing__(self, word: str) -> list[int]:
-        ids = [self._vocab[piece] for piece in self._wordpiece.split(word)]
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        self[word] = ids
-        return ids
-
-
-def check_text(text: str) -> None:
-    """Refuse a text with a lone surrogate.
-
-    Raises:
-        InputError: it has one; the message says where.
+    The ids are tuples, since Python's collector does not come back to tuples of numbers.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"the text holds a lone surrogate (U+{ord(text[error.start]):X}, character {error.start}), which is no "
-            "character"
-        ) from None
+
+    def __init__(self, ids_of: Callable[[str], tuple[int, ...]]) -> None:
+        self._ids_of = ids_of
+
+    def __missing__(self, text: str) -> tuple[int, ...]:
+        ids = self._ids_of(text)
+        if len(text) <= _LONGEST_REMEMBERED:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[text] = ids
+        return ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from glassbert.errors import InputError
 
@@ -184,8 +184,7 @@ def _plain_batch(values: dict[str, Any], cut: list[int]) -> BatchEncoding:
     return BatchEncoding(values, cut=cut)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Padding:
+class Padding(NamedTuple):
     """How rows are filled up.
 
     Attributes:
@@ -243,27 +242,40 @@ def as_arrays(encodings: Sequence[Encoding], padding: Padding, names: Iterable[s
         raise InputError(f"return_tensors is {kind!r}, expected 'np' or 'pt'")
     import numpy as np
 
-    lengths = np.fromiter(map(len, encodings), dtype=np.int64, count=len(encodings))
-    longest = int(lengths.max(initial=padding.length))
-    if not (lengths == longest).all() and padding.length < longest:
+    lengths = [len(encoding.ids) for encoding in encodings]
+    longest = max(lengths, default=0)
+    if padding.length < longest and min(lengths) < longest:
         raise InputError("the sequences differ in length; pass padding=True to get arrays")
-    places = np.arange(longest)
-    filled = lengths[:, None]
-    real = places >= longest - filled if padding.left else places < filled
+    tokens, shape = sum(lengths), (len(lengths), max(longest, padding.length))
+    real: Any = None  # where the tokens stand, (B, S); None: they fill the rows
+    if tokens < shape[0] * shape[1]:
+        places, filled = np.arange(shape[1]), np.array(lengths)[:, None]
+        real = places >= shape[1] - filled if padding.left else places < filled
+
+    def rows(flat: Any, filler: int) -> Any:
+        """Lay the values of all tokens out in rows."""
+        each = flat.shape[1:]
+        if real is None:
+            return flat.reshape(shape + each)
+        array = np.full(shape + each, filler, dtype=np.int64)
+        array[real] = flat
+        return array
+
+    paired = any(encoding.second is not None for encoding in encodings)
     arrays: dict[str, Any] = {}
     for name in names:
         if name == "attention_mask":
-            arrays[name] = real.astype(np.int64)
-        elif name == "token_type_ids" and all(encoding.second is None for encoding in encodings):
-            arrays[name] = np.where(real, 0, padding.types).astype(np.int64)
+            arrays[name] = np.ones(shape, dtype=np.int64) if real is None else real.astype(np.int64)
+        elif name == "token_type_ids" and not paired:
+            arrays[name] = rows(np.zeros(tokens, dtype=np.int64), padding.types)
+        elif name == "offset_mapping":
+            pairs = chain.from_iterable(encoding.offsets or () for encoding in encodings)
+            flat = np.fromiter(chain.from_iterable(pairs), dtype=np.int64, count=2 * tokens)
+            arrays[name] = rows(flat.reshape(-1, 2), 0)
         else:
-            rows = [_row_of(encoding, name, padding) for encoding in encodings]
-            filler = rows[0][1] if rows else 0
-            shape = (*real.shape, 2) if name == "offset_mapping" else real.shape
-            array = np.full(shape, 0 if name == "offset_mapping" else filler, dtype=np.int64)
-            flat = np.array(list(chain.from_iterable(row for row, _ in rows)), dtype=np.int64)
-            array[real] = flat.reshape(-1, 2) if name == "offset_mapping" else flat
-            arrays[name] = array
+            found = [_row_of(encoding, name, padding) for encoding in encodings]
+            flat = np.fromiter(chain.from_iterable([row for row, _ in found]), dtype=np.int64, count=tokens)
+            arrays[name] = rows(flat, found[0][1] if found else 0)
     return arrays if kind == "np" else as_tensors(arrays)
 
 

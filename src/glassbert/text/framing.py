@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import NamedTuple
 
 from glassbert.text.core import Pieces
 from glassbert.text.encoding import Encoding, Offset
 from glassbert.text.windows import Side, Truncation, Window, windows
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Frame:
+class Frame(NamedTuple):
     """How sequences are made.
 
     Attributes:

@@ -15,7 +15,16 @@ from glassbert.text.characters import Rules
 from glassbert.text.core import Core, Pieces, PlainCore
 from glassbert.text.encoding import BatchEncoding, Encoding, Offset, Padding, Tensors, as_arrays, as_lists
 from glassbert.text.framing import Frame
-from glassbert.text.inputs import Text, as_pairs, as_vectors, check_strings, rows_by_name, whole_number
+from glassbert.text.inputs import (
+    ABOUT_TOKENS,
+    Text,
+    as_pairs,
+    as_vectors,
+    check_pairs,
+    check_strings,
+    rows_by_name,
+    whole_numbers,
+)
 from glassbert.text.tokens import TokenTable
 from glassbert.text.windows import WAYS, Side, Truncation, windows
 from glassbert.text.wordpiece import WordpieceTokenizer
@@ -24,13 +33,15 @@ PaddingWay = bool | Literal["longest", "max_length", "do_not_pad"]
 
 # Google's program allows longer words.
 _LONGEST_WORD: Final[dict[str, int]] = {"hf": 100, "google": 200}
+# What stands for no `model_max_length` at all.
+NO_LIMIT: Final = 10**20
 _PADDINGS: Final = (True, False, "longest", "max_length", "do_not_pad")
 
 
 class BertTokenizer(TokenTable):
     """Words, then pieces, then ids: `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]`, in plain Python.
 
-    `BertTokenizerFast` gives the same, faster.
+    `BertTokenizerFast` gives the same, many texts on many cores faster, and offsets.
 
     Args:
         vocab: tokens and ids, or the path of a `vocab.txt`.
@@ -98,7 +109,10 @@ class BertTokenizer(TokenTable):
         for name, side in (("padding_side", padding_side), ("truncation_side", truncation_side)):
             if side not in ("right", "left"):
                 raise InputError(f"{name} is {side!r}, expected 'right' or 'left'")
-        self.model_max_length = model_max_length
+        if not isinstance(model_max_length, int | float) or not model_max_length >= 3:
+            raise InputError(f"model_max_length is {model_max_length!r}, expected a whole number from 3 on")
+        # Files say 1e30 where there is no limit.
+        self.model_max_length = int(min(model_max_length, NO_LIMIT))
         self.padding_side = padding_side
         self.truncation_side = truncation_side
         self.rules = rules
@@ -142,11 +156,14 @@ class BertTokenizer(TokenTable):
         )
 
     def _whole_tokens(self) -> list[tuple[AddedToken, int]]:
-        """List what is to be found in a text before it is split into words, the lowest id first."""
+        """List what is to be found in a text before it is split into words, special ones first.
+
+        Of two that read the same in the normalized text the first is found.
+        """
         # Google's program knows no special tokens in a text: it splits them as it does any other word.
         special = () if self.rules == "google" else dict.fromkeys(self.all_special_tokens)
         plain = {token: (AddedToken(token, special=True), self._id(token)) for token in special}
-        return sorted((plain | self._added).values(), key=lambda pair: pair[1])
+        return sorted((plain | self._added).values(), key=lambda pair: not pair[0].special)
 
     # -- text and tokens ------------------------------------------------------------------------------
 
@@ -215,8 +232,8 @@ class BertTokenizer(TokenTable):
         if already_has_special_tokens:
             if token_ids_1 is not None:
                 raise InputError("a sequence that has its special tokens is one list; leave out token_ids_1")
-            special = set(self.all_special_ids)
-            return [int(index in special) for index in map(whole_number, token_ids_0)]
+            special = self._special_ids()
+            return [int(index in special) for index in whole_numbers(token_ids_0)]
         second = [] if token_ids_1 is None else [*[0] * len(token_ids_1), 1]
         return [1, *[0] * len(token_ids_0), 1, *second]
 
@@ -273,26 +290,32 @@ class BertTokenizer(TokenTable):
         Raises:
             InputError: see `__call__`.
         """
+        if text_pairs is not None and len(text_pairs) != len(texts):
+            raise InputError(f"there are {len(texts)} texts, but {len(text_pairs)} second ones")
         pairs = list(zip(texts, [None] * len(texts) if text_pairs is None else text_pairs, strict=True))
         frame = self._frame(add_special_tokens, truncation, max_length)
-        return [rows[0] for rows in self._encoded(pairs, frame, details=details)]
+        return [rows[0] for rows in self._encoded(pairs, frame, self.core, details=details)]
 
     def _encoded(
-        self, pairs: Sequence[tuple[Text, Text | None]], frame: Frame, *, details: bool
+        self, pairs: Sequence[tuple[Text, Text | None]], frame: Frame, core: Core, *, details: bool
     ) -> list[list[Encoding]]:
         """Encode each text or pair to its windows."""
-        firsts = self._pieces([first for first, _ in pairs], details)
         known = [second for _, second in pairs if second is not None]
-        seconds = iter(self._pieces(known, details)) if known else iter(())
+        try:
+            firsts = self._pieces([first for first, _ in pairs], core, details=details)
+            seconds = iter(self._pieces(known, core, details=details) if known else ())
+        except InputError:
+            check_pairs(pairs)  # which one is it?
+            raise
         return [
             frame.sequences(pieces, None if second is None else next(seconds))
             for pieces, (_, second) in zip(firsts, pairs, strict=True)
         ]
 
-    def _pieces(self, texts: Sequence[Text], details: bool) -> list[Pieces]:
+    def _pieces(self, texts: Sequence[Text], core: Core, *, details: bool) -> list[Pieces]:
         """Split each text into pieces, in one call of the core."""
         if not self.basic_tokenizer.never_split and all(type(text) is str for text in texts):
-            return self.core.encode(texts, details=details)  # type: ignore[arg-type]  # all are strings
+            return core.encode(texts, details=details)  # type: ignore[arg-type]  # all are strings
         # Each text is cut into parts that are encoded by themselves: given words, and what stands between words that
         # are kept whole.
         parts: list[str] = []
@@ -301,7 +324,7 @@ class BertTokenizer(TokenTable):
             plan = list(self._plan(text))
             parts.extend(part.text for part in plan if not part.whole)
             plans.append(plan)
-        found = iter(self.core.encode(parts, details=details))
+        found = iter(core.encode(parts, details=details))
         return [self._joined(plan, found, details) for plan in plans]
 
     def _plan(self, text: Text) -> Iterator[_Part]:
@@ -316,7 +339,7 @@ class BertTokenizer(TokenTable):
         words: list[int] = []
         for part in plan:
             if part.whole:
-                index = self.vocab.get(part.text, self.unk_token_id)
+                index = self.convert_tokens_to_ids(part.text)
                 pieces = Pieces([index], [(0, len(part.text))], [0])
             else:
                 pieces = next(found)
@@ -411,10 +434,13 @@ class BertTokenizer(TokenTable):
         way = _way(truncation)
         if stride and not return_overflowing_tokens:
             raise InputError("stride has an effect with return_overflowing_tokens=True")
-        if max_length is not None and way is False and padding != "max_length":
-            raise InputError(f"max_length={max_length} has an effect with truncation=True or padding='max_length'")
+        _check_effect(max_length, way, padding)
         frame = self._frame(add_special_tokens, way, max_length, overflow=return_overflowing_tokens, stride=stride)
-        windows_of = self._encoded(pairs, frame, details=return_offsets_mapping)
+        if stride and way is not False and stride >= frame.limit - frame.extra(False):
+            places = frame.limit - frame.extra(False)
+            raise InputError(f"stride is {stride}, but a window has {places} places for the text; it has to be less")
+        core = self.core
+        windows_of = self._encoded(pairs, frame, core, details=return_offsets_mapping)
         encodings = [encoding for rows in windows_of for encoding in rows]
         names = ["input_ids"]
         names += ["token_type_ids"] * return_token_type_ids + ["attention_mask"] * return_attention_mask
@@ -422,7 +448,7 @@ class BertTokenizer(TokenTable):
         filling = self._filling(encodings, padding, max_length, pad_to_multiple_of, padding_side)
 
         def detailed() -> list[tuple[Encoding, list[str], int, int]]:
-            again = self._encoded(pairs, frame, details=True)
+            again = self._encoded(pairs, frame, core, details=True)
             return [self._row(encoding, filling) for rows in again for encoding in rows]
 
         values: dict[str, Any]
@@ -435,7 +461,8 @@ class BertTokenizer(TokenTable):
             more["overflow_to_sample_mapping"] = [place for place, rows in enumerate(windows_of) for _ in rows]
         if return_length:
             more["length"] = [max(len(encoding), filling.length) for encoding in encodings]
-        values |= more if return_tensors is None else as_vectors(more, return_tensors)
+        if more:
+            values |= more if return_tensors is None else as_vectors(more, return_tensors)
         if single and return_tensors is None and not return_overflowing_tokens:
             values = {name: rows[0] for name, rows in values.items()}
         return BatchEncoding(values, cut=[encoding.cut for encoding in encodings], detailed=detailed)
@@ -455,6 +482,8 @@ class BertTokenizer(TokenTable):
         length = 0
         if padding == "max_length":
             length = self._limit(max_length)
+            if length >= NO_LIMIT:
+                raise InputError("padding='max_length' needs max_length, since this tokenizer has no model_max_length")
         elif padding in (True, "longest"):
             length = max(map(len, encodings), default=0)
         if multiple is not None:
@@ -477,12 +506,15 @@ class BertTokenizer(TokenTable):
         Of a list or tuple of strings (without `is_split_into_words`) the first two are a pair; further ones are left
         out, with a warning.
         """
-        if not isinstance(text, str) and text_pair is None and not settings.get("is_split_into_words"):
-            several = list(text)
-            if len(several) > 2:
-                warnings.warn(f"encode takes two texts; {len(several) - 2} more are left out", stacklevel=2)
+        if not settings.get("is_split_into_words"):
+            several: list[Any] = [text] if text_pair is None else [text, text_pair]
+            if isinstance(text, list | tuple) and text_pair is None:
+                several = list(text)
             if not several:
                 raise InputError("text is empty, expected a string or two")
+            check_strings(several)
+            if len(several) > 2:
+                warnings.warn(f"encode takes two texts; {len(several) - 2} more are left out", stacklevel=2)
             text, text_pair = several[0], several[1] if len(several) > 1 else None
         return self(text, text_pair, **settings)["input_ids"]
 
@@ -525,8 +557,9 @@ class BertTokenizer(TokenTable):
         Raises:
             InputError: see `__call__`.
         """
-        first = Pieces(list(map(whole_number, ids)))
-        second = None if pair_ids is None else Pieces(list(map(whole_number, pair_ids)))
+        _check_effect(max_length, _way(truncation), padding)
+        first = Pieces(whole_numbers(ids))
+        second = None if pair_ids is None else Pieces(whole_numbers(pair_ids))
         encodings = self._frame(add_special_tokens, truncation, max_length).sequences(first, second)
         batch = self.pad_encodings(
             encodings,
@@ -598,11 +631,10 @@ class BertTokenizer(TokenTable):
             "special_tokens_mask": 1,
             "offset_mapping": (0, 0),
         }
-        for name, filler in fillers.items():
-            if name in values:
-                fill = [[filler] * max(0, filling.length - len(row)) for row in ids]
-                rows = zip(values[name], fill, strict=True)
-                values[name] = [more + row if filling.left else row + more for row, more in rows]
+        for name in filter(values.__contains__, ABOUT_TOKENS):
+            fill = [[fillers[name]] * max(0, filling.length - len(row)) for row in ids]
+            rows = zip(values[name], fill, strict=True)
+            values[name] = [more + row if filling.left else row + more for row, more in rows]
         if return_tensors is not None:
             return BatchEncoding(as_vectors(values, return_tensors))
         return BatchEncoding({name: rows[0] for name, rows in values.items()} if single else values)
@@ -630,9 +662,10 @@ class BertTokenizer(TokenTable):
 
 
 class BertTokenizerFast(BertTokenizer):
-    """The same as `BertTokenizer`, several times faster: the library `tokenizers` splits the texts, on all cores.
+    """The same as `BertTokenizer`, with the library `tokenizers` to split texts on all cores where it is quicker.
 
-    The library has the rules `hf` alone; under `google` texts are split as by `BertTokenizer`.
+    It is for many texts on more than four cores, and for any whose offsets or words are asked for. The library has the
+    rules `hf` alone; under `google` texts are split as by `BertTokenizer`.
     """
 
     is_fast = True
@@ -640,12 +673,14 @@ class BertTokenizerFast(BertTokenizer):
     @functools.cached_property
     def core(self) -> Core:
         """What splits texts into pieces."""
-        if self.rules != "hf":
-            return self._plain_core()
-        from glassbert.text.fast import LibraryCore
+        from glassbert.text.fast import LibraryCore, can_find
 
+        plain = self._plain_core()
+        whole = self._whole_tokens()
         basic = self.basic_tokenizer if self.do_basic_tokenize else None
-        return LibraryCore(self.vocab, self.wordpiece_tokenizer, basic, self._whole_tokens())
+        if self.rules != "hf" or not can_find(whole, basic):
+            return plain
+        return LibraryCore(self.vocab, self.wordpiece_tokenizer, basic, whole, plain)
 
 
 class _Part:
@@ -653,6 +688,11 @@ class _Part:
 
     def __init__(self, text: str, start: int, word: int | None, whole: bool) -> None:
         self.text, self.start, self.word, self.whole = text, start, word, whole
+
+
+def _check_effect(max_length: int | None, way: Truncation, padding: PaddingWay) -> None:
+    if max_length is not None and way is False and padding != "max_length":
+        raise InputError(f"max_length={max_length} has an effect with truncation=True or padding='max_length'")
 
 
 def _way(truncation: Truncation) -> Truncation:

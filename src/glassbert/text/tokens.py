@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, overload
 
 from glassbert.errors import InputError, VocabularyError
 from glassbert.text.added import AddedToken, as_tokens
-from glassbert.text.inputs import whole_number
-from glassbert.text.vocabulary import load_vocabulary
+from glassbert.text.inputs import is_number, whole_number
+from glassbert.text.vocabulary import checked, load_vocabulary
 
 # What `decode` puts right, in this order.
 _SPACES: Final = (
@@ -25,6 +26,7 @@ _SPACES: Final = (
     (" 're", "'re"),
 )
 SPECIAL: Final = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+ADDITIONAL: Final = "additional_special_tokens"
 
 
 class TokenTable:
@@ -54,17 +56,21 @@ class TokenTable:
         added_tokens: Sequence[tuple[AddedToken, int]],
     ) -> None:
         """Enter all tokens."""
-        self.vocab = dict(vocab) if isinstance(vocab, Mapping) else load_vocabulary(vocab)
+        self.vocab = checked(vocab) if isinstance(vocab, Mapping) else load_vocabulary(vocab)
         self._added: dict[str, tuple[AddedToken, int]] = {}
         self._tokens = {index: token for token, index in self.vocab.items()}
-        for token, index in sorted(added_tokens, key=lambda pair: pair[1]):
-            self._register(token, index)
+        try:
+            for token, index in sorted(added_tokens, key=lambda pair: pair[1]):
+                as_tokens(token, special=False)
+                self._register(token, index)
+        except InputError as error:
+            raise VocabularyError(str(error)) from None
         for name in SPECIAL:
             if special[name] not in self.vocab and (special[name] not in self._added or name == "unk_token"):
                 raise VocabularyError(f"the vocabulary of {len(self.vocab)} tokens has no {special[name]}")
             setattr(self, name, special[name])
         self.additional_special_tokens: list[str] = []
-        self.add_special_tokens({"additional_special_tokens": additional_special_tokens})
+        self.add_special_tokens({ADDITIONAL: additional_special_tokens})
 
     def _changed(self) -> None:
         """Forget what was made from the tokens that were there before."""
@@ -138,7 +144,7 @@ class TokenTable:
         """Add tokens that are taken as a whole wherever they stand in a text; return how many are new.
 
         A model needs a row for each: `model.resize_token_embeddings(len(tokenizer))`. One that the vocabulary has keeps
-        its id and is from now on found as a whole.
+        its id and is from now on found as a whole. One that was added before gets the settings of an `AddedToken`.
 
         Args:
             new_tokens: one or several. A string is looked for in the normalized text, so that an uncased tokenizer
@@ -148,12 +154,9 @@ class TokenTable:
         """
         count = 0
         for token in as_tokens(new_tokens, special=special_tokens):
-            if not isinstance(token.content, str) or not token.content:
-                raise InputError(f"a token to add is {token.content!r}, expected a string with something in it")
-            if token.content not in self._added and token.content not in self.all_special_tokens:
-                known = self.vocab.get(token.content)
-                self._register(token, max(self._tokens) + 1 if known is None else known)
-                count += 1
+            known = token.content in self._added or token.content in self.all_special_tokens
+            self._add(token)
+            count += not known
         return count
 
     def add_special_tokens(self, special_tokens_dict: Mapping[str, Any]) -> int:
@@ -164,34 +167,59 @@ class TokenTable:
                 beside those that are there.
 
         Raises:
-            InputError: a name that no special token has.
+            InputError: a name that no special token has, or no token.
+            VocabularyError: an `unk_token` that the vocabulary lacks.
         """
         before = len(self)
+        given: dict[str, list[AddedToken]] = {}
         for name, value in special_tokens_dict.items():
-            if name == "additional_special_tokens":
-                for token in as_tokens(value, special=True):
-                    if token.content not in self._added:
-                        known = self.vocab.get(token.content)
-                        self._register(token, max(self._tokens) + 1 if known is None else known)
-                    if token.content not in self.all_special_tokens:
-                        self.additional_special_tokens.append(token.content)
-            elif name in SPECIAL:
-                (token,) = as_tokens(value, special=True)
-                if token.content not in self.vocab and token.content not in self._added:
-                    self._register(token, max(self._tokens) + 1)
-                if name == "unk_token" and token.content not in self.vocab:
-                    raise VocabularyError(f"unk_token is {token.content!r}, which has to be in the vocabulary itself")
-                setattr(self, name, token.content)
-            else:
-                known_names = ", ".join((*SPECIAL, "additional_special_tokens"))
+            if name not in (*SPECIAL, ADDITIONAL):
+                known_names = ", ".join((*SPECIAL, ADDITIONAL))
                 raise InputError(f"no special token is called {name!r}; there are {known_names}")
+            given[name] = as_tokens(value, special=True)
+            if name != ADDITIONAL and len(given[name]) != 1:
+                raise InputError(f"{name} is {value!r:.80}, expected one token")
+        unknown = given.get("unk_token", [])
+        if any(token.content not in self.vocab for token in unknown):
+            raise VocabularyError(f"unk_token is {unknown[0].content!r}, which has to be in the vocabulary itself")
+        for name, tokens in given.items():
+            for token in tokens:
+                if (
+                    token.content not in self.vocab
+                    or name == ADDITIONAL
+                    or isinstance(special_tokens_dict[name], AddedToken)
+                ):
+                    self._add(token)
+                if name != ADDITIONAL:
+                    setattr(self, name, token.content)
+                elif token.content not in self.all_special_tokens:
+                    self.additional_special_tokens.append(token.content)
         self._changed()
         return len(self) - before
+
+    def _add(self, token: AddedToken) -> None:
+        """Enter a token under the id that it has, or the next one.
+
+        One that is there gets the settings that it is given; a string gives none but that it is special.
+        """
+        if token.content in self.all_special_tokens:
+            token = dataclasses.replace(token, special=True)
+            there: AddedToken | None = AddedToken(token.content, special=True)
+        else:
+            there = None
+        if token.content in self._added:
+            there = self._added[token.content][0]
+        bare = token == AddedToken(token.content, special=token.special)
+        if there is None or not bare or (token.special and not there.special):
+            self._register(token, self.get_vocab().get(token.content, max(self._tokens) + 1))
 
     def _register(self, token: AddedToken, index: int) -> None:
         there = self._tokens.get(index)
         if there not in (None, token.content):
             raise VocabularyError(f"the added token {token.content!r} has the id {index}, which is that of {there!r}")
+        known = self.get_vocab().get(token.content, index)
+        if known != index:
+            raise VocabularyError(f"the added token {token.content!r} has the id {index}, but it is {known} already")
         self._added[token.content] = (token, index)
         self._tokens[index] = token.content
         self._changed()
@@ -225,10 +253,14 @@ class TokenTable:
         Raises:
             InputError: an id outside the vocabulary.
         """
-        if isinstance(ids, int):
-            return self._token(ids)
-        special = set(self.all_special_ids) if skip_special_tokens else set()
+        if is_number(ids):
+            return self._token(whole_number(ids))
+        assert not isinstance(ids, int)
+        special = self._special_ids() if skip_special_tokens else set()
         return [self._token(index) for index in map(whole_number, ids) if index not in special]
+
+    def _special_ids(self) -> set[int]:
+        return {*self.all_special_ids, *(index for token, index in self._added.values() if token.special)}
 
     def _token(self, index: int) -> str:
         try:
@@ -256,7 +288,7 @@ class TokenTable:
         Raises:
             InputError: an id outside the vocabulary.
         """
-        ids = [token_ids] if isinstance(token_ids, int) else token_ids
+        ids: Any = [token_ids] if is_number(token_ids) else token_ids
         text = self.convert_tokens_to_string(self.convert_ids_to_tokens(ids, skip_special_tokens))
         if clean_up_tokenization_spaces:
             for spaced, joined in _SPACES:

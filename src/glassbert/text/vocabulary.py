@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -40,9 +41,36 @@ def load_vocabulary(path: str | Path) -> dict[str, int]:
     return vocabulary
 
 
+def checked(vocabulary: Mapping[str, int]) -> dict[str, int]:
+    """Return a vocabulary as a dict.
+
+    Raises:
+        VocabularyError: a token that is no text, an id that is no whole number from 0 on, or one id twice.
+    """
+    by_id: dict[int, str] = {}
+    for token, index in vocabulary.items():
+        if not isinstance(token, str) or type(index) is not int or index < 0:
+            raise VocabularyError(f"the vocabulary gives {token!r} the id {index!r}, expected a whole number from 0 on")
+        if by_id.setdefault(index, token) is not token:
+            raise VocabularyError(f"the vocabulary gives the id {index} to {by_id[index]!r} and to {token!r}")
+    try:
+        "".join(vocabulary).encode()
+    except UnicodeEncodeError:
+        token = next(token for token in vocabulary if any(0xD800 <= ord(char) < 0xE000 for char in token))
+        raise VocabularyError(f"the vocabulary's {token!r} holds a lone surrogate, which is no character") from None
+    return dict(vocabulary)
+
+
 def save_vocabulary(vocabulary: dict[str, int], path: str | Path) -> None:
-    """Write one token a line, in the order of the ids, which must run from 0 without a gap."""
+    """Write one token a line, in the order of the ids.
+
+    Raises:
+        VocabularyError: the ids do not run from 0 without a gap, or a token would not be read as it is.
+    """
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     if [vocabulary[token] for token in tokens] != list(range(len(tokens))):
         raise VocabularyError("the ids of the vocabulary do not run from 0 without a gap; a vocab.txt cannot hold it")
+    for index, token in enumerate(tokens):
+        if "\n" in token or token.endswith("\r") or (index == 0 and token.startswith("\ufeff")):
+            raise VocabularyError(f"the token {token!r} is no line of its own; a vocab.txt cannot hold it")
     Path(path).write_bytes("".join(f"{token}\n" for token in tokens).encode("utf-8"))

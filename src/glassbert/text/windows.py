@@ -90,6 +90,8 @@ def _parts(length: int, size: int, side: Side, overflow: bool, stride: int) -> l
         return [slice(0, length)]
     if not overflow:
         return [slice(0, size) if side == "right" else slice(length - size, length)]
+    if size == 0:
+        raise InputError("max_length leaves no place in a window for a text that has to be cut")
     if stride >= size:
         raise InputError(f"stride is {stride}, but a window has {size} places for the text; it has to be less")
     starts = range(0, length - stride, size - stride)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 
 
 class WordpieceTokenizer:
     """Greedy longest match first, from the left (arXiv 1609.08144, as in google-research/bert).
 
     Args:
-        vocab: the known pieces; a piece inside a word begins with `##`.
+        vocab: the known pieces; a piece inside a word begins with `##`. It is not to grow afterwards.
         unk_token: stands for a word that cannot be split into known pieces.
         max_input_chars_per_word: a longer word is `unk_token` as a whole.
     """
 
-    def __init__(self, vocab: Container[str], unk_token: str = "[UNK]", max_input_chars_per_word: int = 100) -> None:
+    def __init__(self, vocab: Collection[str], unk_token: str = "[UNK]", max_input_chars_per_word: int = 100) -> None:
         """Keep the settings."""
         self.vocab = vocab
+        self._longest = max(map(len, vocab), default=0)
         self.unk_token = unk_token
         self.max_input_chars_per_word = max_input_chars_per_word
 
@@ -28,15 +29,16 @@ class WordpieceTokenizer:
         """Return the pieces of one word."""
         if len(word) > self.max_input_chars_per_word:
             return [self.unk_token]
-        pieces = []
-        start = 0
-        while start < len(word):
-            prefix = "##" if start else ""
-            end = len(word)
-            while end > start and prefix + word[start:end] not in self.vocab:
+        vocab, length = self.vocab, len(word)
+        pieces: list[str] = []
+        start, prefix = 0, ""
+        while start < length:
+            # Nothing longer is known; without this the time would grow with the square of a word's length.
+            end = min(length, start + self._longest)
+            while end > start and (piece := prefix + word[start:end]) not in vocab:
                 end -= 1
             if end == start:
                 return [self.unk_token]
-            pieces.append(prefix + word[start:end])
-            start = end
+            pieces.append(piece)
+            start, prefix = end, "##"
         return pieces

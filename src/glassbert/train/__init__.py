@@ -2,22 +2,45 @@
 
 from glassbert.train.demo import DEMO_TRAINING, run_demo
 from glassbert.train.finetuning import Evaluation, Event, Notice, TrainingResult, finetune
+from glassbert.train.groups import freeze, parameter_groups
 from glassbert.train.loop import Step, fit
-from glassbert.train.optimizer import get_linear_schedule_with_warmup, make_adamw, parameter_groups
+from glassbert.train.optimizer import AdamW, clip_gradients, make_adamw
+from glassbert.train.schedules import (
+    TYPE_TO_SCHEDULER_FUNCTION,
+    SchedulerType,
+    get_constant_schedule,
+    get_constant_schedule_with_warmup,
+    get_cosine_schedule_with_warmup,
+    get_cosine_with_hard_restarts_schedule_with_warmup,
+    get_linear_schedule_with_warmup,
+    get_polynomial_decay_schedule_with_warmup,
+    get_scheduler,
+)
 from glassbert.train.settings import FinetuneSettings, TrainingSettings
 
 __all__ = [
     "DEMO_TRAINING",
+    "TYPE_TO_SCHEDULER_FUNCTION",
+    "AdamW",
     "Evaluation",
     "Event",
     "FinetuneSettings",
     "Notice",
+    "SchedulerType",
     "Step",
     "TrainingResult",
     "TrainingSettings",
+    "clip_gradients",
     "finetune",
     "fit",
+    "freeze",
+    "get_constant_schedule",
+    "get_constant_schedule_with_warmup",
+    "get_cosine_schedule_with_warmup",
+    "get_cosine_with_hard_restarts_schedule_with_warmup",
     "get_linear_schedule_with_warmup",
+    "get_polynomial_decay_schedule_with_warmup",
+    "get_scheduler",
     "make_adamw",
     "parameter_groups",
     "run_demo",

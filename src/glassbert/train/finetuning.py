@@ -27,7 +27,7 @@ from glassbert.data import read_records
 from glassbert.errors import ConfigError, DataError, MissingExtraError
 from glassbert.files import check_output, new_folder, write_json
 from glassbert.model import BertPreTrainedModel
-from glassbert.tasks import AnyTask, ClassificationMetrics, new_task
+from glassbert.tasks import AnyTask, ClassificationMetrics, task_class
 from glassbert.tasks.batching import drop_tokens
 from glassbert.tasks.multiple_choice import ChoiceFeatures
 from glassbert.tasks.task import Columns, Example, Metrics
@@ -102,12 +102,10 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
     needed = [path for path in (settings.train, settings.validation, settings.model) if path is not None]
     out = check_output(settings.out, overwrite=settings.overwrite, keep=needed)
     folder = model_folder(settings.model)
-    blank, columns = new_task(settings.task, settings.task_options), settings.columns
+    blank, columns = task_class(settings.task)(**settings.task_options), settings.columns
     train = _read(blank, settings.train, columns, settings)
     validation = [] if settings.validation is None else _read(blank, settings.validation, columns, settings)
-    task = blank.learn(train)
-    for remark in task.remarks(train):
-        on_event(Notice(message=remark))
+    task = dataclasses.replace(blank.learn(train), **settings.task_options)  # type: ignore[type-var]  # all are
     tokenizer = load_tokenizer(BertTokenizerFast, folder)
     limit = settings.max_length or tokenizer.model_max_length
     if limit > tokenizer.model_max_length:
@@ -117,6 +115,8 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
     held_out = list(task.features(validation, tokenizer, max_length=limit))
     _tell_cut(features, limit, "training", on_event)
     _tell_cut(held_out, limit, "validation", on_event)
+    for message in task.notes(train, features):
+        on_event(Notice(message=message))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
         model = model_for(task, folder, on_event)

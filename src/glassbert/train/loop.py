@@ -15,7 +15,9 @@ from glassbert.errors import TrainingError
 from glassbert.model import BertPreTrainedModel
 from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run
 from glassbert.train.gradients import EmbeddingGradients
-from glassbert.train.optimizer import clip_gradients, get_linear_schedule_with_warmup, make_adamw
+from glassbert.train.groups import freeze
+from glassbert.train.optimizer import clip_gradients, make_adamw
+from glassbert.train.schedules import get_scheduler
 from glassbert.train.settings import TrainingSettings
 
 
@@ -27,7 +29,7 @@ class Step:
         step, steps: its number, from 1, and how many there will be.
         epoch: from 0.
         loss: mean over the examples of the batch.
-        learning_rate: that the step was made with.
+        learning_rate: that the step was made with, the highest where parts have rates of their own.
         grad_norm: joint norm of the gradients before clipping.
         tokens: real tokens of the batch.
         seconds: that the step took.
@@ -75,13 +77,24 @@ def fit(
         A report for every step.
 
     Raises:
+        ConfigError: settings that this model cannot have, such as more frozen layers than it has.
         TrainingError: the loss or the gradients of a batch are NaN or infinite (the model is as it was before that
             step), or the weights are after an epoch.
     """
     steps_per_epoch = math.ceil(len(features) / settings.batch_size)
     steps = steps_per_epoch * settings.epochs
-    optimizer = make_adamw(model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = get_linear_schedule_with_warmup(optimizer, min(math.ceil(settings.warmup * steps), steps - 1), steps)
+    if settings.freeze_embeddings or settings.freeze_layers:
+        freeze(model, embeddings=settings.freeze_embeddings, layers=settings.freeze_layers)
+    optimizer = make_adamw(
+        model,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        layer_decay=settings.layer_decay,
+        head_learning_rate=settings.head_learning_rate,
+        form=settings.optimizer,
+    )
+    warmup = max(0, min(math.ceil(settings.warmup * steps), steps - 1))
+    schedule = get_scheduler(settings.schedule, optimizer, warmup, steps)
     gradients = EmbeddingGradients(model)
     history: list[Step] = []
     for epoch in range(settings.epochs):
@@ -101,7 +114,7 @@ def fit(
                         f"the {name} is {value} at step {len(history) + 1}; a lower learning rate may help "
                         f"(records of the batch, counted from 0: {places})"
                     )
-            rate = float(schedule.get_last_lr()[0])
+            rate = float(max(schedule.get_last_lr()))
             optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from glassbert.errors import ConfigError
-from glassbert.tasks import new_task, task_class
+from glassbert.tasks import task_class
 from glassbert.tasks.task import Column, Columns
+from glassbert.train.checks import check_switch
+from glassbert.train.optimizer import AdamWForm
+from glassbert.train.schedules import SchedulerType
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,9 +23,16 @@ class TrainingSettings:
         epochs: passes over the training data.
         batch_size: examples per optimizer step, drawn in random order whatever their length.
         learning_rate: its highest value.
-        warmup: share of all steps in which the rate rises from 0.
+        warmup: share of all steps in which the rate rises from 0; the schedule "constant" has none.
         weight_decay: decoupled decay of weights; biases and LayerNorm have none.
         max_grad_norm: the gradients' joint norm is clipped to this.
+        schedule: how the rate goes on: linear, cosine, cosine_with_restarts, polynomial, constant or
+            constant_with_warmup.
+        optimizer: whose form of AdamW: torch, transformers or google; see `make_adamw`.
+        layer_decay: factor of the rate from one layer to the one below, as in ELECTRA; see `parameter_groups`.
+        head_learning_rate: the head's own rate.
+        freeze_embeddings: whether the embeddings keep their weights.
+        freeze_layers: how many of the first layers keep theirs.
         token_dropout: share of a text's tokens that are replaced by `[MASK]`, anew in every epoch, so that the model
             learns to read all of a text and not one telling word. Helps where the data is small; 0 leaves texts alone.
         crop: most tokens of a training text; a longer one is read through a window of this length, at a random place
@@ -41,6 +51,12 @@ class TrainingSettings:
     warmup: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
+    schedule: str = "linear"
+    optimizer: AdamWForm = "torch"
+    layer_decay: float | None = None
+    head_learning_rate: float | None = None
+    freeze_embeddings: bool = False
+    freeze_layers: int = 0
     token_dropout: float = 0.0
     crop: int | None = None
     token_budget: int = 8192
@@ -50,8 +66,12 @@ class TrainingSettings:
         """Check every value."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            whole = field.name in ("epochs", "batch_size", "token_budget", "crop", "seed")
-            if type(value) not in ((int,) if whole else (int, float)) and not (field.name == "crop" and value is None):
+            if field.name in ("schedule", "optimizer", "freeze_embeddings"):
+                continue
+            if value is None and field.name in ("crop", "layer_decay", "head_learning_rate"):
+                continue
+            whole = field.name in ("epochs", "batch_size", "token_budget", "crop", "seed", "freeze_layers")
+            if type(value) not in ((int,) if whole else (int, float)):
                 raise ConfigError(f"{field.name} is {value!r}, expected a {'whole ' if whole else ''}number")
         for name in ("epochs", "batch_size", "token_budget"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
@@ -62,10 +82,19 @@ class TrainingSettings:
         if self.crop is not None:
             _check("crop", self.crop, self.crop >= 3, "3 or more: [CLS], one token, [SEP]")
         _check("weight_decay", self.weight_decay, 0.0 <= self.weight_decay < float("inf"), "0 or more")
+        for name in ("layer_decay", "head_learning_rate"):
+            value = getattr(self, name)
+            _check(name, value, value is None or 0.0 < value < float("inf"), "a finite number more than 0")
+        _check("layer_decay", self.layer_decay, self.layer_decay is None or self.layer_decay <= 1.0, "at most 1")
+        _check("freeze_layers", self.freeze_layers, self.freeze_layers >= 0, "0 or more")
+        check_switch("freeze_embeddings", self.freeze_embeddings)
+        SchedulerType(self.schedule)
+        if self.optimizer not in get_args(AdamWForm):
+            raise ConfigError(f"optimizer is {self.optimizer!r}, expected one of {', '.join(get_args(AdamWForm))}")
         _check("seed", self.seed, 0 <= self.seed < 2**63, "from 0 to 2^63 - 1")
 
 
-def _check(name: str, value: float, good: bool, expected: str) -> None:
+def _check(name: str, value: object, good: bool, expected: str) -> None:
     if not good:
         raise ConfigError(f"{name} is {value!r}, expected {expected}")
 
@@ -85,7 +114,8 @@ class FinetuneSettings:
             names. The pair's second text is optional.
         role_columns: further columns by the role that they have in the task, such as `{"context": "sent1"}`; several
             where a role is spread over them: `{"choices": ("ending0", "ending1")}`.
-        task_options: what can be set about the task itself, such as `{"scheme": "IOB1"}` for tags.
+        task_options: what can be chosen about the task, by name, such as `{"scheme": "IOB1"}`; see `options` of its
+            class.
         header: whether the first row of CSV and TSV files names the columns.
         encoding: of the data files.
         max_length: most tokens of a text; None takes what the model takes.
@@ -120,14 +150,17 @@ class FinetuneSettings:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected True or False")
         if not isinstance(self.training, TrainingSettings):
             raise ConfigError(f"training is {self.training!r}, expected TrainingSettings(…)")
-        new_task(self.task, self.task_options)
-        _ = self.columns  # a role that the task does not have
+        for name in ("task_options", "role_columns"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected values by name")
+        task_class(self.task).check_options(self.task_options)
+        _ = self.columns  # a role that the task does not have is told now
         if self.max_length is not None:
             _check("max_length", self.max_length, self.max_length >= 3, "3 or more: [CLS], one token, [SEP]")
 
     @property
     def columns(self) -> Columns:
         """A column for each role that the task has and the data holds."""
-        return task_class(self.task).columns_of(
+        return task_class(self.task).columns(
             text=self.text_column, pair=self.pair_column, label=self.label_column, roles=self.role_columns
         )

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from glassbert import DataError, InputError
+from glassbert.data import Record, Role, guess_columns
+
+
+def _record(*names: str, **values: Any) -> Record:
+    return Record(values=dict.fromkeys(names, "some text") | values, file="a.csv", line=2)
+
+
+def _unnamed(*values: str) -> Record:
+    return Record(values={str(index): value for index, value in enumerate(values)}, file="a.csv", line=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "optional", "found"),
+    [
+        (["text", "label"], ["text", "label"], [], {"text": "text", "label": "label"}),
+        (["id", "Review", "Sentiment"], ["text", "label"], [], {"text": "Review", "label": "Sentiment"}),
+        (["text", "category"], ["text", "label"], ["text_pair"], {"text": "text", "label": "category"}),
+        (["label", "text_a"], ["text", "label"], ["text_pair"], {"text": "text_a", "label": "label"}),
+        (
+            ["index", "sentence1", "sentence2", "label"],
+            ["text", "label"],
+            ["text_pair"],
+            {"text": "sentence1", "text_pair": "sentence2", "label": "label"},
+        ),
+        (
+            ["gold_label", "premise", "hypothesis"],
+            ["text", "text_pair", "label"],
+            [],
+            {"text": "premise", "text_pair": "hypothesis", "label": "gold_label"},
+        ),
+        (["question", "sentence"], ["text", "text_pair"], [], {"text": "question", "text_pair": "sentence"}),
+        (
+            ["sentence1", "sentence2", "similarity_score"],
+            ["text", "text_pair", "score"],
+            [],
+            {"text": "sentence1", "text_pair": "sentence2", "score": "similarity_score"},
+        ),
+        (["tokens", "ner_tags"], ["tokens", "tags"], [], {"tokens": "tokens", "tags": "ner_tags"}),
+        (["tokens", "1", "tags"], ["tokens", "tags"], [], {"tokens": "tokens", "tags": "tags"}),
+        (["text_a", "label"], ["tokens", "tags"], [], {"tokens": "text_a", "tags": "label"}),
+        (
+            ["id", "title", "context", "question", "answers"],
+            ["context", "question"],
+            ["answers", "id"],
+            {"id": "id", "context": "context", "question": "question", "answers": "answers"},
+        ),
+        (["text", "labels"], ["text", "labels"], [], {"text": "text", "labels": "labels"}),
+        (["content"], ["text"], ["label"], {"text": "content"}),
+    ],
+)
+def test_by_name(names: list[str], wanted: list[Role], optional: list[Role], found: dict[str, str]) -> None:
+    columns = guess_columns(_record(*names), wanted, optional=optional)
+    assert columns.names == found
+    assert columns.choices == ()
+    assert columns.guessed == "columns by name: " + ", ".join(f"{role} is {name!r}" for role, name in found.items())
+
+
+@pytest.mark.parametrize(
+    ("names", "choices", "rest"),
+    [
+        (
+            ["", "sent1", "sent2", "ending0", "ending1", "ending2", "ending3", "label"],
+            ("ending0", "ending1", "ending2", "ending3"),
+            {"context": "sent1", "question": "sent2", "label": "label"},
+        ),
+        (
+            ["id", "context", "question", "answer1", "answer0", "label"],
+            ("answer0", "answer1"),
+            {"context": "context", "question": "question", "label": "label"},
+        ),
+        (["premise", "choice1", "choice2", "label"], ("choice1", "choice2"), {"context": "premise", "label": "label"}),
+        (
+            ["question", "option_A", "option_B", "option_C", "answer"],
+            ("option_A", "option_B", "option_C"),
+            {"question": "question", "label": "answer"},
+        ),
+        (["question", "choices", "answerKey"], ("choices",), {"question": "question", "label": "answerKey"}),
+        (
+            ["question", *(f"choice{number}" for number in range(12)), "label"],
+            tuple(f"choice{number}" for number in range(12)),
+            {"question": "question", "label": "label"},
+        ),
+    ],
+)
+def test_choices(names: list[str], choices: tuple[str, ...], rest: dict[str, str]) -> None:
+    columns = guess_columns(_record(*names), ["choices", "label"], optional=["context", "question"])
+    assert columns.choices == choices
+    assert columns.names == rest
+    assert f"choices is {' '.join(map(repr, choices))}" in columns.guessed
+
+
+def test_what_is_given_is_not_guessed() -> None:
+    record = _record("text", "title", "label")
+    columns = guess_columns(record, ["text", "label"], given={"text": "title"})
+    assert columns.names == {"text": "title", "label": "label"}
+    assert columns.guessed == "columns by name: label is 'label'"
+    columns = guess_columns(record, ["text", "label"], given={"text": 1, "label": "0"})
+    assert columns.names == {"text": "title", "label": "text"}
+    assert columns.guessed == ""
+    with pytest.raises(DataError, match="no column 'body'"):
+        guess_columns(record, ["text"], given={"text": "body"})
+
+
+def test_the_second_of_a_pair_whose_first_is_given() -> None:
+    record = _record("premise", "hypothesis", "sentence1", "sentence2")
+    columns = guess_columns(record, ["text", "text_pair"], given={"text": "sentence1"})
+    assert columns.names == {"text": "sentence1", "text_pair": "sentence2"}
+    with pytest.raises(DataError, match="which column is the text pair"):
+        guess_columns(_record("body", "sentence2"), ["text", "text_pair"], given={"text": "body"})
+
+
+def test_what_is_not_found_is_asked_for_by_its_flag() -> None:
+    with pytest.raises(DataError) as caught:
+        guess_columns(_record("a", "b"), ["text", "label"])
+    assert str(caught.value) == (
+        "a.csv:2: which column is the text and the label? --text-column and --label-column can tell; the columns are "
+        "'a', 'b' (a file without a header row needs --no-header)"
+    )
+    with pytest.raises(DataError, match="which column is the choices"):
+        guess_columns(_record("question", "label"), ["choices", "label"])
+    # One column is not two roles.
+    with pytest.raises(DataError, match="which column is the score"):
+        guess_columns(_record("text", "label"), ["text", "label", "score"])
+
+
+def test_by_position() -> None:
+    columns = guess_columns(_unnamed("some text", "1"), ["label", "text"], optional=["text_pair"])
+    assert columns.names == {"text": "0", "label": "1"}
+    assert columns.guessed == "columns by position: text is '0', label is '1'"
+    columns = guess_columns(_unnamed("some text", "more", "1"), ["label", "text"], optional=["text_pair"])
+    assert columns.names == {"text": "0", "text_pair": "1", "label": "2"}
+    columns = guess_columns(_unnamed("7", "some text", "1"), ["text", "label"], given={"text": "1", "label": 2})
+    assert columns.names == {"text": "1", "label": "2"}
+
+
+@pytest.mark.parametrize("values", [["1", "some text"], ["7", "8", "9", "some text"], ["some text"]])
+def test_a_position_that_tells_nothing(values: list[str]) -> None:
+    with pytest.raises(DataError, match="which column is the text and the label"):
+        guess_columns(_unnamed(*values), ["text", "label"], optional=["text_pair"])
+
+
+def test_choices_are_not_told_by_position() -> None:
+    with pytest.raises(DataError, match="which column is the question and the choices and the label"):
+        guess_columns(_unnamed("a question", "an answer", "1"), ["question", "choices", "label"])
+
+
+def test_a_header_that_is_read_as_a_row() -> None:
+    with pytest.raises(DataError, match=r"^a\.csv:1: this row looks like a header; .*--no-header"):
+        guess_columns(_unnamed("Text", "Label"), ["text", "label"])
+
+
+def test_what_is_no_role() -> None:
+    with pytest.raises(InputError, match="'sentence' is no role of a column; there are id, text, text_pair, "):
+        guess_columns(_record("text"), ["sentence"])  # type: ignore[list-item]
