@@ -116,3 +116,5 @@ def test_pairs_and_mappings_are_inputs_too() -> None:
     assert pair != classify("rain")
     with pytest.raises(InputError, match="'text', 'title', expected 'text', 'pair'"):
         classify({"text": "rain", "title": "x"})
+    with pytest.raises(InputError, match=r"an input with 'text', 'pair' stands beside one with 'text'; .* alike"):
+        classify(["rain", ("rain", "snow")])

@@ -14,6 +14,7 @@ from glassbert import (
     BertForSequenceClassification,
     BertModel,
     BertTokenizer,
+    ConfigError,
     DataError,
     FinetuneSettings,
     OutputExistsError,
@@ -25,7 +26,16 @@ from glassbert import (
     pipeline,
 )
 from glassbert.files import read_json
-from glassbert.tasks import ClassificationMetrics, Estimate, MultiLabel, MultiLabelClassification
+from glassbert.tasks import (
+    Choice,
+    ClassificationMetrics,
+    Estimate,
+    MultiLabel,
+    MultiLabelClassification,
+    TaggedSentence,
+    TokenClassification,
+    TokenClassificationMetrics,
+)
 from glassbert.train import Event, Notice, Step
 
 GOOD = ["what a lovely day", "lovely food and lovely people", "a good and happy film", "happy day", "good good good"]
@@ -242,3 +252,76 @@ def test_a_score_of_pairs_is_learned_on_its_own_scale(base: Path, tmp_path: Path
     alike, unlike = score([(GOOD[0], GOOD[1]), (GOOD[0], BAD[1])])
     assert isinstance(alike, Estimate)
     assert alike.score > 3.5 > 2.5 > unlike.score
+
+
+def test_tags_of_words_are_learned_in_windows_too(base: Path, tmp_path: Path) -> None:
+    kinds = {"good": "B-UP", "lovely": "B-UP", "happy": "B-UP", "bad": "B-DOWN", "nasty": "B-DOWN", "sad": "B-DOWN"}
+    sentences = [text.split() for text in GOOD + BAD]
+    sentences.append([word for words in sentences for word in words])  # longer than the model takes
+    rows = [{"words": words, "ner": [kinds.get(word, "O") for word in words]} for words in sentences]
+    data = tmp_path / "tags.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    events: list[Event] = []
+    changes = {"task": "token-classification", "text_column": "words", "label_column": "ner", "header": True}
+    result = finetune(settings(base, data, **changes), on_event=events.append)
+    notes = [event.message for event in events if isinstance(event, Notice)]
+    assert "the 3 tags are read as IOB2; types of entities: DOWN, UP" in notes
+    assert "1 of 11 training texts are longer than 16 tokens and are read in windows" in notes
+    assert isinstance(result.metrics, TokenClassificationMetrics)
+    assert result.metrics.main > 0.95
+    assert result.metrics.words == sum(map(len, sentences))
+    assert read_json(result.folder / "training.json")["evaluations"][-1]["types"]["UP"]["support"] == 18
+    tag = pipeline(model=result.folder)
+    assert tag.task == result.task
+    answer = tag(f"{GOOD[1]}  {BAD[1]}")
+    assert isinstance(answer, TaggedSentence)
+    places = [(one.type, one.text, one.start, one.end) for one in answer.entities]
+    assert places == [("UP", "lovely", 0, 6), ("UP", "lovely", 16, 22), ("DOWN", "nasty", 31, 36)]
+
+
+def test_a_scheme_that_is_set_is_kept(base: Path, tmp_path: Path) -> None:
+    data = tmp_path / "tags.tsv"
+    data.write_text("tokens\ttags\ngood day\tI-UP O\nbad day\tO O\n", encoding="utf-8")
+    changes = {"task": "token-classification", "text_column": None, "label_column": None, "header": True}
+    quick = TrainingSettings(epochs=1)
+    result = finetune(settings(base, data, task_options={"scheme": "BIO"}, training=quick, **changes))
+    assert isinstance(result.task, TokenClassification)
+    assert result.task.scheme == "IOB2"
+    assert pipeline(model=result.folder).task == result.task
+
+
+def test_the_right_choice_is_learned(base: Path, tmp_path: Path) -> None:
+    rows = [
+        {"ask": "good", "one": good, "two": bad, "right": 0}
+        if turn
+        else {"ask": "good", "one": bad, "two": good, "right": 1}
+        for good, bad, turn in zip(GOOD, BAD, (True, False, True, False, True), strict=True)
+    ]
+    data = tmp_path / "choices.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    changes = {
+        "task": "multiple-choice",
+        "text_column": "ask",
+        "label_column": "right",
+        "role_columns": {"choices": ["one", "two"]},
+        "header": True,
+    }
+    result = finetune(settings(base, data, **changes))
+    assert result.metrics is not None
+    assert result.metrics.to_dict() == {"accuracy": 1.0, "chance": 0.5, "examples": 5}
+    answer = pipeline(model=result.folder)({"question": "good", "choices": ["sad day", "bad day", "lovely day"]})
+    assert isinstance(answer, Choice)
+    assert answer.text == "lovely day"
+
+
+def test_settings_that_a_task_does_not_have_are_refused(base: Path, data: Path) -> None:
+    for changes, message in (
+        ({"task_options": {"scheme": "IOB2"}}, "text-classification has no option 'scheme'; it has none"),
+        (
+            {"role_columns": {"tokens": "x"}},
+            "no use for a tokens column; it reads text, pair, label",
+        ),
+        ({"task": "multiple-choice", "pair_column": "x"}, "multiple-choice has no use for a pair column"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            settings(base, data, **changes)

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from glassbert.tasks import TokenClassificationMetrics
     from glassbert.tasks.task import Metrics
     from glassbert.train import Event
 
@@ -157,9 +158,12 @@ class VocabularyDisplay:
 
 def print_metrics(metrics: Metrics) -> None:
     """Print the figures of a task; for classes also, where it fits a screen, the confusion matrix."""
-    from glassbert.tasks import ClassificationMetrics
+    from glassbert.tasks import ClassificationMetrics, TokenClassificationMetrics
 
     console = out()
+    if isinstance(metrics, TokenClassificationMetrics):
+        _print_entities(console, metrics)
+        return
     if not isinstance(metrics, ClassificationMetrics):
         values = metrics.to_dict()
         figures = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in values.items() if type(value) is float]
@@ -189,6 +193,23 @@ def print_metrics(metrics: Metrics) -> None:
             for column, value in enumerate(row)
         ]
         table.add_row(escape(label), *cells, f"{metrics.f1[label]:.3f}")
+    console.print(table)
+
+
+def _print_entities(console: Console, metrics: TokenClassificationMetrics) -> None:
+    console.print(
+        f"F1 [bold]{metrics.f1:.4f}[/]   precision {metrics.precision:.4f}   recall {metrics.recall:.4f}   "
+        f"token accuracy {metrics.token_accuracy:.4f}   on {metrics.words} words of {metrics.examples} sentences",
+        soft_wrap=True,
+    )
+    if not 0 < len(metrics.types) <= 40:
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for name in ("precision", "recall", "F1", "entities"):
+        table.add_column(name, justify="right")
+    for kind, one in metrics.types.items():
+        table.add_row(escape(kind), f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}", str(one.support))
     console.print(table)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from glassbert.cli.options import Encoding, Folder, Header, Json, LabelColumn, PairColumn, TextColumn
+from glassbert.cli.options import Columns, Encoding, Folder, Header, Json, LabelColumn, PairColumn, TextColumn, roles
 
 
 def predict(
@@ -17,9 +17,16 @@ def predict(
     pair: Annotated[
         str | None, typer.Option("--pair", help="The second text, the same for each.", show_default=False)
     ] = None,
+    choice: Annotated[
+        list[str] | None,
+        typer.Option("--choice", help="A choice, where TEXT is a question; give two or more.", show_default=False),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", help="What the questions are about.", show_default=False)
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Give each text what the model has learned to say of it: its class, its labels, a score.
+    """Give each text what the model has learned to say of it: its class, labels, a score, entities, a choice.
 
     With --json one line of JSON for each text: the answer, all scores, and how many tokens were cut.
 
@@ -29,14 +36,17 @@ def predict(
     from glassbert.infer import pipeline
 
     answering = pipeline(model=folder)
-    answers = answering(texts if pair is None else [(text, pair) for text in texts])
-    note_cut(sum(answer.cut > 0 for answer in answers), len(texts), answering.max_length)
+    first = next(iter(answering.task.roles))
+    given = (("pair", pair), ("context", context), ("choices", choice or None))
+    more = {name: value for name, value in given if value is not None}
+    answers = answering([{first: text, **more} for text in texts])
+    note_cut(sum(_cut(answer) for answer in answers), len(texts), answering.max_length)
     for text, answer in zip(texts, answers, strict=True):
         if json:
-            print_json({"text": text, **answer.to_dict()})
+            print_json({first: text, **answer.to_dict()})
         else:
-            # One line and three columns, whatever the text holds.
-            print("\t".join((*_columns(answer), " ".join(text.split()))))
+            # One line and the same columns, whatever the text holds.
+            print("\t".join(" ".join(value.split()) for value in (*_columns(answer), text)))
 
 
 def evaluate(
@@ -47,9 +57,10 @@ def evaluate(
             metavar="DATA", help="Labelled data: .csv, .tsv, .jsonl, .json or .parquet.", show_default=False
         ),
     ],
-    text_column: TextColumn = "text",
+    text_column: TextColumn = None,
     pair_column: PairColumn = None,
-    label_column: LabelColumn = "label",
+    label_column: LabelColumn = None,
+    column: Columns = None,
     header: Header = True,
     encoding: Encoding = "utf-8",
     json: Json = False,
@@ -71,11 +82,10 @@ def evaluate(
     if first is None:
         raise DataError("holds no records", file=data)
     answering = pipeline(model=folder)
-    columns = {"text": text_column, **({} if pair_column is None else {"pair": pair_column})}
-    columns |= dict.fromkeys(answering.task.labels_in, label_column)
+    columns = answering.task.columns(text=text_column, pair=pair_column, label=label_column, roles=roles(column))
     examples = list(answering.task.examples(chain([first], records), columns))
     metrics, answers = answering.evaluate(examples)
-    note_cut(sum(answer.cut > 0 for answer in answers), len(examples), answering.max_length)
+    note_cut(sum(_cut(answer) for answer in answers), len(examples), answering.max_length)
     if json:
         print_json(metrics.to_dict())
     else:
@@ -84,10 +94,19 @@ def evaluate(
 
 def _columns(answer: Any) -> tuple[str, ...]:
     """Return what an answer says, as one prints it."""
-    from glassbert.tasks import Classification, MultiLabel
+    from glassbert.tasks import Choice, Classification, MultiLabel, TaggedSentence
 
     if isinstance(answer, Classification):
         return answer.label, f"{answer.score:.4f}"
     if isinstance(answer, MultiLabel):
         return (", ".join(f"{name} {answer.scores[name]:.4f}" for name in answer.labels) or "-",)
+    if isinstance(answer, TaggedSentence):
+        return (", ".join(f"{one.type} {one.text} {one.score:.4f}" for one in answer.entities) or "-",)
+    if isinstance(answer, Choice):
+        return answer.text, f"{answer.score:.4f}"
     return (f"{answer.score:.4f}",)
+
+
+def _cut(answer: Any) -> bool:
+    """Whether a text was cut; none is where windows hold all of it."""
+    return getattr(answer, "cut", 0) > 0

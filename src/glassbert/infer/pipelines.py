@@ -44,8 +44,8 @@ class Pipeline:
         """Answer one input, or several in their order.
 
         Args:
-            inputs: a string; a pair of strings as a tuple; a mapping with the columns that the task reads; or a list of
-                any of these.
+            inputs: a string; a pair of strings as a tuple; a mapping with the columns that the task reads, such as
+                `{"tokens": ["a", "b"]}` or `{"question": "a", "choices": ["b", "c"]}`; or a list of such.
 
         Returns:
             a typed result, or a list of them.
@@ -57,16 +57,20 @@ class Pipeline:
         single = isinstance(inputs, str | tuple | Mapping)
         if not single and (not isinstance(inputs, Sequence) or isinstance(inputs, bytes)):
             raise InputError(f"the input is of type {type(inputs).__name__}, expected a string or a list of strings")
-        rows = [_Row(one, number) for number, one in enumerate([inputs] if single else inputs)]
         roles = [role for role in self.task.roles if role not in self.task.labels_in]
-        present = rows[0].values.keys() if rows else ()
-        columns = {role: role for role in roles if role in present}
+        rows = [_Row(one, number, roles[0]) for number, one in enumerate([inputs] if single else inputs)]
+        columns = {role: role for role in roles if rows and role in rows[0].values}
         for row in rows:
             strange = [name for name in row.values if name not in roles]
             missing = [role for role in roles if self.task.roles[role] and role not in row.values]
             if strange or missing:
                 raise InputError(
                     f"the input has {', '.join(map(repr, row.values))}, expected {', '.join(map(repr, roles))}"
+                )
+            if row.values.keys() != columns.keys():
+                raise InputError(
+                    f"an input with {', '.join(map(repr, row.values))} stands beside one with "
+                    f"{', '.join(map(repr, columns))}; those of one call must be alike"
                 )
         answers = self.answer(list(self.task.examples(rows, columns, labelled=False)))
         return answers[0] if single else answers
@@ -98,15 +102,15 @@ class Pipeline:
 class _Row:
     """What a caller gives, as a record."""
 
-    def __init__(self, given: Any, number: int) -> None:
+    def __init__(self, given: Any, number: int, role: str) -> None:
         if isinstance(given, Mapping):
             self.values = dict(given)
         elif isinstance(given, tuple) and len(given) == 2:
             self.values = {"text": given[0], "pair": given[1]}
         else:
-            self.values = {"text": given}
+            self.values = {role: given}
         for name, value in self.values.items():
-            if name in ("text", "pair") and not isinstance(value, str):
+            if name in ("text", "pair", "question", "context") and not isinstance(value, str):
                 raise InputError(f"the {name} is of type {type(value).__name__}, expected a string")
         self.file: Any = None
         self.line = None
@@ -124,6 +128,15 @@ class _Row:
     def number(self, column: str | int) -> float:
         """Return a value as a number."""
         return float(self.value(column))
+
+    def strings(self, column: str | int, *, split: bool = False) -> list[str]:
+        """Return a list of strings."""
+        value = self.value(column)
+        if split and isinstance(value, str):
+            return [part for part in value.split(" ") if part]
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+            raise self.error(f"{column} is of type {type(value).__name__}, expected a list of strings")
+        return list(value)
 
     def error(self, message: str) -> DataError:
         """Return an error about this input."""

@@ -105,7 +105,10 @@ class BertForSequenceClassification(BertPreTrainedModel):
 
 
 class BertForMultipleChoice(BertPreTrainedModel):
-    """Which of several continuations: each is scored by itself, the scores of one question are compared."""
+    """Which of several continuations: each is scored by itself, the scores of one question are compared.
+
+    Questions with fewer choices than others of a batch are filled up with choices of padding alone, which take no part.
+    """
 
     _keys_to_ignore_on_load_missing: ClassVar[Sequence[str]] = (r"^classifier\.", r"^bert\.pooler\.")
     _keys_to_ignore_on_load_unexpected: ClassVar[Sequence[str]] = _PRETRAINING
@@ -137,11 +140,12 @@ class BertForMultipleChoice(BertPreTrainedModel):
 
         The arguments are those of `BertModel.forward`, some with one more dimension, and:
             input_ids: (B, choices, S).
-            attention_mask: (B, choices, S).
+            attention_mask: (B, choices, S). A choice without a real token is none: its score is the lowest number, so
+                that a question's answer and loss do not depend on how many choices others have.
             token_type_ids: (B, choices, S).
             position_ids: (B, choices, S).
             inputs_embeds: (B, choices, S, H).
-            labels: (B,) the number of the right choice, or -100.
+            labels: (B,) the number of the right choice, or -100; one that names no choice does not count.
             label_smoothing: share of each label that is spread over all choices.
 
         Raises:
@@ -185,8 +189,15 @@ class BertForMultipleChoice(BertPreTrainedModel):
         encoded = self.bert.encode(inputs, rows="first")
         scores = self.classifier(self.dropout(self.bert.pooled(encoded)))  # (B·choices, 1)
         logits = scores.view(batch, choices)
+        real = inputs.real()
+        present = None if real is None else real.any(dim=1).view(batch, choices)
+        if present is not None:
+            logits = logits.masked_fill(~present, torch.finfo(logits.dtype).min)
+        loss = None
+        if labels is not None:
+            loss = losses.multiple_choice(logits, labels, present, label_smoothing=label_smoothing)
         output = MultipleChoiceModelOutput(
-            loss=None if labels is None else losses.cross_entropy(logits, labels, label_smoothing=label_smoothing),
+            loss=loss,
             logits=logits,
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,

@@ -95,6 +95,33 @@ def cross_entropy(
     return torch.where(weight > 0, total / torch.where(weight > 0, weight, 1.0), 0.0 * total)
 
 
+def multiple_choice(logits: Tensor, labels: Tensor, present: Tensor | None, *, label_smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy over questions, each over its own choices.
+
+    Args:
+        logits: (B, choices), the lowest number where there is no choice.
+        labels: (B,) int64, or -100; a label that names no choice does not count.
+        present: (B, choices) bool, true at choices; None where all are.
+        label_smoothing: share of each label that is spread over the choices of its question.
+
+    Returns:
+        () in float32 at least; 0 where no label counts.
+    """
+    if present is None:
+        return cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    missing = ~present.gather(1, labels.clamp(min=0)[:, None])[:, 0]
+    labels = labels.masked_fill(missing, IGNORED)
+    loss = cross_entropy(logits, labels)
+    if not label_smoothing:
+        return loss
+    # What a choice that is not there has of the spread would be infinite: each question spreads over its own alone.
+    spread = logits.to(loss.dtype).log_softmax(dim=-1).masked_fill(~present, 0.0).sum(dim=-1)
+    mean = -spread / present.sum(dim=-1).clamp(min=1)
+    counts = labels != IGNORED
+    smooth = mean.masked_fill(~counts, 0.0).sum() / counts.sum().clamp(min=1)
+    return (1.0 - label_smoothing) * loss + label_smoothing * smooth
+
+
 def problem_type(config: BertConfig, labels: Tensor) -> ProblemType:
     """Decide what a classifier is trained for: by the config, else by `num_labels` and the labels' dtype."""
     if config.problem_type is not None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from glassbert.errors import ConfigError
 from glassbert.model import BertConfig
 from glassbert.tasks.multi_label_classification import MultiLabel, MultiLabelClassification, MultiLabelExample
+from glassbert.tasks.multiple_choice import Choice, MultipleChoice, MultipleChoiceExample, MultipleChoiceMetrics
 from glassbert.tasks.regression import Estimate, Regression, RegressionExample
 from glassbert.tasks.task import TASK, Task
 from glassbert.tasks.text_classification import (
@@ -15,10 +16,18 @@ from glassbert.tasks.text_classification import (
     ClassificationMetrics,
     TextClassification,
 )
+from glassbert.tasks.token_classification import (
+    Entity,
+    TaggedSentence,
+    TokenClassification,
+    TokenClassificationExample,
+    TokenClassificationMetrics,
+)
 
 AnyTask = Task[Any, Any, Any, Any]
 TASKS: Final[dict[str, type[AnyTask]]] = {
-    task.name: task for task in (TextClassification, MultiLabelClassification, Regression)
+    task.name: task
+    for task in (TextClassification, MultiLabelClassification, Regression, TokenClassification, MultipleChoice)
 }
 
 
@@ -60,17 +69,26 @@ __all__ = [
     "TASK",
     "TASKS",
     "AnyTask",
+    "Choice",
     "Classification",
     "ClassificationExample",
     "ClassificationMetrics",
+    "Entity",
     "Estimate",
     "MultiLabel",
     "MultiLabelClassification",
     "MultiLabelExample",
+    "MultipleChoice",
+    "MultipleChoiceExample",
+    "MultipleChoiceMetrics",
     "Regression",
     "RegressionExample",
+    "TaggedSentence",
     "Task",
     "TextClassification",
+    "TokenClassification",
+    "TokenClassificationExample",
+    "TokenClassificationMetrics",
     "task_class",
     "task_of",
 ]

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor
 
-from glassbert.errors import DataError
+from glassbert.errors import ConfigError, DataError
 from glassbert.model import BertConfig, BertPreTrainedModel, ModelOutput
 from glassbert.text import BertTokenizer
 
@@ -47,6 +47,9 @@ class Record(Protocol):
 
     def number(self, column: str | int) -> float:
         """Return the value of a column as a finite number."""
+
+    def strings(self, column: str | int, *, split: bool = False) -> list[str]:
+        """Return the value of a column as a list of strings; with `split` also a text, for its parts between spaces."""
 
     def error(self, message: str) -> DataError:
         """Return an error that names the place of this record."""
@@ -107,8 +110,10 @@ ExampleT = TypeVar("ExampleT", bound=Example)
 FeatureT = TypeVar("FeatureT", bound=Features)
 ResultT = TypeVar("ResultT")
 MetricsT = TypeVar("MetricsT", bound=Metrics)
-# Role of a column (text, label, …) → its name or number.
-Columns = Mapping[str, str | int]
+Column = str | int
+# Role of a column (text, label, …) → its name or number. What is spread over several columns has a role for each of
+# them: `choices.0`, `choices.1`, …
+Columns = Mapping[str, Column]
 
 
 class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
@@ -120,24 +125,88 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
         name: as `--task` has it.
         model_class: the model with the task's head.
         head: a pattern of the head's parameters, which are new when a model learns the task.
-        roles: columns that a record has for it → whether it must have them.
+        roles: columns that a record has for it → whether it must have them; a text that comes alone is the first.
+        main: the role whose column is named as that of the text; empty for the first.
         labels_in: those roles that hold what is to be learned, and are not needed to predict.
+        usual: what the columns of roles are called where nobody says; those that are not here have the role's name.
+        in_several: roles that may be spread over several columns.
+        options: fields of the class that may be chosen, where the others are learned.
     """
 
     name: ClassVar[str]
     model_class: ClassVar[type[BertPreTrainedModel]]
     head: ClassVar[str] = r"^classifier\."
     roles: ClassVar[Mapping[str, bool]]
+    main: ClassVar[str] = ""
     labels_in: ClassVar[tuple[str, ...]] = ("label",)
+    usual: ClassVar[Mapping[str, str]] = {"labels": "label", "score": "label"}
+    in_several: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
+    def columns(
+        cls,
+        *,
+        text: Column | None = None,
+        pair: Column | None = None,
+        label: Column | None = None,
+        roles: Mapping[str, Column | Sequence[Column]] | None = None,
+    ) -> Columns:
+        """Return a column for each role that the data holds.
+
+        Args:
+            text: column of the main role; None takes the usual one.
+            pair: column of the second text; None means that there is none.
+            label: column of what is to be learned; None takes the usual one.
+            roles: further columns by role, which go before these; several for a role that is spread over them (one
+                alone holds all).
+
+        Raises:
+            ConfigError: a role that the task does not have, or several columns for one that is not spread.
+        """
+        main = cls.main or next(iter(cls.roles))
+        given: dict[str, Column | Sequence[Column] | None] = {main: text, "pair": pair}
+        given |= dict.fromkeys(cls.labels_in, label)
+        given |= roles or {}
+        columns: dict[str, Column] = {}
+        for role, column in given.items():
+            if column is not None and role not in cls.roles:
+                raise ConfigError(f"{cls.name} has no use for a {role} column; it reads {', '.join(cls.roles)}")
+            if column is not None and not isinstance(column, str | int):
+                if role not in cls.in_several:
+                    raise ConfigError(f"{role} is {column!r}, expected the name or number of one column")
+                several = {f"{role}.{number}": one for number, one in enumerate(column)}
+                columns |= several if len(several) != 1 else {role: column[0]}
+            elif column is not None:
+                columns[role] = column
+        for role, needed in cls.roles.items():
+            if (needed or role == main) and role not in columns and f"{role}.0" not in columns:
+                columns[role] = cls.usual.get(role, role)
+        return columns
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Check values for some of `options`.
+
+        Raises:
+            ConfigError: a name that is none of these, or a value that the task cannot have.
+        """
+        for name in options:
+            if name not in cls.options:
+                raise ConfigError(f"{cls.name} has no option {name!r}; it has {', '.join(cls.options) or 'none'}")
+        cls(**options)
+
     @abstractmethod
-    def learn(cls, examples: Iterable[ExampleT]) -> Self:
-        """Make the task from labelled examples: which classes are there?
+    def learn(self, examples: Iterable[ExampleT]) -> Self:
+        """Return the task as labelled examples have it: which classes are there?
 
         Raises:
             DataError: examples from which nothing can be learned, with file and line.
         """
+
+    def notes(self, examples: Sequence[ExampleT], features: Sequence[FeatureT]) -> Iterator[str]:
+        """Tell what one should know of training data, a line each: what is learned from it, what cannot be."""
+        return iter(())
 
     @classmethod
     @abstractmethod

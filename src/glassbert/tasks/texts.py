@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from glassbert.errors import InputError
-from glassbert.tasks.task import Columns, Example, Record
+from glassbert.tasks.task import Columns, Example, ExampleT, Record
 from glassbert.text import BertTokenizer, Encoding
 
 # Texts that are encoded in one call: enough for all cores.
-_AT_ONCE: Final = 512
+AT_ONCE: Final = 512
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,11 @@ class TextFeatures:
         """Length in tokens."""
         return len(self.encoding)
 
+    @property
+    def cut(self) -> int:
+        """Tokens left out because the text is longer than the model takes."""
+        return self.encoding.cut
+
 
 def texts_of(record: Record, columns: Columns) -> dict[str, Any]:
     """Return the arguments of a `TextExample` that a record holds."""
@@ -75,7 +80,7 @@ def encoded(
     rest = iter(examples)
     number = 0
     paired: bool | None = None
-    while some := list(islice(rest, _AT_ONCE)):
+    while some := list(islice(rest, AT_ONCE)):
         for example in some:
             for name, text in (("text", example.text), ("second text", example.pair)):
                 if text is not None and not isinstance(text, str):
@@ -92,16 +97,29 @@ def encoded(
 
 
 def _encode(examples: Sequence[TextExampleT], tokenizer: BertTokenizer, max_length: int) -> list[Encoding]:
-    texts = [example.text for example in examples]
-    pairs = [example.pair for example in examples if example.pair is not None] or None
-    try:
+    def encode(some: Sequence[TextExampleT]) -> list[Encoding]:
+        texts = [example.text for example in some]
+        pairs = [example.pair for example in some if example.pair is not None] or None
         return tokenizer.encodings(texts, pairs, truncation=True, max_length=max_length)
+
+    return encode_all(examples, encode)
+
+
+def encode_all(examples: Sequence[ExampleT], encode: Callable[[Sequence[ExampleT]], list[Encoding]]) -> list[Encoding]:
+    """Encode examples in one call.
+
+    Raises:
+        DataError: what `encode` refuses of several, with the file and line of the one that is to blame.
+        InputError: what it refuses of a single one.
+    """
+    try:
+        return encode(examples)
     except InputError:
         if len(examples) == 1:
             raise
         for example in examples:  # which one is it?
             try:
-                _encode([example], tokenizer, max_length)
+                encode([example])
             except InputError as error:
                 raise example.error(str(error)) from None
         raise

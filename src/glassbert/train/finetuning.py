@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import platform
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ from glassbert.files import check_output, new_folder, write_json
 from glassbert.model import BertPreTrainedModel
 from glassbert.tasks import AnyTask, ClassificationMetrics, task_class
 from glassbert.tasks.batching import drop_tokens
+from glassbert.tasks.multiple_choice import ChoiceFeatures
 from glassbert.tasks.task import Columns, Example, Metrics
 from glassbert.tasks.texts import TextFeatures, crop
 from glassbert.text import BertTokenizer, BertTokenizerFast
@@ -100,10 +102,10 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
     needed = [path for path in (settings.train, settings.validation, settings.model) if path is not None]
     out = check_output(settings.out, overwrite=settings.overwrite, keep=needed)
     folder = model_folder(settings.model)
-    blank, columns = task_class(settings.task)(), settings.columns
+    blank, columns = task_class(settings.task)(**settings.task_options), settings.columns
     train = _read(blank, settings.train, columns, settings)
     validation = [] if settings.validation is None else _read(blank, settings.validation, columns, settings)
-    task = blank.learn(train)
+    task = dataclasses.replace(blank.learn(train), **settings.task_options)  # type: ignore[type-var]  # all are
     tokenizer = load_tokenizer(BertTokenizerFast, folder)
     limit = settings.max_length or tokenizer.model_max_length
     if limit > tokenizer.model_max_length:
@@ -113,6 +115,8 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
     held_out = list(task.features(validation, tokenizer, max_length=limit))
     _tell_cut(features, limit, "training", on_event)
     _tell_cut(held_out, limit, "validation", on_event)
+    for message in task.notes(train, features):
+        on_event(Notice(message=message))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
         model = model_for(task, folder, on_event)
@@ -230,9 +234,14 @@ def train_task(
 
 
 def _tell_cut(features: Sequence[Any], limit: int, part: str, on_event: OnEvent) -> None:
-    cut = sum(feature.encoding.cut > 0 for feature in features if isinstance(feature, TextFeatures))
+    cut = sum(feature.cut > 0 for feature in features if isinstance(feature, TextFeatures | ChoiceFeatures))
     if cut:
         on_event(Notice(message=f"{cut} of {len(features)} {part} texts are longer than {limit} tokens and were cut"))
+    windows = Counter(feature.example for feature in features)
+    several = sum(count > 1 for count in windows.values())
+    if several:
+        message = f"{several} of {len(windows)} {part} texts are longer than {limit} tokens and are read in windows"
+        on_event(Notice(message=message))
 
 
 def _report(result: TrainingResult, record: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from glassbert.errors import ConfigError
 from glassbert.tasks import task_class
-from glassbert.tasks.task import Columns
+from glassbert.tasks.task import Column, Columns
 from glassbert.train.checks import check_switch
 from glassbert.train.optimizer import AdamWForm
 from glassbert.train.schedules import SchedulerType
@@ -108,8 +109,13 @@ class FinetuneSettings:
         out: folder of the result; must be new or empty unless `overwrite`.
         validation: file of records to evaluate on after every epoch.
         task: what the model learns to do.
-        text_column, pair_column, label_column: by name, or by number from 0; the pair's second text is optional. The
-            label column holds what the task learns: a class, labels, a score.
+        text_column, pair_column, label_column: by name, or by number from 0. The first holds what the task reads above
+            all (text, words, question), the last what it learns (class, labels, score, tags); None takes the usual
+            names. The pair's second text is optional.
+        role_columns: further columns by the role that they have in the task, such as `{"context": "sent1"}`; several
+            where a role is spread over them: `{"choices": ("ending0", "ending1")}`.
+        task_options: what can be chosen about the task, by name, such as `{"scheme": "IOB1"}`; see `options` of its
+            class.
         header: whether the first row of CSV and TSV files names the columns.
         encoding: of the data files.
         max_length: most tokens of a text; None takes what the model takes.
@@ -122,9 +128,11 @@ class FinetuneSettings:
     out: str | Path
     validation: str | Path | None = None
     task: str = "text-classification"
-    text_column: str | int = "text"
+    text_column: str | int | None = None
     pair_column: str | int | None = None
-    label_column: str | int = "label"
+    label_column: str | int | None = None
+    role_columns: Mapping[str, Column | Sequence[Column]] = dataclasses.field(default_factory=dict)
+    task_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     header: bool = True
     encoding: str = "utf-8"
     max_length: int | None = None
@@ -142,13 +150,17 @@ class FinetuneSettings:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected True or False")
         if not isinstance(self.training, TrainingSettings):
             raise ConfigError(f"training is {self.training!r}, expected TrainingSettings(…)")
-        task_class(self.task)
+        for name in ("task_options", "role_columns"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected values by name")
+        task_class(self.task).check_options(self.task_options)
+        _ = self.columns  # a role that the task does not have is told now
         if self.max_length is not None:
             _check("max_length", self.max_length, self.max_length >= 3, "3 or more: [CLS], one token, [SEP]")
 
     @property
     def columns(self) -> Columns:
         """A column for each role that the task has and the data holds."""
-        roles = {"text": self.text_column, "pair": self.pair_column}
-        given = roles | dict.fromkeys(task_class(self.task).labels_in, self.label_column)
-        return {role: column for role, column in given.items() if column is not None}
+        return task_class(self.task).columns(
+            text=self.text_column, pair=self.pair_column, label=self.label_column, roles=self.role_columns
+        )
