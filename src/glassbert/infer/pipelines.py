@@ -43,8 +43,8 @@ class Pipeline:
         """Answer one input, or several in their order.
 
         Args:
-            inputs: a string; a pair of strings as a tuple; a mapping with the columns that the task reads; or a list of
-                any of these.
+            inputs: a string; a tuple of strings (text and second text, question and context); a mapping with the
+                columns that the task reads; or a list of any of these.
 
         Returns:
             a typed result, or a list of them.
@@ -56,8 +56,8 @@ class Pipeline:
         single = isinstance(inputs, str | tuple | Mapping)
         if not single and (not isinstance(inputs, Sequence) or isinstance(inputs, bytes)):
             raise InputError(f"the input is of type {type(inputs).__name__}, expected a string or a list of strings")
-        rows = [_Row(one, number) for number, one in enumerate([inputs] if single else inputs)]
         roles = [role for role in self.task.roles if role not in self.task.labels_in]
+        rows = [_Row(one, roles) for one in ([inputs] if single else inputs)]
         present = rows[0].values.keys() if rows else ()
         columns = {role: role for role in roles if role in present}
         for row in rows:
@@ -97,15 +97,15 @@ class Pipeline:
 class _Row:
     """What a caller gives, as a record."""
 
-    def __init__(self, given: Any, number: int) -> None:
+    def __init__(self, given: Any, roles: Sequence[str]) -> None:
         if isinstance(given, Mapping):
             self.values = dict(given)
-        elif isinstance(given, tuple) and len(given) == 2:
-            self.values = {"text": given[0], "pair": given[1]}
+        elif isinstance(given, tuple) and 2 <= len(given) <= len(roles):
+            self.values = dict(zip(roles, given))
         else:
-            self.values = {"text": given}
+            self.values = {roles[0]: given}
         for name, value in self.values.items():
-            if name in ("text", "pair") and not isinstance(value, str):
+            if name in ("text", "pair", "negative", "question", "context") and not isinstance(value, str):
                 raise InputError(f"the {name} is of type {type(value).__name__}, expected a string")
         self.file: Any = None
         self.line: Any = None

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor
 
-from glassbert.errors import DataError
+from glassbert.errors import ConfigError, DataError
 from glassbert.model import BertConfig, BertPreTrainedModel, ModelOutput
 from glassbert.text import BertTokenizer
 
@@ -105,9 +105,10 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
     Attributes:
         name: as `--task` has it.
         model_class: the model with the task's head.
-        head: a pattern of the head's parameters, which are new when a model learns the task.
-        roles: columns that a record has for it → whether it must have them.
+        head: a pattern of the head's parameters, which are new when a model learns the task; empty where it has none.
+        roles: columns that a record has for it → whether it must have them; a text that comes alone is the first.
         labels_in: those roles that hold what is to be learned, and are not needed to predict.
+        options: fields of the class that may be chosen, where the others are learned.
     """
 
     name: ClassVar[str]
@@ -115,6 +116,47 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
     head: ClassVar[str] = r"^classifier\."
     roles: ClassVar[Mapping[str, bool]]
     labels_in: ClassVar[tuple[str, ...]] = ("label",)
+    options: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def columns(
+        cls,
+        *,
+        text: str | int,
+        pair: str | int | None = None,
+        negative: str | int | None = None,
+        label: str | int | None = None,
+    ) -> Columns:
+        """Return a column for each role that the data holds.
+
+        Args:
+            text: column of the text.
+            pair: of the second text; None where there is none.
+            negative: of a text that does not belong to the first.
+            label: of what is to be learned; None where nobody named it, and it is "label" if the task needs one.
+
+        Raises:
+            ConfigError: a column that the task has no use for.
+        """
+        given = {"text": text, "pair": pair, "negative": negative}
+        given |= dict.fromkeys(cls.labels_in, "label" if label is None else label)
+        columns = {role: column for role, column in given.items() if column is not None}
+        for role in columns:
+            if role not in cls.roles:
+                raise ConfigError(f"{cls.name} has no use for a {role} column; it reads {', '.join(cls.roles)}")
+        return columns
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Check values for some of `options`.
+
+        Raises:
+            ConfigError: a name that is none of these, or a value that the task cannot have.
+        """
+        for name in options:
+            if name not in cls.options:
+                raise ConfigError(f"{cls.name} has no option {name!r}; it has {', '.join(cls.options) or 'none'}")
+        cls(**options)
 
     @classmethod
     @abstractmethod
@@ -174,6 +216,24 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
     def weight(self, features: Sequence[FeatureT]) -> float:
         """Return how much the mean loss of these features counts beside that of others: what it is a mean over."""
         return float(len(features))
+
+    @property
+    def whole_batch(self) -> bool:
+        """Whether the loss compares the texts of a batch with each other, so that the batch cannot be split."""
+        return False
+
+    def loss(self, model: BertPreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+        """Return the mean loss of a batch that `collate` made, (); most models compute it themselves."""
+        loss: Tensor = model(**batch).loss
+        return loss
+
+    def notes(self, examples: Sequence[ExampleT], features: Sequence[FeatureT]) -> Iterator[str]:
+        """Tell what one should know of training data, a line each: what is learned from it, what cannot be."""
+        return iter(())
+
+    def text_limit(self, max_length: int) -> int:
+        """Return the most tokens of a text that is not cut, where the model's features have at most `max_length`."""
+        return max_length
 
     def rows(self, output: ModelOutput, features: Sequence[FeatureT]) -> list[Tensor]:
         """Return what the model said of each of the features, on the CPU."""

@@ -544,13 +544,14 @@ class BertTokenizer(TokenTable):
         *,
         padding: PaddingWay = True,
         max_length: int | None = None,
+        padding_side: Side | None = None,
         return_tensors: Tensors | None = None,
         return_special_tokens_mask: bool = False,
     ) -> BatchEncoding:
         """Fill encodings up to one length and return what a model takes."""
         names = ["input_ids", "token_type_ids", "attention_mask"]
         names += ["special_tokens_mask"] * return_special_tokens_mask
-        filling = self._filling(encodings, padding, max_length, None, None)
+        filling = self._filling(encodings, padding, max_length, None, padding_side)
         cut = [encoding.cut for encoding in encodings]
         if return_tensors is None:
             return BatchEncoding(dict(as_lists(encodings, filling, names)), cut=cut)

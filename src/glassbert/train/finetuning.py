@@ -100,10 +100,10 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
     needed = [path for path in (settings.train, settings.validation, settings.model) if path is not None]
     out = check_output(settings.out, overwrite=settings.overwrite, keep=needed)
     folder = model_folder(settings.model)
-    blank, columns = task_class(settings.task)(), settings.columns
+    blank, columns = task_class(settings.task)(**settings.task_options), settings.columns
     train = _read(blank, settings.train, columns, settings)
     validation = [] if settings.validation is None else _read(blank, settings.validation, columns, settings)
-    task = blank.learn(train)
+    task = dataclasses.replace(blank.learn(train), **settings.task_options)  # type: ignore[type-var]  # all are
     tokenizer = load_tokenizer(BertTokenizerFast, folder)
     limit = settings.max_length or tokenizer.model_max_length
     if limit > tokenizer.model_max_length:
@@ -113,6 +113,8 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
     held_out = list(task.features(validation, tokenizer, max_length=limit))
     _tell_cut(features, limit, "training", on_event)
     _tell_cut(held_out, limit, "validation", on_event)
+    for message in task.notes(train, features):
+        on_event(Notice(message=message))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
         model = model_for(task, folder, on_event)
@@ -145,7 +147,7 @@ def model_for(task: AnyTask, folder: Path, on_event: OnEvent) -> BertPreTrainedM
     stored = load_config(folder)
     config = task.configure(stored)
     same = stored.id2label == config.id2label and (stored.architectures or [""])[0] == task.model_class.__name__
-    model = load_model(task.model_class, folder, config=config, fresh=() if same else (task.head,))
+    model = load_model(task.model_class, folder, config=config, fresh=() if same or not task.head else (task.head,))
     if model.loading_info.fresh:
         on_event(Notice(message=f"new, with random weights: {', '.join(model.loading_info.fresh)}"))
     return model
@@ -210,7 +212,17 @@ def train_task(
             evaluations.append(Evaluation(epoch=epoch, step=steps_done, metrics=metrics))
             on_event(evaluations[-1])
 
-    history = fit(model, features, to_training_batch, training, weight=task.weight, on_step=on_step, on_epoch=on_epoch)
+    history = fit(
+        model,
+        features,
+        to_training_batch,
+        training,
+        weight=task.weight,
+        loss=task.loss,
+        whole_batch=task.whole_batch,
+        on_step=on_step,
+        on_epoch=on_epoch,
+    )
     model.eval()
     model.config.extra.update(task.configure(model.config).extra)  # thresholds that were found on the way
     result = TrainingResult(task=task, folder=out, history=tuple(history), evaluations=tuple(evaluations))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from glassbert.errors import ConfigError
 from glassbert.tasks import task_class
@@ -78,8 +80,11 @@ class FinetuneSettings:
         out: folder of the result; must be new or empty unless `overwrite`.
         validation: file of records to evaluate on after every epoch.
         task: what the model learns to do.
-        text_column, pair_column, label_column: by name, or by number from 0; the pair's second text is optional. The
-            label column holds what the task learns: a class, labels, a score.
+        text_column, pair_column, negative_column, label_column: by name, or by number from 0. The pair's second text is
+            optional; the negative is a third one, for `sentence-embedding`. The label column holds what the task
+            learns: a class, labels, a score; None is the column "label", where the task needs one. Tasks about other
+            things than texts and pairs name their columns themselves.
+        task_options: what can be chosen about the task, by name; see `options` of its class.
         header: whether the first row of CSV and TSV files names the columns.
         encoding: of the data files.
         max_length: most tokens of a text; None takes what the model takes.
@@ -94,7 +99,9 @@ class FinetuneSettings:
     task: str = "text-classification"
     text_column: str | int = "text"
     pair_column: str | int | None = None
-    label_column: str | int = "label"
+    negative_column: str | int | None = None
+    label_column: str | int | None = None
+    task_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     header: bool = True
     encoding: str = "utf-8"
     max_length: int | None = None
@@ -112,13 +119,15 @@ class FinetuneSettings:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected True or False")
         if not isinstance(self.training, TrainingSettings):
             raise ConfigError(f"training is {self.training!r}, expected TrainingSettings(…)")
-        task_class(self.task)
+        if not isinstance(self.task_options, Mapping):
+            raise ConfigError(f"task_options is {self.task_options!r}, expected values by name")
+        task_class(self.task).check_options(self.task_options)
         if self.max_length is not None:
             _check("max_length", self.max_length, self.max_length >= 3, "3 or more: [CLS], one token, [SEP]")
 
     @property
     def columns(self) -> Columns:
         """A column for each role that the task has and the data holds."""
-        roles = {"text": self.text_column, "pair": self.pair_column}
-        given = roles | dict.fromkeys(task_class(self.task).labels_in, self.label_column)
-        return {role: column for role, column in given.items() if column is not None}
+        return task_class(self.task).columns(
+            text=self.text_column, pair=self.pair_column, negative=self.negative_column, label=self.label_column
+        )
