@@ -12,9 +12,22 @@ PairColumn = Annotated[
     str | None,
     typer.Option("--pair-column", help="Column of the second text, where texts come in pairs.", show_default=False),
 ]
+NegativeColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--negative-column",
+        help="Column of a text that does not belong to the first (sentence-embedding).",
+        show_default=False,
+    ),
+]
 LabelColumn = Annotated[
-    str,
-    typer.Option("--label-column", help="Column of the label, labels or score: its name, or its number from 0."),
+    str | None,
+    typer.Option(
+        "--label-column",
+        help="Column of the label, labels or score: its name, or its number from 0. By default label, where the task "
+        "needs one.",
+        show_default=False,
+    ),
 ]
 Header = Annotated[
     bool, typer.Option("--header/--no-header", help="Whether the first row of CSV and TSV files names the columns.")

@@ -5,12 +5,22 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from glassbert.cli.options import Encoding, Header, Json, LabelColumn, Out, Overwrite, PairColumn, TextColumn
+from glassbert.cli.options import (
+    Encoding,
+    Header,
+    Json,
+    LabelColumn,
+    NegativeColumn,
+    Out,
+    Overwrite,
+    PairColumn,
+    TextColumn,
+)
 
 # Sentences for the end of the demo; none of them is in the embedded data.
 _NEW_SENTENCES = (
@@ -77,11 +87,24 @@ def train(
         Path | None, typer.Option("--valid", help="Data to evaluate on after every epoch.", show_default=False)
     ] = None,
     task: Annotated[
-        str, typer.Option(help="text-classification, multi-label-classification or regression.")
+        str,
+        typer.Option(
+            help="text-classification, multi-label-classification, regression, question-answering or "
+            "sentence-embedding."
+        ),
     ] = "text-classification",
     text_column: TextColumn = "text",
     pair_column: PairColumn = None,
-    label_column: LabelColumn = "label",
+    negative_column: NegativeColumn = None,
+    label_column: LabelColumn = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A setting of the task, such as doc_stride=64 or widths=[384,128]; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     header: Header = True,
     encoding: Encoding = "utf-8",
     epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 3,
@@ -107,7 +130,7 @@ def train(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Fine-tune a model on a file of texts and labels, or of pairs of texts.
+    """Fine-tune a model on a file of texts and labels, of pairs of texts, or of questions.
 
     Example: glassbert train train.tsv --valid dev.tsv --model FOLDER --out OUT
              --text-column 0 --label-column 1 --no-header
@@ -124,7 +147,9 @@ def train(
         task=task,
         text_column=text_column,
         pair_column=pair_column,
+        negative_column=negative_column,
         label_column=label_column,
+        task_options=_task_options(option or []),
         header=header,
         encoding=encoding,
         max_length=max_length,
@@ -151,5 +176,28 @@ def train(
     if result.metrics is not None:
         print_metrics(result.metrics)
     place = escape(str(out))
-    command = escape(f'{program()} predict {typed(out)} "a text"')
+    example = '"a question" --context "a text"' if task == "question-answering" else '"a text"'
+    command = escape(f"{program()} predict {typed(out)} {example}")
     results().print(f"saved in [bold]{place}[/]; next: {command}", soft_wrap=True)
+
+
+def _task_options(given: list[str]) -> dict[str, Any]:
+    """Read NAME=VALUE; a value that is no JSON is a string.
+
+    Raises:
+        ConfigError: one without `=`, or a name that is given twice.
+    """
+    import json
+
+    from glassbert.errors import ConfigError
+
+    options: dict[str, Any] = {}
+    for one in given:
+        name, sign, value = one.partition("=")
+        if not sign or name in options:
+            raise ConfigError(f"--option is {one!r}, expected " + ("NAME=VALUE" if not sign else f"one {name} alone"))
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from glassbert.cli.options import Encoding, Folder, Header, Json, LabelColumn, PairColumn, TextColumn
+from glassbert.cli.options import Encoding, Folder, Header, Json, LabelColumn, NegativeColumn, PairColumn, TextColumn
 
 
 def predict(
@@ -16,9 +16,15 @@ def predict(
     pair: Annotated[
         str | None, typer.Option("--pair", help="The second text, the same for each.", show_default=False)
     ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            "--context", help="The text that holds the answers, where TEXT is a question.", show_default=False
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Give each text what the model has learned to say of it: its class, its labels, a score.
+    """Give each text what the model has learned to say of it: its class, its labels, a score, a vector, an answer.
 
     With --json one line of JSON for each text: the answer, all scores, and how many tokens were cut.
 
@@ -28,11 +34,13 @@ def predict(
     from glassbert.infer import pipeline
 
     answering = pipeline(model=folder)
-    answers = answering(texts if pair is None else [(text, pair) for text in texts])
-    note_cut(sum(answer.cut > 0 for answer in answers), len(texts), answering.max_length)
+    first = next(iter(answering.task.roles))
+    more = {name: value for name, value in (("pair", pair), ("context", context)) if value is not None}
+    answers = answering([{first: text, **more} for text in texts])
+    note_cut(sum(answer.cut > 0 for answer in answers), len(texts), answering.task.text_limit(answering.max_length))
     for text, answer in zip(texts, answers, strict=True):
         if json:
-            print_json({"text": text, **answer.to_dict()})
+            print_json({first: text, **answer.to_dict()})
         else:
             # One line and three columns, whatever the text holds.
             print("\t".join((*_columns(answer), " ".join(text.split()))))
@@ -45,7 +53,8 @@ def evaluate(
     ],
     text_column: TextColumn = "text",
     pair_column: PairColumn = None,
-    label_column: LabelColumn = "label",
+    negative_column: NegativeColumn = None,
+    label_column: LabelColumn = None,
     header: Header = True,
     encoding: Encoding = "utf-8",
     json: Json = False,
@@ -62,13 +71,12 @@ def evaluate(
     from glassbert.infer import pipeline
 
     answering = pipeline(model=folder)
-    columns = {"text": text_column, **({} if pair_column is None else {"pair": pair_column})}
-    columns |= dict.fromkeys(answering.task.labels_in, label_column)
+    columns = answering.task.columns(text=text_column, pair=pair_column, negative=negative_column, label=label_column)
     examples = list(answering.task.examples(read_records(data, header=header, encoding=encoding), columns))
     if not examples:
         raise DataError("holds no records", file=data)
     metrics, answers = answering.evaluate(examples)
-    note_cut(sum(answer.cut > 0 for answer in answers), len(examples), answering.max_length)
+    note_cut(sum(answer.cut > 0 for answer in answers), len(examples), answering.task.text_limit(answering.max_length))
     if json:
         print_json(metrics.to_dict())
     else:
@@ -77,10 +85,14 @@ def evaluate(
 
 def _columns(answer: Any) -> tuple[str, ...]:
     """Return what an answer says, as one prints it."""
-    from glassbert.tasks import Classification, MultiLabel
+    from glassbert.tasks import Answer, Classification, Embedding, MultiLabel
 
     if isinstance(answer, Classification):
         return answer.label, f"{answer.score:.4f}"
     if isinstance(answer, MultiLabel):
         return (", ".join(f"{name} {answer.scores[name]:.4f}" for name in answer.labels) or "-",)
-    return (f"{answer.score:.4f}",)
+    if isinstance(answer, Answer):
+        return " ".join(answer.text.split()) or "-", f"{answer.score:.4f}"
+    if isinstance(answer, Embedding) and answer.similarity is None:
+        return (" ".join(f"{number:.4f}" for number in answer.vector[:4].tolist()) + f" … ({len(answer.vector)})",)
+    return (f"{answer.similarity if isinstance(answer, Embedding) else answer.score:.4f}",)

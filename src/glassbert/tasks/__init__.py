@@ -7,7 +7,22 @@ from typing import Any, Final
 from glassbert.errors import ConfigError
 from glassbert.model import BertConfig
 from glassbert.tasks.multi_label_classification import MultiLabel, MultiLabelClassification, MultiLabelExample
+from glassbert.tasks.question_answering import (
+    Answer,
+    Candidate,
+    QuestionAnswering,
+    QuestionAnsweringExample,
+    QuestionAnsweringMetrics,
+    Reference,
+)
 from glassbert.tasks.regression import Estimate, Regression, RegressionExample
+from glassbert.tasks.sentence_embedding import (
+    Embedding,
+    EmbeddingExample,
+    RetrievalMetrics,
+    SentenceEmbedding,
+    SimilarityMetrics,
+)
 from glassbert.tasks.task import TASK, Task
 from glassbert.tasks.text_classification import (
     Classification,
@@ -18,7 +33,8 @@ from glassbert.tasks.text_classification import (
 
 AnyTask = Task[Any, Any, Any, Any]
 TASKS: Final[dict[str, type[AnyTask]]] = {
-    task.name: task for task in (TextClassification, MultiLabelClassification, Regression)
+    task.name: task
+    for task in (TextClassification, MultiLabelClassification, Regression, QuestionAnswering, SentenceEmbedding)
 }
 
 
@@ -59,16 +75,27 @@ def task_of(config: BertConfig, architecture: str) -> AnyTask:
 __all__ = [
     "TASK",
     "TASKS",
+    "Answer",
     "AnyTask",
+    "Candidate",
     "Classification",
     "ClassificationExample",
     "ClassificationMetrics",
+    "Embedding",
+    "EmbeddingExample",
     "Estimate",
     "MultiLabel",
     "MultiLabelClassification",
     "MultiLabelExample",
+    "QuestionAnswering",
+    "QuestionAnsweringExample",
+    "QuestionAnsweringMetrics",
+    "Reference",
     "Regression",
     "RegressionExample",
+    "RetrievalMetrics",
+    "SentenceEmbedding",
+    "SimilarityMetrics",
     "Task",
     "TextClassification",
     "task_class",

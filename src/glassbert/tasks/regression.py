@@ -15,7 +15,7 @@ from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks.metrics import pearson, spearman
 from glassbert.tasks.task import TASK, Columns, Record, Task
 from glassbert.tasks.text_classification import finite
-from glassbert.tasks.texts import TextExample, TextFeatures, collate_texts, encoded, texts_of
+from glassbert.tasks.texts import TextExample, TextFeatures, collate_texts, encoded, number_of, texts_of
 from glassbert.text import BertTokenizer
 
 
@@ -124,15 +124,7 @@ class Regression(Task[RegressionExample, TextFeatures, Estimate, RegressionMetri
     ) -> Iterator[RegressionExample]:
         """Take text, second text and number out of rows."""
         for record in records:
-            score = None
-            if labelled:
-                value = record.get(columns["score"])
-                try:
-                    score = float(value)
-                except ValueError:
-                    score = math.nan
-                if not math.isfinite(score):
-                    raise DataError(f"the score is {value!r}, expected a number", file=record.file, line=record.line)
+            score = number_of(record, columns["score"]) if labelled else None
             yield RegressionExample(**texts_of(record, columns), score=score)
 
     def features(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, Final, TypeVar
 import torch
 from torch import Tensor
 
-from glassbert.errors import InputError
+from glassbert.errors import DataError, InputError
 from glassbert.tasks.task import Columns, Example, Record
 from glassbert.text import BertTokenizer, Encoding
 
@@ -61,6 +62,22 @@ def texts_of(record: Record, columns: Columns) -> dict[str, Any]:
         "file": record.file,
         "line": record.line,
     }
+
+
+def number_of(record: Record, column: str | int) -> float:
+    """Return the number in a column.
+
+    Raises:
+        DataError: none that is finite, with file and line.
+    """
+    value = record.get(column)
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"the score is {value!r}, expected a number", file=record.file, line=record.line)
+    return number
 
 
 def encoded(
