@@ -480,6 +480,24 @@ def test_answers_of_real_files_are_where_they_are_said_to_be_or_found(file: str,
     )
 
 
+def test_places_of_tokens_lead_back_to_the_answers() -> None:
+    """Scores that point where training would have them point give the right answers of SQuAD, to the character."""
+    given = questions("squad2/dev-v2.0.json")[::10]
+    tokenizer = BertTokenizer(SQUAD / "vocab" / "bert-base-uncased.vocab.txt")
+    task = QuestionAnswering(max_seq_length=128, doc_stride=64, max_answer_length=40, null_threshold=0.0)
+    rows = list(task.features(given, tokenizer, max_length=512))
+    assert len(rows) > 1.5 * len(given)
+    scores = []
+    for row in rows:
+        assert row.span is not None
+        score = torch.full((2, len(row)), -10.0)
+        score[[0, 1], list(row.span)] = 0.0 if row.span == (0, 0) else 5.0
+        scores.append(score)
+    for one, answer in zip(given, task.answers(given, rows, scores), strict=True):
+        assert answer.text == (one.answers[0].text.strip() if one.answers else "")
+        assert answer.start == (one.answers[0].start if one.answers else None)
+
+
 # -- the recipe
 
 
