@@ -150,12 +150,12 @@ def test_predict_with_json_gives_an_object_a_line(command: Command, model_folder
 def test_a_long_text_is_cut_and_that_is_said(command: Command, model_folder: Path, data: Path, tmp_path: Path) -> None:
     long = "cat " * 50
     run = command("predict", model_folder, long)
-    assert (run.code, run.err) == (0, "note: the text is longer than the model's 32 tokens; the end was cut\n")
+    assert (run.code, run.err) == (0, "note: the text is longer than 32 tokens; the end was cut\n")
     run = command("predict", model_folder, long, "a", long)
-    assert (run.code, run.err) == (0, "note: 2 of 3 texts are longer than the model's 32 tokens; the end was cut\n")
+    assert (run.code, run.err) == (0, "note: 2 of 3 texts are longer than 32 tokens; the end was cut\n")
     (tmp_path / "long.csv").write_text(f"text,label\n{long},en\nder Hund,de\n")
     run = command("evaluate", model_folder, "long.csv", "--json")
-    assert (run.code, run.err) == (0, "note: 1 of 2 texts are longer than the model's 32 tokens; the end was cut\n")
+    assert (run.code, run.err) == (0, "note: 1 of 2 texts are longer than 32 tokens; the end was cut\n")
     assert json.loads(run.out)["examples"] == 2
     run = command("train", "long.csv", "--valid", "long.csv", "--model", model_folder, "--out", "out", "--epochs", "1")
     assert run.code == 0

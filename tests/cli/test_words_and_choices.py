@@ -85,7 +85,7 @@ def test_choices(command: Command, model_folder: Path, tmp_path: Path) -> None:
     answer = json.loads(run.out)
     assert (answer["question"], answer["index"], answer["text"]) == ("it", 1, "ran\tout")
     run = command("predict", "chooser", "it", "--context", "the dog " * 30, *choices)
-    assert run.err == "note: the text is longer than the model's 32 tokens; the end was cut\n"
+    assert run.err == "note: the text is longer than 32 tokens; the end was cut\n"
 
 
 @pytest.mark.parametrize(

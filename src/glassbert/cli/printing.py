@@ -45,7 +45,7 @@ def note_cut(cut: int, texts: int, limit: int) -> None:
     """Say on stderr how many texts were cut, if any were."""
     if cut:
         which = "the text is" if texts == 1 else f"{cut} of {texts} texts are"
-        note(f"{which} longer than the model's {limit} tokens; the end was cut")
+        note(f"{which} longer than {limit} tokens; the end was cut")
 
 
 class TrainingDisplay:

@@ -93,7 +93,8 @@ def train(
     task: Annotated[
         str,
         typer.Option(
-            help="text-classification, multi-label-classification, regression, token-classification or multiple-choice."
+            help="text-classification, multi-label-classification, regression, token-classification, multiple-choice, "
+            "question-answering or sentence-embedding."
         ),
     ] = "text-classification",
     text_column: TextColumn = None,
@@ -104,7 +105,7 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
-            help="A setting of the task, such as scheme=IOB1; may be repeated.",
+            help="A setting of the task, such as scheme=IOB1 or widths=[384,128]; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -133,7 +134,7 @@ def train(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Fine-tune a model on a file of texts and labels, pairs of texts, tagged words, or questions with choices.
+    """Fine-tune a model on a file of texts and labels, pairs of texts, tagged words, or questions.
 
     Example: glassbert train train.tsv --valid dev.tsv --model FOLDER --out OUT
              --text-column 0 --label-column 1 --no-header
@@ -179,7 +180,10 @@ def train(
     if result.metrics is not None:
         print_metrics(result.metrics)
     place = escape(str(out))
-    example = '"a question" --choice "one" --choice "another"' if task == "multiple-choice" else '"a text"'
+    example = {
+        "multiple-choice": '"a question" --choice "one" --choice "another"',
+        "question-answering": '"a question" --context "a text"',
+    }.get(task, '"a text"')
     command = escape(f"{program()} predict {typed(out)} {example}")
     results().print(f"saved in [bold]{place}[/]; next: {command}", soft_wrap=True)
 

@@ -26,7 +26,7 @@ def predict(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Give each text what the model has learned to say of it: its class, labels, a score, entities, a choice.
+    """Give each text what the model has learned to say of it: its class, a score, entities, an answer, a vector.
 
     With --json one line of JSON for each text: the answer, all scores, and how many tokens were cut.
 
@@ -40,7 +40,7 @@ def predict(
     given = (("pair", pair), ("context", context), ("choices", choice or None))
     more = {name: value for name, value in given if value is not None}
     answers = answering([{first: text, **more} for text in texts])
-    note_cut(sum(_cut(answer) for answer in answers), len(texts), answering.max_length)
+    note_cut(sum(_cut(answer) for answer in answers), len(texts), answering.task.text_limit(answering.max_length))
     for text, answer in zip(texts, answers, strict=True):
         if json:
             print_json({first: text, **answer.to_dict()})
@@ -72,9 +72,10 @@ def evaluate(
     Example: glassbert evaluate OUT test.tsv --text-column 0 --label-column 1 --no-header
     """
     from glassbert.cli.printing import note_cut, print_json, print_metrics
-    from glassbert.data import read_records
+    from glassbert.data import read_records, to_questions
     from glassbert.errors import DataError
     from glassbert.infer import pipeline
+    from glassbert.tasks import QuestionAnswering
 
     # The data is looked at first: it takes less time than the model.
     records = read_records(data, header=header, encoding=encoding)
@@ -83,9 +84,12 @@ def evaluate(
         raise DataError("holds no records", file=data)
     answering = pipeline(model=folder)
     columns = answering.task.columns(text=text_column, pair=pair_column, label=label_column, roles=roles(column))
-    examples = list(answering.task.examples(chain([first], records), columns))
+    records = chain([first], records)
+    if isinstance(answering.task, QuestionAnswering):
+        records = to_questions(records)
+    examples = list(answering.task.examples(records, columns))
     metrics, answers = answering.evaluate(examples)
-    note_cut(sum(_cut(answer) for answer in answers), len(examples), answering.max_length)
+    note_cut(sum(_cut(answer) for answer in answers), len(examples), answering.task.text_limit(answering.max_length))
     if json:
         print_json(metrics.to_dict())
     else:
@@ -94,7 +98,7 @@ def evaluate(
 
 def _columns(answer: Any) -> tuple[str, ...]:
     """Return what an answer says, as one prints it."""
-    from glassbert.tasks import Choice, Classification, MultiLabel, TaggedSentence
+    from glassbert.tasks import Answer, Choice, Classification, Embedding, MultiLabel, TaggedSentence
 
     if isinstance(answer, Classification):
         return answer.label, f"{answer.score:.4f}"
@@ -104,7 +108,11 @@ def _columns(answer: Any) -> tuple[str, ...]:
         return (", ".join(f"{one.type} {one.text} {one.score:.4f}" for one in answer.entities) or "-",)
     if isinstance(answer, Choice):
         return answer.text, f"{answer.score:.4f}"
-    return (f"{answer.score:.4f}",)
+    if isinstance(answer, Answer):
+        return " ".join(answer.text.split()) or "-", f"{answer.score:.4f}"
+    if isinstance(answer, Embedding) and answer.similarity is None:
+        return (" ".join(f"{number:.4f}" for number in answer.vector[:4].tolist()) + f" … ({len(answer.vector)})",)
+    return (f"{answer.similarity if isinstance(answer, Embedding) else answer.score:.4f}",)
 
 
 def _cut(answer: Any) -> bool:

@@ -22,7 +22,7 @@ from glassbert.model.bert import BertLayer, BertModel, Encoded
 from glassbert.model.config import HiddenAct
 from glassbert.model.inputs import Inputs
 from glassbert.model.layout import Packed
-from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run
+from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run, without_labels
 
 TOKENS_PER_CALL: Final = 4096
 
@@ -168,8 +168,7 @@ class Engine:
             raise InputError("a BertModel without a head answers nothing; use hidden_states")
 
         def forward(batch: dict[str, Tensor], some: Sequence[FeaturesT]) -> Sequence[RowT]:
-            batch.pop("labels", None)
-            return rows(head(**batch), some)
+            return rows(head(**without_labels(batch)), some)
 
         return run(features, collate, forward, token_budget=self.tokens_per_call)
 

@@ -44,8 +44,9 @@ class Pipeline:
         """Answer one input, or several in their order.
 
         Args:
-            inputs: a string; a pair of strings as a tuple; a mapping with the columns that the task reads, such as
-                `{"tokens": ["a", "b"]}` or `{"question": "a", "choices": ["b", "c"]}`; or a list of such.
+            inputs: a string; a tuple of strings (text and second text, question and context); a mapping with the
+                columns that the task reads, such as `{"tokens": ["a", "b"]}` or `{"question": "a", "choices": ["b"]}`;
+                or a list of such.
 
         Returns:
             a typed result, or a list of them.
@@ -58,7 +59,7 @@ class Pipeline:
         if not single and (not isinstance(inputs, Sequence) or isinstance(inputs, bytes)):
             raise InputError(f"the input is of type {type(inputs).__name__}, expected a string or a list of strings")
         roles = [role for role in self.task.roles if role not in self.task.labels_in]
-        rows = [_Row(one, number, roles[0]) for number, one in enumerate([inputs] if single else inputs)]
+        rows = [_Row(one, number, roles) for number, one in enumerate([inputs] if single else inputs)]
         columns = {role: role for role in roles if rows and role in rows[0].values}
         for row in rows:
             strange = [name for name in row.values if name not in roles]
@@ -102,15 +103,15 @@ class Pipeline:
 class _Row:
     """What a caller gives, as a record."""
 
-    def __init__(self, given: Any, number: int, role: str) -> None:
+    def __init__(self, given: Any, number: int, roles: Sequence[str]) -> None:
         if isinstance(given, Mapping):
             self.values = dict(given)
-        elif isinstance(given, tuple) and len(given) == 2:
-            self.values = {"text": given[0], "pair": given[1]}
+        elif isinstance(given, tuple) and 2 <= len(given) <= len(roles):
+            self.values = dict(zip(roles, given))
         else:
-            self.values = {role: given}
+            self.values = {roles[0]: given}
         for name, value in self.values.items():
-            if name in ("text", "pair", "question", "context") and not isinstance(value, str):
+            if name in ("text", "pair", "negative", "question", "context") and not isinstance(value, str):
                 raise InputError(f"the {name} is of type {type(value).__name__}, expected a string")
         self.file: Any = None
         self.line = None

@@ -6,6 +6,7 @@ where peers give NaN.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
@@ -233,3 +234,54 @@ def clamped_position(name: str, positions: Tensor, batch: int, length: int) -> T
         )
     flat = positions.reshape(batch).long().clamp(min=0)
     return flat.masked_fill(flat >= length, IGNORED)
+
+
+def cosine_regression(one: Tensor, other: Tensor, scores: Tensor) -> Tensor:
+    """Mean squared difference of the cosines of pairs of vectors and what they shall be.
+
+    Args:
+        one: (B, H).
+        other: (B, H).
+        scores: (B,) from -1 to 1.
+
+    Source: arXiv 1908.10084, section 3 (the regression objective); sentence-transformers' CosineSimilarityLoss.
+    """
+    return F.mse_loss(F.cosine_similarity(one, other), scores.to(one.dtype))
+
+
+def in_batch_negatives(
+    anchors: Tensor, candidates: Tensor, *, left_out: Tensor | None = None, scale: float = 20.0
+) -> Tensor:
+    """Mean cross-entropy of choosing each anchor's own candidate among all of the batch by cosine.
+
+    Args:
+        anchors: (B, H).
+        candidates: (N, H), N ≥ B; the first B are those of the anchors, in their order, the others belong to none.
+        left_out: (B, N) bool, true at a candidate that is no wrong choice for an anchor, such as the same text once
+            more; its own always counts.
+        scale: what cosines are multiplied by before the softmax.
+
+    Source: arXiv 1705.00652, section 4.4; sentence-transformers' MultipleNegativesRankingLoss.
+    """
+    scores = scale * F.normalize(anchors, dim=-1) @ F.normalize(candidates, dim=-1).T  # (B, N)
+    own = torch.arange(len(anchors), device=anchors.device)
+    if left_out is not None:
+        left_out = left_out.clone()
+        left_out[own, own] = False
+        scores = scores.masked_fill(left_out, -torch.inf)
+    return cross_entropy(scores, own)
+
+
+def over_widths(loss: Callable[..., Tensor], vectors: Sequence[Tensor], widths: Sequence[int]) -> Tensor:
+    """Mean of a loss over the beginnings of vectors, so that each beginning is a vector by itself.
+
+    Args:
+        loss: takes the vectors.
+        vectors: each (…, H).
+        widths: how long the beginnings are; none means whole vectors.
+
+    Source: arXiv 2205.13147 (Matryoshka representation learning).
+    """
+    if not widths:
+        return loss(*vectors)
+    return torch.stack([loss(*(vector[..., :width] for vector in vectors)) for width in widths]).mean()

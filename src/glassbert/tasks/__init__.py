@@ -8,7 +8,22 @@ from glassbert.errors import ConfigError
 from glassbert.model import BertConfig
 from glassbert.tasks.multi_label_classification import MultiLabel, MultiLabelClassification, MultiLabelExample
 from glassbert.tasks.multiple_choice import Choice, MultipleChoice, MultipleChoiceExample, MultipleChoiceMetrics
+from glassbert.tasks.question_answering import (
+    Answer,
+    Candidate,
+    QuestionAnswering,
+    QuestionAnsweringExample,
+    QuestionAnsweringMetrics,
+    Reference,
+)
 from glassbert.tasks.regression import Estimate, Regression, RegressionExample
+from glassbert.tasks.sentence_embedding import (
+    Embedding,
+    EmbeddingExample,
+    RetrievalMetrics,
+    SentenceEmbedding,
+    SimilarityMetrics,
+)
 from glassbert.tasks.task import TASK, Task
 from glassbert.tasks.text_classification import (
     Classification,
@@ -27,7 +42,15 @@ from glassbert.tasks.token_classification import (
 AnyTask = Task[Any, Any, Any, Any]
 TASKS: Final[dict[str, type[AnyTask]]] = {
     task.name: task
-    for task in (TextClassification, MultiLabelClassification, Regression, TokenClassification, MultipleChoice)
+    for task in (
+        TextClassification,
+        MultiLabelClassification,
+        Regression,
+        TokenClassification,
+        MultipleChoice,
+        QuestionAnswering,
+        SentenceEmbedding,
+    )
 }
 
 
@@ -68,11 +91,15 @@ def task_of(config: BertConfig, architecture: str) -> AnyTask:
 __all__ = [
     "TASK",
     "TASKS",
+    "Answer",
     "AnyTask",
+    "Candidate",
     "Choice",
     "Classification",
     "ClassificationExample",
     "ClassificationMetrics",
+    "Embedding",
+    "EmbeddingExample",
     "Entity",
     "Estimate",
     "MultiLabel",
@@ -81,8 +108,15 @@ __all__ = [
     "MultipleChoice",
     "MultipleChoiceExample",
     "MultipleChoiceMetrics",
+    "QuestionAnswering",
+    "QuestionAnsweringExample",
+    "QuestionAnsweringMetrics",
+    "Reference",
     "Regression",
     "RegressionExample",
+    "RetrievalMetrics",
+    "SentenceEmbedding",
+    "SimilarityMetrics",
     "TaggedSentence",
     "Task",
     "TextClassification",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Sized
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -12,6 +12,15 @@ FeaturesT = TypeVar("FeaturesT", bound=Sized)
 RowT = TypeVar("RowT")
 # Makes the keyword arguments of a forward call from some features.
 Collate = Callable[[Sequence[FeaturesT]], dict[str, Tensor]]
+
+
+# What a batch holds only for the loss.
+_LABELS: Final = ("labels", "start_positions", "end_positions")
+
+
+def without_labels(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what a model needs of a batch to answer, without what it needs for a loss."""
+    return {name: tensor for name, tensor in batch.items() if name not in _LABELS}
 
 
 def by_tokens(lengths: Sequence[int], token_budget: int) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Metrics as pure functions of two sequences of class ids."""
+"""Metrics as pure functions: of class ids, of numbers, of vectors."""
 
 from __future__ import annotations
 
@@ -58,4 +58,24 @@ def _ranks(values: Sequence[float]) -> list[float]:
     _, places, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     ranks: list[float] = (last - (counts - 1) / 2)[places].tolist()
+    return ranks
+
+
+def ranks_of(queries: npt.NDArray[np.float32], texts: npt.NDArray[np.float32], right: Sequence[set[int]]) -> list[int]:
+    """Return the rank, from 1, of the first right text of each query among all texts by cosine.
+
+    Wrong texts that are as near as the right one stand before it.
+
+    Args:
+        queries: (Q, H) of length 1.
+        texts: (N, H) of length 1.
+        right: for each query the numbers of the texts that belong to it.
+    """
+    ranks = []
+    for number, wanted in enumerate(right):
+        cosines = texts @ queries[number]
+        rows = list(wanted)
+        best = cosines[rows].max()
+        before = int((cosines >= best).sum()) - int((cosines[rows] >= best).sum())
+        ranks.append(before + 1)
     return ranks

@@ -124,9 +124,7 @@ class Regression(Task[RegressionExample, TextFeatures, Estimate, RegressionMetri
     ) -> Iterator[RegressionExample]:
         """Take text, second text and number out of rows."""
         for record in records:
-            score = None
-            if labelled:
-                score = record.number(columns["score"])
+            score = record.number(columns["score"]) if labelled else None
             yield RegressionExample(**texts_of(record, columns), score=score)
 
     def features(

@@ -124,7 +124,7 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
     Attributes:
         name: as `--task` has it.
         model_class: the model with the task's head.
-        head: a pattern of the head's parameters, which are new when a model learns the task.
+        head: a pattern of the head's parameters, which are new when a model learns the task; empty where it has none.
         roles: columns that a record has for it → whether it must have them; a text that comes alone is the first.
         main: the role whose column is named as that of the text; empty for the first.
         labels_in: those roles that hold what is to be learned, and are not needed to predict.
@@ -204,10 +204,6 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
             DataError: examples from which nothing can be learned, with file and line.
         """
 
-    def notes(self, examples: Sequence[ExampleT], features: Sequence[FeatureT]) -> Iterator[str]:
-        """Tell what one should know of training data, a line each: what is learned from it, what cannot be."""
-        return iter(())
-
     @classmethod
     @abstractmethod
     def of_model(cls, config: BertConfig) -> Self:
@@ -257,6 +253,24 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
     def weight(self, features: Sequence[FeatureT]) -> float:
         """Return how much the mean loss of these features counts beside that of others: what it is a mean over."""
         return float(len(features))
+
+    @property
+    def whole_batch(self) -> bool:
+        """Whether the loss compares the texts of a batch with each other, so that the batch cannot be split."""
+        return False
+
+    def loss(self, model: BertPreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+        """Return the mean loss of a batch that `collate` made, (); most models compute it themselves."""
+        loss: Tensor = model(**batch).loss
+        return loss
+
+    def notes(self, examples: Sequence[ExampleT], features: Sequence[FeatureT]) -> Iterator[str]:
+        """Tell what one should know of training data, a line each: what is learned from it, what cannot be."""
+        return iter(())
+
+    def text_limit(self, max_length: int) -> int:
+        """Return the most tokens of a text that is not cut, where the model's features have at most `max_length`."""
+        return max_length
 
     def rows(self, output: ModelOutput, features: Sequence[FeatureT]) -> list[Tensor]:
         """Return what the model said of each of the features, on the CPU."""

@@ -23,11 +23,11 @@ from glassbert.checkpoint import (
     save_model,
     save_tokenizer,
 )
-from glassbert.data import read_records
+from glassbert.data import read_records, to_questions
 from glassbert.errors import ConfigError, DataError, MissingExtraError
 from glassbert.files import check_output, new_folder, write_json
 from glassbert.model import BertPreTrainedModel
-from glassbert.tasks import AnyTask, ClassificationMetrics, task_class
+from glassbert.tasks import AnyTask, ClassificationMetrics, QuestionAnswering, task_class
 from glassbert.tasks.batching import drop_tokens
 from glassbert.tasks.multiple_choice import ChoiceFeatures
 from glassbert.tasks.task import Columns, Example, Metrics
@@ -138,7 +138,7 @@ def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> Trai
 
 def _read(task: AnyTask, path: str | Path, columns: Columns, settings: FinetuneSettings) -> list[Any]:
     records = read_records(path, header=settings.header, encoding=settings.encoding)
-    examples = list(task.examples(records, columns))
+    examples = list(task.examples(to_questions(records) if isinstance(task, QuestionAnswering) else records, columns))
     if not examples:
         raise DataError("holds no records", file=path)
     return examples
@@ -149,7 +149,7 @@ def model_for(task: AnyTask, folder: Path, on_event: OnEvent) -> BertPreTrainedM
     stored = load_config(folder)
     config = task.configure(stored)
     same = stored.id2label == config.id2label and (stored.architectures or [""])[0] == task.model_class.__name__
-    model = load_model(task.model_class, folder, config=config, fresh=() if same else (task.head,))
+    model = load_model(task.model_class, folder, config=config, fresh=() if same or not task.head else (task.head,))
     if model.loading_info.fresh:
         on_event(Notice(message=f"new, with random weights: {', '.join(model.loading_info.fresh)}"))
     return model
@@ -214,7 +214,17 @@ def train_task(
             evaluations.append(Evaluation(epoch=epoch, step=steps_done, metrics=metrics))
             on_event(evaluations[-1])
 
-    history = fit(model, features, to_training_batch, training, weight=task.weight, on_step=on_step, on_epoch=on_epoch)
+    history = fit(
+        model,
+        features,
+        to_training_batch,
+        training,
+        weight=task.weight,
+        loss=task.loss,
+        whole_batch=task.whole_batch,
+        on_step=on_step,
+        on_epoch=on_epoch,
+    )
     model.eval()
     model.config.extra.update(task.configure(model.config).extra)  # thresholds that were found on the way
     result = TrainingResult(task=task, folder=out, history=tuple(history), evaluations=tuple(evaluations))

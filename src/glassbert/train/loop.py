@@ -13,12 +13,21 @@ from torch import Tensor
 
 from glassbert.errors import TrainingError
 from glassbert.model import BertPreTrainedModel
-from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run
+from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run, without_labels
 from glassbert.train.gradients import EmbeddingGradients
 from glassbert.train.groups import freeze
 from glassbert.train.optimizer import clip_gradients, make_adamw
 from glassbert.train.schedules import get_scheduler
 from glassbert.train.settings import TrainingSettings
+
+# Computes the mean loss of a batch.
+Loss = Callable[[BertPreTrainedModel, dict[str, Tensor]], Tensor]
+
+
+def own_loss(model: BertPreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+    """Return the loss that the model itself computes."""
+    loss: Tensor = model(**batch).loss
+    return loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,17 +68,21 @@ def fit(
     settings: TrainingSettings,
     *,
     weight: Callable[[Sequence[FeaturesT]], float] = len,
+    loss: Loss = own_loss,
+    whole_batch: bool = False,
     on_step: Callable[[Step], None] = lambda _: None,
     on_epoch: Callable[[int], None] = lambda _: None,
 ) -> list[Step]:
     """Train `model` in place.
 
     Args:
-        model: its forward takes what `collate` returns and gives a `loss`, the mean over the examples.
+        model: its forward takes what `collate` returns.
         features: the training data; `len` of one is its length in tokens.
         collate: makes a forward call's arguments from some features.
         settings: rates, sizes, seed.
         weight: what the loss of some features is a mean over: their number, or that of their labels.
+        loss: computes the mean loss of what `collate` returns.
+        whole_batch: whether a batch has to be computed at once, whatever the settings' `token_budget` says.
         on_step: called after every optimizer step.
         on_epoch: called after every epoch with its number, from 0; the model is in training mode again after it.
 
@@ -105,13 +118,13 @@ def fit(
             chosen = order[begin : begin + settings.batch_size]
             batch = [features[index] for index in chosen]
             with gradients.collected():
-                loss = backward(model, batch, collate, settings.token_budget, weight)
+                value = backward(model, batch, collate, None if whole_batch else settings.token_budget, weight, loss)
             norm = clip_gradients(model, settings.max_grad_norm)
-            for name, value in (("loss", loss), ("norm of the gradients", norm)):
-                if not math.isfinite(value):
+            for name, number in (("loss", value), ("norm of the gradients", norm)):
+                if not math.isfinite(number):
                     places = ", ".join(map(str, sorted(chosen)))
                     raise TrainingError(
-                        f"the {name} is {value} at step {len(history) + 1}; a lower learning rate may help "
+                        f"the {name} is {number} at step {len(history) + 1}; a lower learning rate may help "
                         f"(records of the batch, counted from 0: {places})"
                     )
             rate = float(max(schedule.get_last_lr()))
@@ -123,7 +136,7 @@ def fit(
                     step=len(history) + 1,
                     steps=steps,
                     epoch=epoch,
-                    loss=loss,
+                    loss=value,
                     learning_rate=rate,
                     grad_norm=norm,
                     tokens=sum(map(len, batch)),
@@ -142,18 +155,23 @@ def backward(
     model: BertPreTrainedModel,
     batch: Sequence[FeaturesT],
     collate: Collate[FeaturesT],
-    token_budget: int,
+    token_budget: int | None,
     weight: Callable[[Sequence[FeaturesT]], float] = len,
+    loss: Loss = own_loss,
 ) -> float:
-    """Add the gradients of the mean loss over `batch`, micro-batch by micro-batch; return that loss."""
+    """Add the gradients of the mean loss over `batch`, micro-batch by micro-batch; return that loss.
+
+    With a `token_budget` of None the batch is computed at once.
+    """
     total = 0.0
     whole = weight(batch)
-    for group in by_tokens([len(feature) for feature in batch], token_budget):
+    lengths = [len(feature) for feature in batch]
+    for group in by_tokens(lengths, sum(lengths) if token_budget is None else token_budget):
         part = [batch[place] for place in group]
         share = weight(part) / whole if whole else 0.0
-        loss = model(**collate(part)).loss * share
-        loss.backward()
-        total += float(loss.detach())
+        mean = loss(model, collate(part)) * share
+        mean.backward()
+        total += float(mean.detach())
     return total
 
 
@@ -169,7 +187,7 @@ def predict(
     """Return a row for each of the features, in their order; the model is left in eval mode.
 
     Args:
-        model: gets what `collate` makes, without labels.
+        model: gets what `collate` makes, without what is for the loss.
         features: any number.
         collate: makes the arguments of a call.
         rows: takes the model's output apart.
@@ -178,7 +196,6 @@ def predict(
     model.eval()
 
     def forward(batch: dict[str, Tensor], some: Sequence[FeaturesT]) -> Sequence[RowT]:
-        batch.pop("labels", None)
-        return rows(model(**batch), some)
+        return rows(model(**without_labels(batch)), some)
 
     return run(features, collate, forward, token_budget=token_budget)
