@@ -202,6 +202,19 @@ def test_what_transformers_makes_of_a_vocabulary_is_read(
     assert ids(kind.from_pretrained(tmp_path)) == ids(theirs)
 
 
+def test_the_library_alone_reads_what_is_written(tmp_path: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    for name, settings in SETTINGS.items():
+        own = BertTokenizer(VOCAB, **settings)
+        own.save_pretrained(tmp_path / name)
+        theirs = tokenizers.Tokenizer.from_file(str(tmp_path / name / "tokenizer.json"))
+        assert [one.ids for one in theirs.encode_batch(TEXTS)] == ids(own), name
+        pair, ours = theirs.encode("a b", "c"), own("a b", "c")
+        assert (pair.ids, pair.type_ids) == (ours.input_ids, ours.token_type_ids)
+    written = own.encode("unwanted, a. b")
+    assert theirs.decode(written) == own.decode(written, skip_special_tokens=True) == "unwanted, a. b"
+
+
 def test_sentence_transformers_reads_what_is_written(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # whatever it says while it is imported

@@ -968,6 +968,9 @@ def test_a_copy_gives_the_same_and_goes_its_own_way(settled: BertTokenizer, copi
     assert type(other) is type(settled)
     assert other(TEXT, return_offsets_mapping=True) == before
     assert (other.padding_side, other.get_vocab()) == ("left", settled.get_vocab())
+    # What is built when it is needed does not travel.
+    assert "core" in vars(settled)
+    assert "core" not in vars(copied(settled))
     if copied is not copy.copy:
         other.add_tokens("été")
         assert other.encode("été", add_special_tokens=False) == [len(settled)]
