@@ -73,7 +73,7 @@ class PlainCore:
         self._basic = basic
         self._ids = _Remembered(self._ids_of_word)
         # Nothing in a normalization reaches over a space: what stands between two always has the same ids.
-        self._ids_between_spaces = _Remembered(self._ids_of)
+        self._ids_between_spaces = _Remembered(self._ids_of_run)
         table = characters(rules)
         self._words = re.compile(f"[^{table.whitespace.pattern}]+") if basic is None else basic.word_pattern
         self._space = re.compile(f"[{table.whitespace.pattern}]")
@@ -100,6 +100,12 @@ class PlainCore:
                     parts = text[begin:end].split(" ")
                     ids.extend(chain.from_iterable(map(self._ids_between_spaces.__getitem__, parts)))
         return ids
+
+    def _ids_of_run(self, run: str) -> tuple[int, ...]:
+        # Most runs are one word of plain letters, of which no rules change more than the case.
+        if run.isascii() and run.isalpha():
+            return self._ids[run.lower() if self._basic is not None and self._basic.do_lower_case else run]
+        return self._ids_of(run)
 
     def _ids_of(self, text: str) -> tuple[int, ...]:
         normalized = text if self._basic is None else self._basic.normalizer.normalize(text)
