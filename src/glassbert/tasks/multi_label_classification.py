@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glassbert.errors import ConfigError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
-from glassbert.tasks.task import TASK, Columns, Record, Task
+from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task
 from glassbert.tasks.text_classification import finite, shown, sorted_labels
 from glassbert.tasks.texts import TextExample, TextFeatures, collate_texts, encoded, texts_of
 from glassbert.text import BertTokenizer
@@ -47,7 +47,7 @@ class MultiLabel:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MultiLabelMetrics:
+class MultiLabelMetrics(Metrics):
     """How well predicted labels meet the true ones.
 
     Attributes:
@@ -66,15 +66,6 @@ class MultiLabelMetrics:
     counts: dict[str, int]
     examples: int
     main_name: ClassVar[str] = "micro_f1"
-
-    @property
-    def main(self) -> float:
-        """The figure by which models are compared."""
-        return self.micro_f1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)

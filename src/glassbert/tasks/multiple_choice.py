@@ -13,7 +13,7 @@ from torch import Tensor
 
 from glassbert.errors import InputError
 from glassbert.model import BertConfig, BertForMultipleChoice, ModelOutput
-from glassbert.tasks.task import TASK, Columns, Example, Record, Task
+from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task
 from glassbert.tasks.text_classification import finite
 from glassbert.tasks.texts import TextExample, encoded
 from glassbert.text import BertTokenizer, Encoding
@@ -95,7 +95,7 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MultipleChoiceMetrics:
+class MultipleChoiceMetrics(Metrics):
     """How often the right choice is found.
 
     Attributes:
@@ -108,15 +108,6 @@ class MultipleChoiceMetrics:
     chance: float
     examples: int
     main_name: ClassVar[str] = "accuracy"
-
-    @property
-    def main(self) -> float:
-        """The figure by which models are compared."""
-        return self.accuracy
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ from glassbert.model import BertConfig, BertForQuestionAnswering, ModelOutput
 from glassbert.model.losses import IGNORED
 from glassbert.tasks.spans import Place, best_spans, locate, stated, windows_over, with_most_context
 from glassbert.tasks.squad import Scores, scores
-from glassbert.tasks.task import TASK, Column, Columns, Example, Record, Task
+from glassbert.tasks.task import TASK, Column, Columns, Example, Metrics, Record, Task
 from glassbert.tasks.text_classification import finite
 from glassbert.text import BertTokenizer, Encoding
 
@@ -141,7 +141,7 @@ class Answer:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class QuestionAnsweringMetrics:
+class QuestionAnsweringMetrics(Metrics):
     """How well answers meet the right ones, by the official scripts of SQuAD, as shares.
 
     Where a question has no answer, the script of 2.0 counts, else that of 1.1.
@@ -162,15 +162,6 @@ class QuestionAnsweringMetrics:
     no_answer_f1: float | None
     examples: int
     main_name: ClassVar[str] = "f1"
-
-    @property
-    def main(self) -> float:
-        """The figure by which models are compared."""
-        return self.f1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks.metrics import pearson, spearman
-from glassbert.tasks.task import TASK, Columns, Record, Task
+from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task
 from glassbert.tasks.text_classification import finite
 from glassbert.tasks.texts import TextExample, TextFeatures, collate_texts, encoded, texts_of
 from glassbert.text import BertTokenizer
@@ -44,7 +44,7 @@ class Estimate:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RegressionMetrics:
+class RegressionMetrics(Metrics):
     """How well estimates meet the true numbers.
 
     Attributes:
@@ -59,15 +59,6 @@ class RegressionMetrics:
     mean_squared_error: float
     examples: int
     main_name: ClassVar[str] = "spearman"
-
-    @property
-    def main(self) -> float:
-        """The figure by which models are compared."""
-        return self.spearman
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)

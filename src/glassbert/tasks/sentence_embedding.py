@@ -21,7 +21,7 @@ from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertPreTrainedModel, ModelOutput, SentenceEncoder
 from glassbert.model.losses import cosine_regression, in_batch_negatives, over_widths
 from glassbert.tasks.metrics import pearson, ranks_of, spearman
-from glassbert.tasks.task import TASK, Column, Columns, Record, Task
+from glassbert.tasks.task import TASK, Column, Columns, Metrics, Record, Task
 from glassbert.tasks.text_classification import finite
 from glassbert.tasks.texts import TextExample, texts_of
 from glassbert.text import BertTokenizer, Encoding
@@ -96,7 +96,7 @@ class Embedding:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SimilarityMetrics:
+class SimilarityMetrics(Metrics):
     """How well cosines meet the scores of pairs.
 
     Attributes:
@@ -112,18 +112,9 @@ class SimilarityMetrics:
     examples: int
     main_name: ClassVar[str] = "spearman"
 
-    @property
-    def main(self) -> float:
-        """The figure by which models are compared."""
-        return self.spearman
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RetrievalMetrics:
+class RetrievalMetrics(Metrics):
     """How well a text finds what belongs to it among all second texts, by cosine.
 
     Attributes:
@@ -138,15 +129,6 @@ class RetrievalMetrics:
     by_width: dict[int, float]
     examples: int
     main_name: ClassVar[str] = "mean_reciprocal_rank"
-
-    @property
-    def main(self) -> float:
-        """The figure by which models are compared."""
-        return self.mean_reciprocal_rank
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)

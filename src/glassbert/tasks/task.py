@@ -87,23 +87,23 @@ class Features(Protocol):
         """Length in tokens."""
 
 
-class Metrics(Protocol):
-    """What is measured of a task.
+class Metrics:
+    """What is measured of a task; each task has a dataclass of its figures.
 
     Attributes:
         main_name: the name of the figure by which models are compared; more is better.
     """
 
-    @property
-    def main_name(self) -> str:
-        """The name of the figure by which models are compared."""
+    main_name: ClassVar[str]
 
     @property
     def main(self) -> float:
-        """That figure; more is better."""
+        """The figure by which models are compared."""
+        return float(getattr(self, self.main_name))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]  # all are dataclasses
 
 
 ExampleT = TypeVar("ExampleT", bound=Example)

@@ -12,7 +12,7 @@ from torch import Tensor
 from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks.metrics import accuracy, confusion_matrix, f1_by_class, matthews
-from glassbert.tasks.task import TASK, Columns, Record, Task
+from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task
 from glassbert.tasks.texts import TextExample, TextFeatures, collate_texts, encoded, texts_of
 from glassbert.text import BertTokenizer
 
@@ -46,7 +46,7 @@ class Classification:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassificationMetrics:
+class ClassificationMetrics(Metrics):
     """How well predicted classes meet the true ones.
 
     Attributes:
@@ -67,15 +67,6 @@ class ClassificationMetrics:
     confusion: tuple[tuple[int, ...], ...]
     examples: int
     main_name: ClassVar[str] = "accuracy"
-
-    @property
-    def main(self) -> float:
-        """The figure by which models are compared."""
-        return self.accuracy
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)

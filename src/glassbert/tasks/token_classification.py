@@ -15,7 +15,7 @@ from torch import Tensor
 from glassbert.errors import DataError, InputError
 from glassbert.model import BertConfig, BertForTokenClassification, ModelOutput
 from glassbert.tasks.tags import Scheme, Span, first_letters, fits, scheme_by_name, scheme_of, spans
-from glassbert.tasks.task import TASK, Columns, Example, Record, Task
+from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task
 from glassbert.tasks.text_classification import finite, shown, sorted_labels
 from glassbert.tasks.texts import AT_ONCE, encode_all
 from glassbert.tasks.words import join_words, split_words
@@ -145,7 +145,7 @@ class EntityScores:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenClassificationMetrics:
+class TokenClassificationMetrics(Metrics):
     """How well entities and tags are found; the same figures as seqeval's, in its default mode.
 
     Attributes:
@@ -167,15 +167,6 @@ class TokenClassificationMetrics:
     examples: int
     words: int
     main_name: ClassVar[str] = "f1"
-
-    @property
-    def main(self) -> float:
-        """The figure by which models are compared."""
-        return self.f1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)
