@@ -82,7 +82,7 @@ def train(
     data: Annotated[
         Path,
         typer.Argument(
-            metavar="DATA", help="Training data: .csv, .tsv, .jsonl, .json or .parquet.", show_default=False
+            metavar="DATA", help="Training data: .csv, .tsv, .jsonl, .json, .parquet or .conll.", show_default=False
         ),
     ],
     model: Annotated[Path, typer.Option("--model", help="Folder of the model to begin with.", show_default=False)],

@@ -54,7 +54,7 @@ def evaluate(
     data: Annotated[
         Path,
         typer.Argument(
-            metavar="DATA", help="Labelled data: .csv, .tsv, .jsonl, .json or .parquet.", show_default=False
+            metavar="DATA", help="Labelled data: .csv, .tsv, .jsonl, .json, .parquet or .conll.", show_default=False
         ),
     ],
     text_column: TextColumn = None,

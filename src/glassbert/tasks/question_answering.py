@@ -9,7 +9,6 @@ Source: google-research/bert, run_squad.py; arXiv 1810.04805, sections 4.2 and 4
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -273,7 +272,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
         are none has to be said by `is_impossible`, since a file to predict on has none either.
         """
         for record in records:
-            identity = _optional(record, columns, "id")
+            identity = record.value(columns["id"]) if _holds(record, columns, "id") else None
             yield QuestionAnsweringExample(
                 question=record.get(columns["question"]),
                 context=record.get(columns["context"]),
@@ -281,6 +280,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
                 id="" if identity is None else str(identity),
                 file=record.file,
                 line=record.line,
+                position=record.position,
             )
 
     def features(
@@ -625,8 +625,8 @@ def _references(record: Record, columns: Columns) -> tuple[Reference, ...]:
     Raises:
         DataError: answers of another shape, or none where nothing says that there are none.
     """
-    texts, starts = _texts_and_starts(_value(record, columns["answers"]))
-    impossible = _optional(record, columns, "is_impossible")
+    texts, starts = _texts_and_starts(record.value(columns["answers"]))
+    impossible = record.value(columns["is_impossible"]) if _holds(record, columns, "is_impossible") else None
     fault = None
     if texts is None or starts is None or len(texts) != len(starts):
         fault = "answers have neither the form {text: […], answer_start: […]} nor [{text, answer_start}, …]"
@@ -639,7 +639,7 @@ def _references(record: Record, columns: Columns) -> tuple[Reference, ...]:
     elif not impossible and not texts:
         fault = "no answers, and is_impossible does not say that there are none"
     if fault is not None:
-        raise DataError(fault, file=record.file, line=record.line)
+        raise record.error(fault)
     return tuple(map(Reference, texts or (), starts or ()))
 
 
@@ -654,25 +654,6 @@ def _texts_and_starts(given: Any) -> tuple[list[Any] | None, list[Any] | None]:
     return texts, starts
 
 
-def _optional(record: Record, columns: Columns, role: str) -> Any:
-    """Return the value of a column that a record need not have."""
-    if role not in columns:
-        return None
-    try:
-        return _value(record, columns[role])
-    except DataError:
-        return None
-
-
-def _value(record: Record, column: str | int) -> Any:
-    """Return a value as it is, or as its JSON says; None for an empty text."""
-    whole = getattr(record, "value", None)
-    value = whole(column) if callable(whole) else record.get(column)
-    if not isinstance(value, str):
-        return value
-    if value[:1] in ("[", "{") or value in ("true", "false"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value or None
+def _holds(record: Record, columns: Columns, role: str) -> bool:
+    """Whether a record has the column of a role that it need not have."""
+    return role in columns and columns[role] in record.values

@@ -39,6 +39,10 @@ class Record(Protocol):
     def position(self) -> int | None:
         """Its position in the file, from 1, where there is no line."""
 
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What its columns hold, by name."""
+
     def get(self, column: str | int) -> str:
         """Return the value of a column as text, by name or number."""
 
