@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from glassbert.cli.main import main
 from glassbert.data import LANGUAGES, load_sentences
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,9 +70,15 @@ def program(place: Path, wheel: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def demo(place: Path, program: Path) -> tuple[Path, dict[str, Any]]:
-    """Run the whole demo once; return its folder and the metrics that it printed."""
-    out = run(program, "demo", "--out", place / "first bert", "--json", folder=place)
-    return place / "first bert", json.loads(out)
+    """Run the whole demo once, as a new user does; return its folder and the metrics of the model in it."""
+    out = run(program, "demo", "--out", place / "first bert", folder=place)
+    report = json.loads((place / "first bert" / "training.json").read_text(encoding="utf-8"))
+    metrics = {name: value for name, value in report["evaluations"][-1].items() if name not in ("epoch", "step")}
+    assert f"accuracy {metrics['accuracy']:.4f}" in out
+    # One line for each new sentence, all of them right.
+    assert re.findall(r"^  (\w\w) [01]\.\d{3}  \S", out, flags=re.MULTILINE) == ["de", "en", "es", "fr", "zh"]
+    assert out.count(" predict ") == out.count(" evaluate ") == out.count(" train ") == 1
+    return place / "first bert", metrics
 
 
 def test_the_wheel_holds_the_data_the_types_and_the_licence_and_nothing_else(wheel: Path) -> None:
@@ -149,3 +157,13 @@ def test_the_same_seed_gives_the_same_files_to_the_bit(tmp_path: Path) -> None:
         outputs.append(done.stdout)
     assert "model.safetensors" in outputs[0]
     assert outputs[0] == outputs[1]
+
+
+def test_the_command_prints_its_metrics_for_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("glassbert.train.demo.load_sentences", lambda part: load_sentences(part)[::20])
+    monkeypatch.setattr("glassbert.train.demo.VOCABULARY_SIZE", 2000)
+    assert main(["demo", "--out", str(tmp_path / "out"), "--epochs", "1", "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics["examples"] == len(load_sentences("test")[::20])

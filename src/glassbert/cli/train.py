@@ -66,7 +66,7 @@ def demo(
     screen.print(f"\nsaved in [bold]{escape(str(out))}[/]: {', '.join(sorted(os.listdir(out)))}", soft_wrap=True)
     screen.print("\nloaded again, on sentences it has never seen:")
     classify = pipeline("text-classification", model=out)
-    for sentence, answer in zip(_NEW_SENTENCES, classify(_NEW_SENTENCES), strict=True):
+    for sentence, answer in zip(_NEW_SENTENCES, classify(list(_NEW_SENTENCES)), strict=True):
         screen.print(f"  [bold]{answer.label}[/] {answer.score:.3f}  {sentence}")
     folder, data = typed(out), Path(os.path.relpath(Path(__file__).parent.parent / "data"))
     screen.print("\ntry next:")

@@ -108,6 +108,10 @@ class _Row:
             self.values = dict(given)
         elif isinstance(given, tuple) and 2 <= len(given) <= len(roles):
             self.values = dict(zip(roles, given))
+        elif isinstance(given, tuple):
+            raise InputError(
+                f"a tuple is one input, ({', '.join(roles)}), but this one has {len(given)} values; a list holds several"
+            )
         else:
             self.values = {roles[0]: given}
         for name, value in self.values.items():
