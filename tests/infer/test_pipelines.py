@@ -56,6 +56,12 @@ def test_one_text_or_several_in_order() -> None:
     assert classify([]) == []
 
 
+def test_a_tuple_is_one_input() -> None:
+    classify = pipeline("text-classification", model=classifier(), tokenizer=TOKENIZER)
+    with pytest.raises(InputError, match=r"one input, \(text, pair\), but this has 3 values; a list holds several"):
+        classify(("one", "two", "three"))
+
+
 def test_evaluation_compares_with_the_true_labels() -> None:
     classify = pipeline("text-classification", model=classifier(), tokenizer=TOKENIZER)
     gold = [classify(TEXTS[0]).label, "wet", "dry"]

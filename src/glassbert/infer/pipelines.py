@@ -110,7 +110,7 @@ class _Row:
             self.values = dict(zip(roles, given))
         elif isinstance(given, tuple):
             raise InputError(
-                f"a tuple is one input, ({', '.join(roles)}), but this one has {len(given)} values; a list holds several"
+                f"a tuple is one input, ({', '.join(roles)}), but this has {len(given)} values; a list holds several"
             )
         else:
             self.values = {roles[0]: given}
