@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from glassbert import DataError, InputError
-from glassbert.data import Record, Role, guess_columns
+from glassbert import DataError
+from glassbert.data import Record, guess_columns
 
 
 def _record(*names: str, **values: Any) -> Record:
@@ -21,26 +21,26 @@ def _unnamed(*values: str) -> Record:
     [
         (["text", "label"], ["text", "label"], [], {"text": "text", "label": "label"}),
         (["id", "Review", "Sentiment"], ["text", "label"], [], {"text": "Review", "label": "Sentiment"}),
-        (["text", "category"], ["text", "label"], ["text_pair"], {"text": "text", "label": "category"}),
-        (["label", "text_a"], ["text", "label"], ["text_pair"], {"text": "text_a", "label": "label"}),
+        (["text", "category"], ["text", "label"], ["pair"], {"text": "text", "label": "category"}),
+        (["label", "text_a"], ["text", "label"], ["pair"], {"text": "text_a", "label": "label"}),
         (
             ["index", "sentence1", "sentence2", "label"],
             ["text", "label"],
-            ["text_pair"],
-            {"text": "sentence1", "text_pair": "sentence2", "label": "label"},
+            ["pair"],
+            {"text": "sentence1", "pair": "sentence2", "label": "label"},
         ),
         (
             ["gold_label", "premise", "hypothesis"],
-            ["text", "text_pair", "label"],
+            ["text", "pair", "label"],
             [],
-            {"text": "premise", "text_pair": "hypothesis", "label": "gold_label"},
+            {"text": "premise", "pair": "hypothesis", "label": "gold_label"},
         ),
-        (["question", "sentence"], ["text", "text_pair"], [], {"text": "question", "text_pair": "sentence"}),
+        (["question", "sentence"], ["text", "pair"], [], {"text": "question", "pair": "sentence"}),
         (
             ["sentence1", "sentence2", "similarity_score"],
-            ["text", "text_pair", "score"],
+            ["text", "pair", "score"],
             [],
-            {"text": "sentence1", "text_pair": "sentence2", "score": "similarity_score"},
+            {"text": "sentence1", "pair": "sentence2", "score": "similarity_score"},
         ),
         (["tokens", "ner_tags"], ["tokens", "tags"], [], {"tokens": "tokens", "tags": "ner_tags"}),
         (["tokens", "1", "tags"], ["tokens", "tags"], [], {"tokens": "tokens", "tags": "tags"}),
@@ -55,11 +55,10 @@ def _unnamed(*values: str) -> Record:
         (["content"], ["text"], ["label"], {"text": "content"}),
     ],
 )
-def test_by_name(names: list[str], wanted: list[Role], optional: list[Role], found: dict[str, str]) -> None:
+def test_by_name(names: list[str], wanted: list[str], optional: list[str], found: dict[str, str]) -> None:
     columns = guess_columns(_record(*names), wanted, optional=optional)
-    assert columns.names == found
-    assert columns.choices == ()
-    assert columns.guessed == "columns by name: " + ", ".join(f"{role} is {name!r}" for role, name in found.items())
+    assert columns.columns == found
+    assert columns.note == "columns by name: " + ", ".join(f"{role} is {name!r}" for role, name in found.items())
 
 
 @pytest.mark.parametrize(
@@ -91,29 +90,29 @@ def test_by_name(names: list[str], wanted: list[Role], optional: list[Role], fou
 )
 def test_choices(names: list[str], choices: tuple[str, ...], rest: dict[str, str]) -> None:
     columns = guess_columns(_record(*names), ["choices", "label"], optional=["context", "question"])
-    assert columns.choices == choices
-    assert columns.names == rest
-    assert f"choices is {' '.join(map(repr, choices))}" in columns.guessed
+    spread = {"choices": choices[0]} if len(choices) == 1 else {f"choices.{i}": one for i, one in enumerate(choices)}
+    assert columns.columns == {**rest, **spread}
+    assert f"choices is {' '.join(map(repr, choices))}" in columns.note
 
 
 def test_what_is_given_is_not_guessed() -> None:
     record = _record("text", "title", "label")
     columns = guess_columns(record, ["text", "label"], given={"text": "title"})
-    assert columns.names == {"text": "title", "label": "label"}
-    assert columns.guessed == "columns by name: label is 'label'"
+    assert columns.columns == {"text": "title", "label": "label"}
+    assert columns.note == "columns by name: label is 'label'"
     columns = guess_columns(record, ["text", "label"], given={"text": 1, "label": "0"})
-    assert columns.names == {"text": "title", "label": "text"}
-    assert columns.guessed == ""
+    assert columns.columns == {"text": 1, "label": "0"}
+    assert columns.note == ""
     with pytest.raises(DataError, match="no column 'body'"):
         guess_columns(record, ["text"], given={"text": "body"})
 
 
 def test_the_second_of_a_pair_whose_first_is_given() -> None:
     record = _record("premise", "hypothesis", "sentence1", "sentence2")
-    columns = guess_columns(record, ["text", "text_pair"], given={"text": "sentence1"})
-    assert columns.names == {"text": "sentence1", "text_pair": "sentence2"}
-    with pytest.raises(DataError, match="which column is the text pair"):
-        guess_columns(_record("body", "sentence2"), ["text", "text_pair"], given={"text": "body"})
+    columns = guess_columns(record, ["text", "pair"], given={"text": "sentence1"})
+    assert columns.columns == {"text": "sentence1", "pair": "sentence2"}
+    with pytest.raises(DataError, match="which column is the pair"):
+        guess_columns(_record("body", "sentence2"), ["text", "pair"], given={"text": "body"})
 
 
 def test_what_is_not_found_is_asked_for_by_its_flag() -> None:
@@ -131,19 +130,19 @@ def test_what_is_not_found_is_asked_for_by_its_flag() -> None:
 
 
 def test_by_position() -> None:
-    columns = guess_columns(_unnamed("some text", "1"), ["label", "text"], optional=["text_pair"])
-    assert columns.names == {"text": "0", "label": "1"}
-    assert columns.guessed == "columns by position: text is '0', label is '1'"
-    columns = guess_columns(_unnamed("some text", "more", "1"), ["label", "text"], optional=["text_pair"])
-    assert columns.names == {"text": "0", "text_pair": "1", "label": "2"}
+    columns = guess_columns(_unnamed("some text", "1"), ["label", "text"], optional=["pair"])
+    assert columns.columns == {"text": "0", "label": "1"}
+    assert columns.note == "columns by position: text is '0', label is '1'"
+    columns = guess_columns(_unnamed("some text", "more", "1"), ["label", "text"], optional=["pair"])
+    assert columns.columns == {"text": "0", "pair": "1", "label": "2"}
     columns = guess_columns(_unnamed("7", "some text", "1"), ["text", "label"], given={"text": "1", "label": 2})
-    assert columns.names == {"text": "1", "label": "2"}
+    assert columns.columns == {"text": "1", "label": 2}
 
 
 @pytest.mark.parametrize("values", [["1", "some text"], ["7", "8", "9", "some text"], ["some text"]])
 def test_a_position_that_tells_nothing(values: list[str]) -> None:
     with pytest.raises(DataError, match="which column is the text and the label"):
-        guess_columns(_unnamed(*values), ["text", "label"], optional=["text_pair"])
+        guess_columns(_unnamed(*values), ["text", "label"], optional=["pair"])
 
 
 def test_choices_are_not_told_by_position() -> None:
@@ -156,6 +155,16 @@ def test_a_header_that_is_read_as_a_row() -> None:
         guess_columns(_unnamed("Text", "Label"), ["text", "label"])
 
 
-def test_what_is_no_role() -> None:
-    with pytest.raises(InputError, match="'sentence' is no role of a column; there are id, text, text_pair, "):
-        guess_columns(_record("text"), ["sentence"])  # type: ignore[list-item]
+def test_a_second_text_that_nobody_asked_for_needs_a_clear_name() -> None:
+    columns = guess_columns(_record("title", "text", "label"), ["text", "label"], optional=["pair"])
+    assert columns.columns == {"text": "text", "label": "label"}
+    columns = guess_columns(_record("title", "text", "label"), ["text", "pair", "label"])
+    assert columns.columns == {"text": "title", "pair": "text", "label": "label"}
+
+
+def test_numbers_tell_scores_from_texts() -> None:
+    optional = ["negative", "score"]
+    columns = guess_columns(_unnamed("a text", "a like one", "4.5"), ["text", "pair"], optional=optional)
+    assert columns.columns == {"text": "0", "pair": "1", "score": "2"}
+    columns = guess_columns(_unnamed("a text", "a like one", "another"), ["text", "pair"], optional=optional)
+    assert columns.columns == {"text": "0", "pair": "1", "negative": "2"}

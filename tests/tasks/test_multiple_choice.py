@@ -52,7 +52,7 @@ def small(**changes: Any) -> BertForMultipleChoice:
 # -- rows ---------------------------------------------------------------------------------------------------
 
 
-COLUMNS = MultipleChoice.columns()
+COLUMNS = {role: role for role in ("question", "choices", "label")}
 
 
 @pytest.mark.parametrize(

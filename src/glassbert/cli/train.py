@@ -5,23 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from glassbert.cli.options import (
-    Columns,
-    Encoding,
-    Header,
-    Json,
-    LabelColumn,
-    Out,
-    Overwrite,
-    PairColumn,
-    TextColumn,
-    roles,
-)
+from glassbert.cli.flags import takes
+from glassbert.cli.options import Json, Out, Overwrite
+from glassbert.settings import FinetuneSettings
 
 # Sentences for the end of the demo; none of them is in the embedded data.
 _NEW_SENTENCES = (
@@ -78,133 +69,32 @@ def demo(
         screen.print(f"  {program()} {command}", soft_wrap=True, markup=False)
 
 
-def train(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA", help="Training data: .csv, .tsv, .jsonl, .json, .parquet or .conll.", show_default=False
-        ),
-    ],
-    model: Annotated[Path, typer.Option("--model", help="Folder of the model to begin with.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the result; must be new or empty.", show_default=False)],
-    valid: Annotated[
-        Path | None, typer.Option("--valid", help="Data to evaluate on after every epoch.", show_default=False)
-    ] = None,
-    task: Annotated[
-        str,
-        typer.Option(
-            help="text-classification, multi-label-classification, regression, token-classification, multiple-choice, "
-            "question-answering or sentence-embedding."
-        ),
-    ] = "text-classification",
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    column: Columns = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="A setting of the task, such as scheme=IOB1 or widths=[384,128]; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    header: Header = True,
-    encoding: Encoding = "utf-8",
-    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 3,
-    batch_size: Annotated[int, typer.Option(help="Examples per optimizer step.")] = 32,
-    lr: Annotated[float, typer.Option("--lr", "--learning-rate", help="Highest learning rate.")] = 5e-5,
-    warmup: Annotated[float, typer.Option(help="Share of all steps in which the rate rises.")] = 0.1,
-    weight_decay: Annotated[float, typer.Option(help="Decay of weights, not of biases and LayerNorm.")] = 0.01,
-    max_length: Annotated[
-        int | None, typer.Option(help="Most tokens of a text; longer ones are cut, and counted.", show_default=False)
-    ] = None,
-    token_dropout: Annotated[
-        float, typer.Option(help="Share of tokens replaced by [MASK] in training; helps on small data.")
-    ] = 0.0,
-    crop: Annotated[
-        int | None,
-        typer.Option(help="Read longer training texts through random windows of so many tokens.", show_default=False),
-    ] = None,
-    max_grad_norm: Annotated[float, typer.Option(help="The gradients' joint norm is clipped to this.")] = 1.0,
-    token_budget: Annotated[
-        int, typer.Option(help="Most tokens computed at once; changes memory, not results.")
-    ] = 8192,
-    seed: Annotated[int, typer.Option(help="Decides fresh weights, the order of the data and dropout.")] = 0,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Fine-tune a model on a file of texts and labels, pairs of texts, tagged words, or questions.
+@takes(FinetuneSettings, arguments=["train"], from_file=True)
+def train(settings: FinetuneSettings, json: Json = False) -> None:
+    """Fine-tune a model on texts and labels, pairs of texts, tagged words, or questions.
 
-    Example: glassbert train train.tsv --valid dev.tsv --model FOLDER --out OUT
-             --text-column 0 --label-column 1 --no-header
+    The result is a model folder with a report (report.html), a model card and settings.yaml, which --config takes.
+
+    Example: glassbert train train.tsv --validation dev.tsv --model FOLDER --out OUT
     """
     from glassbert.cli.printing import TrainingDisplay, print_json, print_metrics, program, typed
     from glassbert.cli.printing import out as results
-    from glassbert.train import FinetuneSettings, TrainingSettings, finetune
+    from glassbert.train import finetune
 
-    settings = FinetuneSettings(
-        train=data,
-        validation=valid,
-        model=model,
-        out=out,
-        task=task,
-        text_column=text_column,
-        pair_column=pair_column,
-        label_column=label_column,
-        role_columns=roles(column),
-        task_options=_task_options(option or []),
-        header=header,
-        encoding=encoding,
-        max_length=max_length,
-        overwrite=overwrite,
-        training=TrainingSettings(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=lr,
-            warmup=warmup,
-            weight_decay=weight_decay,
-            max_grad_norm=max_grad_norm,
-            token_dropout=token_dropout,
-            crop=crop,
-            token_budget=token_budget,
-            seed=seed,
-        ),
-    )
     with TrainingDisplay() as display:
         result = finetune(settings, on_event=display.show)
     if json:
         metrics = {} if result.metrics is None else result.metrics.to_dict()
-        print_json({"folder": str(out), "steps": len(result.history), "loss": result.history[-1].loss, **metrics})
+        print_json(
+            {"folder": str(settings.out), "steps": len(result.history), "loss": result.history[-1].loss, **metrics}
+        )
         return
     if result.metrics is not None:
         print_metrics(result.metrics)
-    place = escape(str(out))
+    place = escape(str(settings.out))
     example = {
         "multiple-choice": '"a question" --choice "one" --choice "another"',
         "question-answering": '"a question" --context "a text"',
-    }.get(task, '"a text"')
-    command = escape(f"{program()} predict {typed(out)} {example}")
+    }.get(settings.task, '"a text"')
+    command = escape(f"{program()} predict {typed(Path(settings.out))} {example}")
     results().print(f"saved in [bold]{place}[/]; next: {command}", soft_wrap=True)
-
-
-def _task_options(given: list[str]) -> dict[str, Any]:
-    """Read NAME=VALUE; a value that is no JSON is a string.
-
-    Raises:
-        ConfigError: one without `=`, or a name that is given twice.
-    """
-    import json
-
-    from glassbert.errors import ConfigError
-
-    options: dict[str, Any] = {}
-    for one in given:
-        name, sign, value = one.partition("=")
-        if not sign or name in options:
-            raise ConfigError(f"--option is {one!r}, expected " + ("NAME=VALUE" if not sign else f"one {name} alone"))
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
-    return options

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from glassbert.cli.options import Columns, Encoding, Folder, Header, Json, LabelColumn, PairColumn, TextColumn, roles
+from glassbert.cli.flags import takes
+from glassbert.cli.options import Folder, Json
+from glassbert.settings import ReadingSettings
 
 
 def predict(
@@ -49,7 +50,9 @@ def predict(
             print("\t".join(" ".join(value.split()) for value in (*_columns(answer), text)))
 
 
+@takes(ReadingSettings)
 def evaluate(
+    settings: ReadingSettings,
     folder: Folder,
     data: Annotated[
         Path,
@@ -57,38 +60,25 @@ def evaluate(
             metavar="DATA", help="Labelled data: .csv, .tsv, .jsonl, .json, .parquet or .conll.", show_default=False
         ),
     ],
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    column: Columns = None,
-    header: Header = True,
-    encoding: Encoding = "utf-8",
     json: Json = False,
 ) -> None:
     """Answer labelled texts and compare.
 
     With --json an object of metrics, such as accuracy, macro_f1, f1 by class, labels, confusion, examples.
 
-    Example: glassbert evaluate OUT test.tsv --text-column 0 --label-column 1 --no-header
+    Example: glassbert evaluate OUT test.tsv
     """
-    from glassbert.cli.printing import note_cut, print_json, print_metrics
-    from glassbert.data import read_records, to_questions
-    from glassbert.errors import DataError
+    from glassbert.cli.printing import note, note_cut, print_json, print_metrics
+    from glassbert.data import Skipped
     from glassbert.infer import pipeline
-    from glassbert.tasks import QuestionAnswering
+    from glassbert.train import read_examples
 
-    # The data is looked at first: it takes less time than the model.
-    records = read_records(data, header=header, encoding=encoding)
-    first = next(records, None)
-    if first is None:
-        raise DataError("holds no records", file=data)
     answering = pipeline(model=folder)
-    columns = answering.task.columns(text=text_column, pair=pair_column, label=label_column, roles=roles(column))
-    records = chain([first], records)
-    if isinstance(answering.task, QuestionAnswering):
-        records = to_questions(records)
-    examples = list(answering.task.examples(records, columns))
+    skipped = Skipped() if settings.skip_bad else None
+    examples = list(read_examples(answering.task, data, settings, skipped=skipped, say=note))
     metrics, answers = answering.evaluate(examples)
+    if skipped and skipped.count:
+        note(str(skipped))
     note_cut(sum(_cut(answer) for answer in answers), len(examples), answering.task.text_limit(answering.max_length))
     if json:
         print_json(metrics.to_dict())

@@ -1,9 +1,9 @@
 """Files → records, words and token ids."""
 
-from glassbert.data.columns import Columns, Role, guess_columns
+from glassbert.data.columns import Guess, guess_columns
 from glassbert.data.encoding import EncodedTexts, encode_files
 from glassbert.data.languages import LANGUAGES, Sentence, load_sentences
-from glassbert.data.readers import FORMATS, Format, Quoting, Source, as_records, data_hash, read_records
+from glassbert.data.readers import FORMATS, Source, as_records, data_hash, read_records
 from glassbert.data.records import Record, Skipped
 from glassbert.data.splitting import split
 from glassbert.data.squad import to_questions
@@ -13,13 +13,10 @@ __all__ = [
     "FORMATS",
     "LANGUAGES",
     "LONGEST_WORD",
-    "Columns",
     "CountedText",
     "EncodedTexts",
-    "Format",
-    "Quoting",
+    "Guess",
     "Record",
-    "Role",
     "Sentence",
     "Skipped",
     "Source",

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, Literal, get_args
+from itertools import combinations
+from typing import Final, NamedTuple
 
 from glassbert.data.records import Record
-from glassbert.errors import InputError
 
-# In the order in which columns without names are taken.
-Role = Literal[
-    "id", "text", "text_pair", "tokens", "tags", "context", "question", "choices", "answers", "label", "labels", "score"
-]
-
-# The names that data sets in use give to their columns, the likelier first, without "_", "-", spaces and capitals.
-_NAMES: Final[Mapping[Role, str]] = {
+# Roles in the order in which columns without names are taken, with the names that data sets in use give to their
+# columns, the likelier first, without "_", "-", spaces and capitals.
+_NAMES: Final[Mapping[str, str]] = {
     "id": "id idx index guid qid uid",
     "text": "text sentence content review comment document message utterance tweet post body article passage abstract "
     "description headline title question query texta text1 sentence1",
+    "pair": "",  # by the pairs below
+    "negative": "negative hardnegative negative1 neg",
     "tokens": "tokens words characters chars token texta text sentence",
     "tags": "tags nertags tag ner labels label postags slots",
     "context": "context passage paragraph sent1 ctx ctxa article document premise story",
@@ -50,106 +48,124 @@ _PAIRS: Final = (
     ("title", "text"),
     ("sent1", "sent2"),
     ("s1", "s2"),
+    ("anchor", "positive"),
+    ("query", "positive"),
 )
+# Names of second texts alone.
+_SECOND: Final = ("textpair", "sentence2", "textb", "text2", "sentenceb", "hypothesis", "question2", "sent2", "s2")
+_FLAGS: Final = {
+    **dict.fromkeys(("text", "tokens"), "--text-column"),
+    "pair": "--pair-column",
+    **dict.fromkeys(("label", "labels", "score", "tags"), "--label-column"),
+}
 # Choices in columns of their own: ending0, ending1, … or choice1, choice2, … or optiona, optionb, …
 _CHOICE: Final = re.compile(r"(ending|choice|answer|option|alternative|hypothesis|solution|sol)([0-9]+|[a-h])")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Columns:
+class Guess(NamedTuple):
     """Which column has which role.
 
     Attributes:
-        names: of the columns, by role; roles that were neither found nor needed are missing.
-        choices: the columns with a choice each, or the one that holds them all; empty unless asked for.
-        guessed: what was guessed, as one line for the user; empty where nothing was.
+        columns: by role, as given or by name; one that is spread over several has `choices.0`, `choices.1`, …
+        note: what was guessed, as one line for the user; empty where nothing was.
     """
 
-    names: dict[Role, str]
-    choices: tuple[str, ...] = ()
-    guessed: str = ""
+    columns: dict[str, str | int]
+    note: str
 
 
 def guess_columns(
     record: Record,
-    wanted: Collection[Role],
+    wanted: Collection[str],
     *,
-    optional: Collection[Role] = (),
-    given: Mapping[Role, str | int] | None = None,
-) -> Columns:
+    optional: Collection[str] = (),
+    given: Mapping[str, str | int] | None = None,
+) -> Guess:
     """Find the columns for some roles by their names, in a file without a header by their positions.
+
+    An optional second text is found only by names that can mean nothing else (`sentence2`, but not `text` beside
+    `title`).
 
     Args:
         record: the first of a file.
-        wanted: roles that must be found. "text" and "text_pair" are sought as a pair.
+        wanted: roles that must be found. "text" and "pair" are sought together.
         optional: roles that may be missing.
         given: columns that the user named; nothing is guessed for their roles.
 
     Raises:
         DataError: no column for a wanted role, with the columns that there are and the flags that name them; a file
             read without a header whose first row looks like one; a given column that is not there.
-        InputError: an unknown role.
     """
-    given = given or {}
-    for role in (*wanted, *optional, *given):
-        if role not in get_args(Role):
-            raise InputError(f"{role!r} is no role of a column; there are {', '.join(get_args(Role))}")
-    known = {role: (record.name(column),) for role, column in given.items()}
-    sought: list[Role] = [role for role in get_args(Role) if role in (*wanted, *optional) and role not in known]
-    needed = [role for role in sought if role in wanted]
-    free = [name for name in record.values if (name,) not in known.values()]
+    given = dict(given or {})
+    used = {record.name(column) for column in given.values()}
+    known = {role.split(".")[0] for role in given}
+    needed = [role for role in wanted if role not in known]
+    sought = [role for role in _NAMES if role in (*needed, *optional) and role not in known]
+    free = [name for name in record.values if name not in used]
+    first = record.name(given["text"]) if "text" in given else None
     if record.is_unnamed:
-        if needed and all(role in _by_name(sought, map(record.get, free), known) for role in needed):
+        if needed and all(role in _by_name(sought, needed, map(record.get, free), first) for role in needed):
             raise record.error("this row looks like a header; the file is read as one without (--no-header)")
         guessed = _by_position(record, sought, needed, free)
     else:
-        guessed = _by_name(sought, free, known)
+        guessed = _by_name(sought, needed, free, first)
     if missing := [role for role in needed if role not in guessed]:
-        words = " and the ".join(role.replace("_", " ") for role in missing)
-        flags = " and ".join(f"--{role.replace('_', '-')}-column" for role in missing)
-        raise record.error(f"which column is the {words}? {flags} can tell; the columns are {record.column_names()}")
-    columns = {**known, **guessed}
+        flags = " and ".join(dict.fromkeys(_FLAGS.get(role, f"--column {role}=NAME") for role in missing))
+        question = f"which column is the {' and the '.join(missing)}? {flags} can tell"
+        raise record.error(f"{question}; the columns are {record.column_names()}")
     said = ", ".join(f"{role} is {' '.join(map(repr, names))}" for role, names in guessed.items())
-    return Columns(
-        names={role: names[0] for role, names in columns.items() if role != "choices"},
-        choices=columns.get("choices", ()),
-        guessed=f"columns by {'position' if record.is_unnamed else 'name'}: {said}" if guessed else "",
-    )
+    for role, names in guessed.items():
+        given |= {role: names[0]} if len(names) == 1 else {f"{role}.{index}": name for index, name in enumerate(names)}
+    return Guess(given, f"columns by {'position' if record.is_unnamed else 'name'}: {said}" if guessed else "")
 
 
 def _by_position(
-    record: Record, sought: Sequence[Role], needed: Sequence[Role], free: Sequence[str]
-) -> dict[Role, tuple[str, ...]]:
-    """Take the columns in the order of the roles, where there is one for each."""
-    roles = sought if len(free) == len(sought) else needed
-    if len(free) != len(roles) or "choices" in roles:
-        return {}
-    found: dict[Role, tuple[str, ...]] = {role: (name,) for role, name in zip(roles, free, strict=True)}
-    if "text" in found and "label" in found and len(record.get(found["label"][0])) > len(record.get(found["text"][0])):
-        return {}  # a label longer than its text: they may well stand the other way round
-    return found
+    record: Record, sought: Sequence[str], needed: Sequence[str], free: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Take the columns in the order of the roles: the first choice of roles, of the earliest, that they can be."""
+    for roles in combinations(sought, len(free)):
+        if set(needed) <= set(roles) and all(map(_may_be, roles, map(record.get, free))):
+            found: dict[str, tuple[str, ...]] = {role: (name,) for role, name in zip(roles, free)}
+            # A label longer than its text: they may well stand the other way round.
+            if not {"text", "label"} <= found.keys() or len(record.get(found["label"][0])) <= len(
+                record.get(found["text"][0])
+            ):
+                return found
+    return {}
+
+
+def _may_be(role: str, value: str) -> bool:
+    """Whether a role can have a value: texts are no numbers, scores are, and choices are not told by position."""
+    try:
+        number = math.isfinite(float(value))
+    except ValueError:
+        number = False
+    return number if role == "score" else not number if role in ("text", "pair", "negative") else role != "choices"
 
 
 def _by_name(
-    sought: Sequence[Role], columns: Iterable[str], known: Mapping[Role, tuple[str, ...]]
-) -> dict[Role, tuple[str, ...]]:
+    sought: Sequence[str], needed: Sequence[str], columns: Iterable[str], first: str | None
+) -> dict[str, tuple[str, ...]]:
+    """Find roles by name; `first` is the column of the text where that is known."""
     free: dict[str, str] = {}
     for column in columns:
         free.setdefault(_plain(column), column)
-    found: dict[Role, tuple[str, ...]] = {}
-    if "text_pair" in sought:
-        text = _plain(known["text"][0]) if "text" in known else None
+    found: dict[str, tuple[str, ...]] = {}
+    if "pair" in sought:
+        known = None if first is None else _plain(first)
         for one, other in _PAIRS:
-            if other in free and (one == text if text is not None else one in free and "text" in sought):
-                found["text_pair"] = (free.pop(other),)
-                if text is None:
+            if other not in free or ("pair" not in needed and other not in _SECOND):
+                continue
+            if one == known if known is not None else one in free and "text" in sought:
+                found["pair"] = (free.pop(other),)
+                if known is None:
                     found["text"] = (free.pop(one),)
                 break
     if "choices" in sought and (numbered := _numbered(free)):
         found["choices"] = tuple(free.pop(name) for name in numbered)
-    for role in sought:
-        likely = (name for name in _NAMES.get(role, "").split() if name in free)
-        if role not in found and (name := next(likely, None)) is not None:
+    for role in sorted(sought, key=lambda role: role not in needed):
+        likely = (name for name in _NAMES[role].split() if name in free)
+        if role not in found and role != "pair" and (name := next(likely, None)) is not None:
             found[role] = (free.pop(name),)
     return {role: found[role] for role in sought if role in found}
 

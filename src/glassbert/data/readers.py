@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 from glassbert.data.conll import read_conll
 from glassbert.data.decoding import lines_of, readable, text_blocks
@@ -16,9 +16,8 @@ from glassbert.data.records import Record, Skipped, refuse
 from glassbert.data.squad import to_questions
 from glassbert.data.tables import read_table
 from glassbert.errors import DataError, InputError
+from glassbert.settings import Format, Quoting
 
-Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "squad"]
-Quoting = Literal["auto", "csv", "none"]
 FORMATS: Final[dict[str, Format]] = {
     ".csv": "csv",
     ".tsv": "tsv",

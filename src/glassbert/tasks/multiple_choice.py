@@ -128,6 +128,7 @@ class MultipleChoice(Task[MultipleChoiceExample, ChoiceFeatures, Choice, Multipl
     model_class = BertForMultipleChoice
     roles: ClassVar = {"question": True, "context": False, "choices": True, "label": True}
     in_several: ClassVar[tuple[str, ...]] = ("choices",)
+    loss_choices: ClassVar[tuple[str, ...]] = ("label_smoothing",)
 
     def learn(self, examples: Iterable[MultipleChoiceExample]) -> Self:
         """Learn nothing: choices differ from question to question."""

@@ -190,6 +190,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
     head: ClassVar[str] = r"^qa_outputs\."
     roles: ClassVar = {"question": True, "context": True, "id": False, "answers": True, "is_impossible": False}
     labels_in: ClassVar[tuple[str, ...]] = ("answers", "is_impossible")
+    of_questions: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = (
         "max_seq_length",
         "doc_stride",

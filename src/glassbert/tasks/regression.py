@@ -59,6 +59,7 @@ class RegressionMetrics(Metrics):
     mean_squared_error: float
     examples: int
     main_name: ClassVar[str] = "spearman"
+    lower_is_better: ClassVar[tuple[str, ...]] = ("mean_squared_error",)
 
 
 @dataclasses.dataclass(frozen=True)

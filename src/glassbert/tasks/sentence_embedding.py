@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, ClassVar, Final, Self
 
@@ -21,7 +21,7 @@ from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertPreTrainedModel, ModelOutput, SentenceEncoder
 from glassbert.model.losses import cosine_regression, in_batch_negatives, over_widths
 from glassbert.tasks.metrics import pearson, ranks_of, spearman
-from glassbert.tasks.task import TASK, Column, Columns, Metrics, Record, Task
+from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task
 from glassbert.tasks.text_classification import finite
 from glassbert.tasks.texts import TextExample, texts_of
 from glassbert.text import BertTokenizer, Encoding
@@ -165,6 +165,7 @@ class SentenceEmbedding(
     head: ClassVar[str] = ""
     roles: ClassVar = {"text": True, "pair": False, "negative": False, "score": False}
     labels_in: ClassVar[tuple[str, ...]] = ("score",)
+    learned_from: ClassVar[tuple[str, ...]] = ("pair",)
     options: ClassVar[tuple[str, ...]] = ("low", "high", "scale", "widths")
 
     def __post_init__(self) -> None:
@@ -185,18 +186,6 @@ class SentenceEmbedding(
         if not all(type(width) is int and width > 0 for width in widths) or len(set(widths)) != len(widths):
             raise ConfigError(f"widths is {self.widths!r}, expected different whole numbers from 1")
         object.__setattr__(self, "widths", widths)
-
-    @classmethod
-    def columns(
-        cls,
-        *,
-        text: Column | None = None,
-        pair: Column | None = None,
-        label: Column | None = None,
-        roles: Mapping[str, Column | Sequence[Column]] | None = None,
-    ) -> Columns:
-        """Return a column for each role that the data holds; there are scores where their column is named."""
-        return super().columns(text=text, pair=pair, label=label, roles=roles)
 
     @classmethod
     def learn(cls, examples: Iterable[EmbeddingExample]) -> Self:

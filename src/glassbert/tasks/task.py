@@ -95,15 +95,43 @@ class Metrics:
     """What is measured of a task; each task has a dataclass of its figures.
 
     Attributes:
-        main_name: the name of the figure by which models are compared; more is better.
+        main_name: the name of the figure by which models are compared unless another is chosen.
+        lower_is_better: names of figures of which less is better.
     """
 
     main_name: ClassVar[str]
+    lower_is_better: ClassVar[tuple[str, ...]] = ()
 
     @property
     def main(self) -> float:
-        """The figure by which models are compared."""
-        return float(getattr(self, self.main_name))
+        """The figure by which models are compared unless another is chosen."""
+        return self.figure(self.main_name)
+
+    def figure(self, name: str) -> float:
+        """Return one figure by its name, or by several with dots, such as `f1.spam`, where there is one for each class.
+
+        Raises:
+            ConfigError: there is no such figure.
+        """
+        figures = self._figures()
+        if name not in figures:
+            known = ", ".join(list(figures)[:20])
+            raise ConfigError(f"{name!r} is none of the figures that are measured: {known}")
+        return figures[name]
+
+    def value(self, name: str) -> float:
+        """Return a figure so that more is better: its negative where less is."""
+        return -self.figure(name) if name in self.lower_is_better else self.figure(name)
+
+    def _figures(self) -> dict[str, float]:
+        def flat(name: str, value: Any) -> Iterator[tuple[str, float]]:
+            if isinstance(value, dict):
+                for key, inner in value.items():
+                    yield from flat(f"{name}.{key}" if name else str(key), inner)
+            elif type(value) is float:
+                yield name, value
+
+        return dict(flat("", self.to_dict()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -132,8 +160,10 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
         roles: columns that a record has for it → whether it must have them; a text that comes alone is the first.
         main: the role whose column is named as that of the text; empty for the first.
         labels_in: those roles that hold what is to be learned, and are not needed to predict.
-        usual: what the columns of roles are called where nobody says; those that are not here have the role's name.
+        learned_from: optional roles without which nothing can be learned or compared.
+        of_questions: whether records are brought to the form of SQuAD's questions before, whatever form they have.
         in_several: roles that may be spread over several columns.
+        loss_choices: what the loss may be told beside the batch: "class_weights", "label_smoothing".
         options: fields of the class that may be chosen, where the others are learned.
     """
 
@@ -143,8 +173,10 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
     roles: ClassVar[Mapping[str, bool]]
     main: ClassVar[str] = ""
     labels_in: ClassVar[tuple[str, ...]] = ("label",)
-    usual: ClassVar[Mapping[str, str]] = {"labels": "label", "score": "label"}
+    learned_from: ClassVar[tuple[str, ...]] = ()
+    of_questions: ClassVar[bool] = False
     in_several: ClassVar[tuple[str, ...]] = ()
+    loss_choices: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -156,12 +188,12 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
         label: Column | None = None,
         roles: Mapping[str, Column | Sequence[Column]] | None = None,
     ) -> Columns:
-        """Return a column for each role that the data holds.
+        """Return the columns that somebody named, by role.
 
         Args:
-            text: column of the main role; None takes the usual one.
-            pair: column of the second text; None means that there is none.
-            label: column of what is to be learned; None takes the usual one.
+            text: column of the main role.
+            pair: column of the second text.
+            label: column of what is to be learned.
             roles: further columns by role, which go before these; several for a role that is spread over them (one
                 alone holds all).
 
@@ -183,9 +215,6 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
                 columns |= several if len(several) != 1 else {role: column[0]}
             elif column is not None:
                 columns[role] = column
-        for role, needed in cls.roles.items():
-            if (needed or role == main) and role not in columns and f"{role}.0" not in columns:
-                columns[role] = cls.usual.get(role, role)
         return columns
 
     @classmethod
@@ -257,6 +286,15 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
     def weight(self, features: Sequence[FeatureT]) -> float:
         """Return how much the mean loss of these features counts beside that of others: what it is a mean over."""
         return float(len(features))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in the order of their ids, where the loss is over such."""
+        return ()
+
+    def class_ids(self, feature: FeatureT) -> Sequence[int]:
+        """Return the ids of the classes that the loss of one of the features is a mean over."""
+        return ()
 
     @property
     def whole_batch(self) -> bool:

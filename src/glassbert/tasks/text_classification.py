@@ -81,6 +81,7 @@ class TextClassification(Task[ClassificationExample, TextFeatures, Classificatio
     name: ClassVar[str] = "text-classification"
     model_class = BertForSequenceClassification
     roles: ClassVar = {"text": True, "pair": False, "label": True}
+    loss_choices: ClassVar[tuple[str, ...]] = ("class_weights", "label_smoothing")
 
     @classmethod
     def learn(cls, examples: Iterable[ClassificationExample]) -> Self:
@@ -132,6 +133,15 @@ class TextClassification(Task[ClassificationExample, TextFeatures, Classificatio
                     raise example.error(f"label {example.label!r} is not one the model knows ({shown(self.labels)})")
                 label = ids[_label(example)]
             yield TextFeatures(encoding=encoding, label=label, example=number)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self.labels
+
+    def class_ids(self, feature: TextFeatures) -> Sequence[int]:
+        """Return the id of the text's class."""
+        return [feature.label]
 
     def collate(self, features: Sequence[TextFeatures], tokenizer: BertTokenizer) -> dict[str, Tensor]:
         """Make (B, S) ids, types and mask, and (B,) labels."""

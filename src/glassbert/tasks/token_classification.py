@@ -191,6 +191,8 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
     model_class = BertForTokenClassification
     roles: ClassVar = {"text": False, "tokens": False, "tags": True}
     main: ClassVar[str] = "tokens"
+    loss_choices: ClassVar[tuple[str, ...]] = ("class_weights", "label_smoothing")
+    learned_from: ClassVar[tuple[str, ...]] = ("tokens",)
     labels_in: ClassVar[tuple[str, ...]] = ("tags",)
     options: ClassVar[tuple[str, ...]] = ("scheme",)
 
@@ -328,6 +330,15 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
     def weight(self, features: Sequence[TokenFeatures]) -> float:
         """Return the number of words that count: the loss is a mean over them."""
         return float(sum(len(feature.places) for feature in features))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the tags."""
+        return self.tags
+
+    def class_ids(self, feature: TokenFeatures) -> Sequence[int]:
+        """Return the ids of the tags of all words that count."""
+        return feature.labels or ()
 
     def rows(self, output: ModelOutput, features: Sequence[TokenFeatures]) -> list[Tensor]:
         """Return the scores of the words that are answered in each window, (words, C), on the CPU."""

@@ -1,9 +1,12 @@
 """The one training loop, and recipes that use it."""
 
+from glassbert.settings import FinetuneSettings, ReadingSettings, TrainingSettings
 from glassbert.train.demo import DEMO_TRAINING, run_demo
-from glassbert.train.finetuning import Evaluation, Event, Notice, TrainingResult, finetune
+from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Step, StopTraining, TrainingResult
+from glassbert.train.examples import read_examples
+from glassbert.train.finetuning import finetune
 from glassbert.train.groups import freeze, parameter_groups
-from glassbert.train.loop import Step, fit
+from glassbert.train.loop import fit
 from glassbert.train.optimizer import AdamW, clip_gradients, make_adamw
 from glassbert.train.schedules import (
     TYPE_TO_SCHEDULER_FUNCTION,
@@ -16,7 +19,7 @@ from glassbert.train.schedules import (
     get_polynomial_decay_schedule_with_warmup,
     get_scheduler,
 )
-from glassbert.train.settings import FinetuneSettings, TrainingSettings
+from glassbert.train.spool import Spool
 
 __all__ = [
     "DEMO_TRAINING",
@@ -26,8 +29,12 @@ __all__ = [
     "Event",
     "FinetuneSettings",
     "Notice",
+    "OnEvent",
+    "ReadingSettings",
     "SchedulerType",
+    "Spool",
     "Step",
+    "StopTraining",
     "TrainingResult",
     "TrainingSettings",
     "clip_gradients",
@@ -43,5 +50,6 @@ __all__ = [
     "get_scheduler",
     "make_adamw",
     "parameter_groups",
+    "read_examples",
     "run_demo",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +10,13 @@ import torch
 from glassbert.data import load_sentences
 from glassbert.files import check_output
 from glassbert.model import BertConfig, BertForSequenceClassification
+from glassbert.settings import TrainingSettings
 from glassbert.tasks import ClassificationExample, TextClassification
 from glassbert.text import BasicTokenizer, BertTokenizer, learn_vocabulary
-from glassbert.train.finetuning import Notice, OnEvent, TrainingResult, _silent, train_task
-from glassbert.train.settings import TrainingSettings
+from glassbert.train.events import Notice, OnEvent, TrainingResult, silent
+from glassbert.train.examples import Part
+from glassbert.train.finetuning import train_task
+from glassbert.train.spool import Spool
 
 VOCABULARY_SIZE: Final = 6000
 DEMO_TRAINING: Final = TrainingSettings(epochs=6, batch_size=16, learning_rate=3e-4, token_dropout=0.4, crop=32)
@@ -37,7 +39,7 @@ def run_demo(
     *,
     training: TrainingSettings = DEMO_TRAINING,
     overwrite: bool = False,
-    on_event: OnEvent = _silent,
+    on_event: OnEvent = silent,
 ) -> TrainingResult:
     """Go from raw text to a saved classifier, on the embedded sentences.
 
@@ -53,15 +55,17 @@ def run_demo(
     """
     path = check_output(out, overwrite=overwrite)
     train, test = (
-        [ClassificationExample(text=text, label=language) for text, language in load_sentences(part)]
-        for part in ("train", "test")
+        Spool(ClassificationExample(text=text, label=language) for text, language in sentences)
+        for sentences in (load_sentences("train"), load_sentences("test"))
     )
-    task = TextClassification.learn(train)
+    parts = {name: Part(name, None, examples, None) for name, examples in (("training", train), ("validation", test))}
+    task = TextClassification().learn(train)
     # Lower case, since headlines shout in every language; accents stay, since they tell languages apart.
     basic = BasicTokenizer(do_lower_case=True, strip_accents=False)
     vocabulary = learn_vocabulary((example.text for example in train), size=VOCABULARY_SIZE, basic=basic)
     tokenizer = BertTokenizer(vocabulary, strip_accents=False, model_max_length=128)
-    features, held_out = (list(task.features(part, tokenizer, max_length=128)) for part in (train, test))
+    for part in parts.values():
+        part.encode(task, tokenizer, 128)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         model = BertForSequenceClassification(task.configure(demo_config(len(vocabulary))))
@@ -72,16 +76,4 @@ def run_demo(
                 f"{len(vocabulary)} tokens; a BERT of {parameters / 1e6:.1f} million parameters"
             )
         )
-        return train_task(
-            task,
-            model,
-            tokenizer,
-            features,
-            test,
-            held_out,
-            out=path,
-            overwrite=overwrite,
-            training=training,
-            record={"recipe": "demo", "training": dataclasses.asdict(training)},
-            on_event=on_event,
-        )
+        return train_task(task, model, tokenizer, parts, training, out=path, overwrite=overwrite, on_event=on_event)

@@ -1,157 +1,126 @@
-"""The recipe `finetune`: data files and a model folder in, a trained model folder out."""
+"""The recipe `finetune`: data and a model folder in, a trained model folder out."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import platform
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
 
-import glassbert
-from glassbert.checkpoint import (
-    check_vocabulary,
-    load_config,
-    load_model,
-    load_tokenizer,
-    model_folder,
-    save_model,
-    save_tokenizer,
-)
-from glassbert.data import read_records, to_questions
-from glassbert.errors import ConfigError, DataError, MissingExtraError
-from glassbert.files import check_output, new_folder, write_json
+from glassbert.checkpoint import check_vocabulary, load_config, load_model, load_tokenizer, model_folder
+from glassbert.errors import ConfigError
+from glassbert.files import check_output
 from glassbert.model import BertPreTrainedModel
-from glassbert.tasks import AnyTask, ClassificationMetrics, QuestionAnswering, task_class
+from glassbert.settings import FinetuneSettings, TrainingSettings, paths_of
+from glassbert.tasks import AnyTask, task_class
 from glassbert.tasks.batching import drop_tokens
 from glassbert.tasks.multiple_choice import ChoiceFeatures
-from glassbert.tasks.task import Columns, Example, Metrics
+from glassbert.tasks.task import Metrics
 from glassbert.tasks.texts import TextFeatures, crop
 from glassbert.text import BertTokenizer, BertTokenizerFast
-from glassbert.train.loop import Step, fit, predict
-from glassbert.train.plots import CONFUSION_MATRIX, LEARNING_CURVE, plot_confusion_matrix, plot_learning_curve
-from glassbert.train.settings import FinetuneSettings, TrainingSettings
-
-REPORT: Final = "training.json"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The metrics after an epoch, from 0, that ended with optimizer step `step`."""
-
-    epoch: int
-    step: int
-    metrics: Metrics
+from glassbert.train.events import Evaluation, Notice, OnEvent, StopTraining, TrainingResult, silent
+from glassbert.train.examples import Part
+from glassbert.train.loop import fit, predict
+from glassbert.train.outputs import save_result
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Notice:
-    """Something the user should know, as one line."""
+def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_event: OnEvent = silent) -> TrainingResult:
+    """Train a model on data of your own and save it.
 
-    message: str
-
-
-Event = Step | Evaluation | Notice
-OnEvent = Callable[[Event], None]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingResult:
-    """What a recipe returns.
-
-    Attributes:
-        folder: where the model stands now.
-        history: every step.
-        evaluations: after every epoch, where there was data to evaluate on.
-        task: what the model has learned.
-    """
-
-    task: AnyTask
-    folder: Path
-    history: tuple[Step, ...]
-    evaluations: tuple[Evaluation, ...]
-
-    @property
-    def metrics(self) -> Metrics | None:
-        """The metrics of the saved model, if it was evaluated."""
-        return self.evaluations[-1].metrics if self.evaluations else None
-
-
-def _silent(_: Event) -> None:
-    """Take an event and do nothing."""
-
-
-def finetune(settings: FinetuneSettings, *, on_event: OnEvent = _silent) -> TrainingResult:
-    """Train a model on files of your own and save it.
-
-    The result is a model folder with `training.json` (settings, versions, losses, metrics) and pictures of the learning
-    curve and the confusion matrix. Torch's random state is as it was when this returns.
+    The result is a model folder with `settings.yaml`, which repeats the run, `training.json` (versions, hashes of the
+    data, losses, metrics), `report.html`, a model card and pictures. Torch's random state is as it was when this
+    returns.
 
     Args:
         settings: what, on what, how, and where to.
-        on_event: called with every step, evaluation and notice.
+        task: one of your own, in place of that which the settings name: a subclass of a task with another
+            `model_class`, `loss` or `measure`.
+        on_event: called with every step, evaluation and notice; may raise `StopTraining` to end early.
 
     Raises:
         GlassbertError: one of its kinds, before training begins where that can be known before; see `glassbert.errors`.
     """
-    needed = [path for path in (settings.train, settings.validation, settings.model) if path is not None]
-    out = check_output(settings.out, overwrite=settings.overwrite, keep=needed)
+    if task is None:
+        task_class(settings.task).check_options(settings.options)
+        task = task_class(settings.task)(**settings.options)
+    elif settings.options:
+        raise ConfigError(f"options is {dict(settings.options)!r}, but the task is given; it has its own")
+    _check_loss(task, settings)
+    task.columns(
+        text=settings.text_column, pair=settings.pair_column, label=settings.label_column, roles=settings.columns
+    )
+    data = [settings.train, settings.validation, settings.test]
+    needed = [path for one in data for path in paths_of(one) or [] if one is not None]
+    out = check_output(settings.out, overwrite=settings.overwrite, keep=[*needed, settings.model])
     folder = model_folder(settings.model)
-    blank, columns = task_class(settings.task)(**settings.task_options), settings.columns
-    train = _read(blank, settings.train, columns, settings)
-    validation = [] if settings.validation is None else _read(blank, settings.validation, columns, settings)
-    task = dataclasses.replace(blank.learn(train), **settings.task_options)  # type: ignore[type-var]  # all are
+    notes: list[str] = []
+
+    def say(message: str) -> None:
+        notes.append(message)
+        on_event(Notice(message=message))
+
+    parts = _read(task, settings, say)
+    task = task.learn(parts["training"].examples)
     tokenizer = load_tokenizer(BertTokenizerFast, folder)
     limit = settings.max_length or tokenizer.model_max_length
     if limit > tokenizer.model_max_length:
         raise ConfigError(f"max_length is {limit}, but the model takes {tokenizer.model_max_length} tokens at most")
     # Before the model is touched: a label or text out of place is told at once.
-    features = list(task.features(train, tokenizer, max_length=limit))
-    held_out = list(task.features(validation, tokenizer, max_length=limit))
-    _tell_cut(features, limit, "training", on_event)
-    _tell_cut(held_out, limit, "validation", on_event)
-    for message in task.notes(train, features):
-        on_event(Notice(message=message))
+    for part in parts.values():
+        part.encode(task, tokenizer, limit)
+        _tell_cut(part, limit, say)
+    skipped = {id(part.skipped): part.skipped for part in parts.values() if part.skipped and part.skipped.count}
+    for some in skipped.values():
+        for line in str(some).splitlines():
+            say(line)
+    for message in task.notes(parts["training"].examples, parts["training"].features):
+        say(message)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.training.seed)
-        model = model_for(task, folder, on_event)
+        torch.manual_seed(settings.seed)
+        model = model_for(task, folder, say)
         check_vocabulary(tokenizer, model.config)
         return train_task(
             task,
             model,
             tokenizer,
-            features,
-            validation,
-            held_out,
+            parts,
+            settings,
             out=out,
             overwrite=settings.overwrite,
-            training=settings.training,
-            record=dataclasses.asdict(settings),
+            notes=notes,
             on_event=on_event,
         )
 
 
-def _read(task: AnyTask, path: str | Path, columns: Columns, settings: FinetuneSettings) -> list[Any]:
-    records = read_records(path, header=settings.header, encoding=settings.encoding)
-    examples = list(task.examples(to_questions(records) if isinstance(task, QuestionAnswering) else records, columns))
-    if not examples:
-        raise DataError("holds no records", file=path)
-    return examples
+def _read(task: AnyTask, settings: FinetuneSettings, say: Any) -> dict[str, Part]:
+    """Read the data; parts that are drawn from the training data begin as it does."""
+    parts = {"training": Part.read("training", task, settings.train, settings, say)}
+    shares = {"validation": settings.validation_share, "test": settings.test_share}
+    shares = {name: share for name, share in shares.items() if share}
+    if shares:
+        rest = 1.0 - sum(shares.values())
+        parts = parts["training"].split({"training": rest, **shares}, settings.seed)
+        counts = ", ".join(f"{len(part.examples)} for {name}" for name, part in parts.items())
+        say(f"examples drawn by chance (seed {settings.seed}): {counts}")
+    for name, source in (("validation", settings.validation), ("test", settings.test)):
+        if source is not None:
+            parts[name] = Part.read(name, task, source, settings, say)
+    return parts
 
 
-def model_for(task: AnyTask, folder: Path, on_event: OnEvent) -> BertPreTrainedModel:
+def model_for(task: AnyTask, folder: Path, say: Any) -> BertPreTrainedModel:
     """Load a model for a task; its head is fresh unless the folder's own is for the same labels."""
     stored = load_config(folder)
     config = task.configure(stored)
     same = stored.id2label == config.id2label and (stored.architectures or [""])[0] == task.model_class.__name__
     model = load_model(task.model_class, folder, config=config, fresh=() if same or not task.head else (task.head,))
     if model.loading_info.fresh:
-        on_event(Notice(message=f"new, with random weights: {', '.join(model.loading_info.fresh)}"))
+        say(f"new, with random weights: {', '.join(model.loading_info.fresh)}")
     return model
 
 
@@ -159,115 +128,220 @@ def train_task(
     task: AnyTask,
     model: BertPreTrainedModel,
     tokenizer: BertTokenizer,
-    features: Sequence[Any],
-    examples: Sequence[Example],
-    held_out: Sequence[Any],
+    parts: dict[str, Part],
+    settings: TrainingSettings,
     *,
     out: Path,
     overwrite: bool,
-    training: TrainingSettings,
-    record: dict[str, Any],
-    on_event: OnEvent,
+    notes: Sequence[str] = (),
+    on_event: OnEvent = silent,
 ) -> TrainingResult:
-    """Train, evaluate after every epoch and save; what `finetune` and the demo share.
+    """Train, evaluate and save; what `finetune` and the demo share.
 
     Args:
         task: what is learned.
         model: has the task's head.
         tokenizer: belongs to the model.
-        features: the training data.
-        examples: those to evaluate on; may be empty.
-        held_out: their features.
+        parts: encoded data by name: training, and perhaps validation and test.
+        settings: how to train.
         out: a new or empty folder, unless `overwrite`.
         overwrite: replace what stands in `out`, at the very end.
-        training: how to train.
-        record: the settings as they shall stand in `training.json`.
+        notes: what was said about the data before.
         on_event: called with every step, evaluation and notice.
     """
-    to_batch = functools.partial(task.collate, tokenizer=tokenizer)
-    special = torch.tensor(sorted(tokenizer.all_special_ids))
+    data = {name: part.to_dict() for name, part in parts.items()}
+    started = time.perf_counter()
+    training = parts["training"].features
+    judge = _Judge(task, model, tokenizer, parts.get("validation"), settings, on_event)
+    weight, choices = _loss_of(task, training, settings)
 
-    def to_training_batch(features: Sequence[Any]) -> dict[str, Tensor]:
-        if training.crop is not None:
-            features = [crop(one, training.crop) if isinstance(one, TextFeatures) else one for one in features]
-        batch = to_batch(features)
-        if training.token_dropout:
-            batch["input_ids"] = drop_tokens(
-                batch["input_ids"], training.token_dropout, special=special, mask_id=tokenizer.mask_token_id
-            )
-        return batch
-
-    evaluations: list[Evaluation] = []
-    steps_done = 0
-
-    def on_step(step: Step) -> None:
-        nonlocal steps_done
-        steps_done = step.step
-        on_event(step)
-
-    def on_epoch(epoch: int) -> None:
-        nonlocal task
-        if held_out:
-            rows = predict(model, held_out, to_batch, task.rows, token_budget=training.token_budget)
-            task = task.calibrate(examples, held_out, rows)
-            metrics = task.measure(examples, task.answers(examples, held_out, rows))
-            evaluations.append(Evaluation(epoch=epoch, step=steps_done, metrics=metrics))
-            on_event(evaluations[-1])
+    def loss(model: BertPreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+        return task.loss(model, {**batch, **choices})
 
     history = fit(
         model,
-        features,
-        to_training_batch,
         training,
-        weight=task.weight,
-        loss=task.loss,
+        _training_batches(task, tokenizer, settings),
+        settings,
+        weight=weight,
+        loss=loss,
         whole_batch=task.whole_batch,
-        on_step=on_step,
-        on_epoch=on_epoch,
+        on_step=on_event,
+        on_evaluation=judge.evaluate,
     )
-    model.eval()
+    seconds = time.perf_counter() - started
+    task = judge.finish()
     model.config.extra.update(task.configure(model.config).extra)  # thresholds that were found on the way
-    result = TrainingResult(task=task, folder=out, history=tuple(history), evaluations=tuple(evaluations))
-    with new_folder(out, overwrite=overwrite) as stage:
-        save_model(model, stage)
-        save_tokenizer(tokenizer, stage)
-        write_json(stage / REPORT, _report(result, record))
-        try:
-            figures = [(done.step, done.metrics.main) for done in evaluations]
-            name = evaluations[-1].metrics.main_name if evaluations else ""
-            plot_learning_curve(history, figures, stage / LEARNING_CURVE, metric=name)
-            if isinstance(result.metrics, ClassificationMetrics):
-                plot_confusion_matrix(result.metrics, stage / CONFUSION_MATRIX)
-        except MissingExtraError as error:
-            on_event(Notice(message=f"no pictures: {error}"))
+    test, examples, answers = None, judge.examples, judge.answers
+    if "test" in parts:
+        examples = parts["test"].examples
+        answers, test = judge.measured(parts["test"])
+    result = TrainingResult(
+        task=task,
+        folder=out,
+        history=tuple(history),
+        evaluations=tuple(judge.evaluations),
+        saved=judge.saved,
+        test=test,
+    )
+    verdicts = ((example, task.verdict(example, answer)) for example, answer in zip(examples, answers, strict=True))
+    save_result(
+        result,
+        model,
+        tokenizer,
+        settings,
+        overwrite=overwrite,
+        data=data,
+        seconds=seconds,
+        verdicts=verdicts,
+        notes=notes,
+        on_event=on_event,
+    )
     return result
 
 
-def _tell_cut(features: Sequence[Any], limit: int, part: str, on_event: OnEvent) -> None:
-    cut = sum(feature.cut > 0 for feature in features if isinstance(feature, TextFeatures | ChoiceFeatures))
+class _Judge:
+    """Evaluates a model while it is trained, remembers its best weights and says when to stop.
+
+    Attributes:
+        task: with thresholds as the last evaluation found them.
+        evaluations: all of them.
+        saved: that of the weights that are kept; None while there is none.
+        examples, answers: of the kept weights on the validation data.
+    """
+
+    def __init__(
+        self,
+        task: AnyTask,
+        model: BertPreTrainedModel,
+        tokenizer: BertTokenizer,
+        part: Part | None,
+        settings: TrainingSettings,
+        on_event: OnEvent,
+    ) -> None:
+        self.task = task
+        self.evaluations: list[Evaluation] = []
+        self.saved: Evaluation | None = None
+        self.examples: Sequence[Any] = part.examples if part else ()
+        self.answers: Sequence[Any] = ()
+        self._model, self._tokenizer, self._part, self._settings = model, tokenizer, part, settings
+        self._on_event = on_event
+        self._best: tuple[AnyTask, dict[str, Tensor]] | None = None
+        self._without_gain = 0
+
+    def measured(self, part: Part, *, calibrate: bool = False) -> tuple[list[Any], Metrics]:
+        """Answer the examples of a part and compare."""
+        collate = functools.partial(self.task.collate, tokenizer=self._tokenizer)
+        budget, precision = self._settings.token_budget, self._settings.precision
+        rows = predict(self._model, part.features, collate, self.task.rows, token_budget=budget, precision=precision)
+        if calibrate:
+            self.task = self.task.calibrate(part.examples, part.features, rows)
+        answers = self.task.answers(part.examples, part.features, rows)
+        return answers, self.task.measure(part.examples, answers)
+
+    def evaluate(self, epoch: int, step: int) -> None:
+        """Measure the weights as they are now.
+
+        Raises:
+            StopTraining: nothing has become better for `patience` evaluations.
+        """
+        if self._part is None:
+            return
+        answers, metrics = self.measured(self._part, calibrate=True)
+        name = self._settings.metric or metrics.main_name
+        value = metrics.value(name)
+        best = self.best is None or value > self.best.value
+        found = Evaluation(epoch=epoch, step=step, metrics=metrics, name=name, value=value, best=best)
+        self.evaluations.append(found)
+        keeps_best = self._settings.keeps_best
+        if best or not keeps_best:
+            self.saved, self.answers = found, answers
+        if best and keeps_best:
+            self._best = (self.task, {name: one.detach().clone() for name, one in self._model.state_dict().items()})
+        self._without_gain = 0 if best else self._without_gain + 1
+        self._on_event(found)
+        if self._settings.patience is not None and self._without_gain >= self._settings.patience:
+            self._on_event(
+                Notice(message=f"stopped: {name} has not risen for {self._without_gain} evaluations, patience is over")
+            )
+            raise StopTraining
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The best evaluation so far, the earliest of equals."""
+        return next((one for one in reversed(self.evaluations) if one.best), None)
+
+    def finish(self) -> AnyTask:
+        """Give the model the weights that are kept, and return the task with their thresholds."""
+        if self._best is not None and self.saved is not self.evaluations[-1]:
+            task, weights = self._best
+            self._model.load_state_dict(weights)
+            assert self.saved is not None
+            figure = self.saved.metrics.figure(self.saved.name)
+            self._on_event(
+                Notice(message=f"kept: step {self.saved.step}, the best with {self.saved.name} {figure:.4f}")
+            )
+            self.task = task
+        self._best = None
+        self._model.eval()
+        return self.task
+
+
+def _training_batches(task: AnyTask, tokenizer: BertTokenizer, settings: TrainingSettings) -> Any:
+    """Return what makes a batch for training: texts may be read through windows, tokens replaced."""
+    special = torch.tensor(sorted(tokenizer.all_special_ids))
+
+    def to_batch(features: Sequence[Any]) -> dict[str, Tensor]:
+        if settings.crop is not None:
+            features = [crop(one, settings.crop) if isinstance(one, TextFeatures) else one for one in features]
+        batch = task.collate(features, tokenizer)
+        if settings.token_dropout:
+            batch["input_ids"] = drop_tokens(
+                batch["input_ids"], settings.token_dropout, special=special, mask_id=tokenizer.mask_token_id
+            )
+        return batch
+
+    return to_batch
+
+
+def _check_loss(task: AnyTask, settings: TrainingSettings) -> None:
+    for name in ("class_weights", "label_smoothing"):
+        if getattr(settings, name) and name not in task.loss_choices:
+            raise ConfigError(f"{task.name} has no use for {name}; its loss is no cross-entropy over classes")
+
+
+def _loss_of(task: AnyTask, features: Sequence[Any], settings: TrainingSettings) -> tuple[Any, dict[str, Any]]:
+    """Return how much features weigh in a mean, and what else the loss is told.
+
+    Raises:
+        ConfigError: weights for classes that the task does not have.
+    """
+    choices: dict[str, Any] = {"label_smoothing": settings.label_smoothing} if settings.label_smoothing else {}
+    wanted = settings.class_weights
+    if wanted is None:
+        return task.weight, choices
+    classes = task.classes
+    if isinstance(wanted, str):
+        counts = Counter(label for feature in features for label in task.class_ids(feature))
+        total = counts.total()
+        # As scikit-learn's "balanced": all classes together count as much as without weights, and each as the others.
+        weights = [total / (len(counts) * counts[place]) if counts[place] else 1.0 for place in range(len(classes))]
+    else:
+        if strange := [name for name in wanted if name not in classes]:
+            raise ConfigError(f"class_weights names {strange[0]!r}; the classes are {', '.join(classes[:10])}")
+        weights = [float(wanted.get(name, 1.0)) for name in classes]
+
+    def weight(features: Sequence[Any]) -> float:
+        return sum(weights[label] for feature in features for label in task.class_ids(feature))
+
+    return weight, {**choices, "class_weights": torch.tensor(weights)}
+
+
+def _tell_cut(part: Part, limit: int, say: Any) -> None:
+    cut = sum(feature.cut > 0 for feature in part.features if isinstance(feature, TextFeatures | ChoiceFeatures))
     if cut:
-        on_event(Notice(message=f"{cut} of {len(features)} {part} texts are longer than {limit} tokens and were cut"))
-    windows = Counter(feature.example for feature in features)
+        say(f"{cut} of {len(part.features)} {part.name} texts are longer than {limit} tokens and were cut")
+    windows = Counter(feature.example for feature in part.features)
     several = sum(count > 1 for count in windows.values())
     if several:
-        message = f"{several} of {len(windows)} {part} texts are longer than {limit} tokens and are read in windows"
-        on_event(Notice(message=message))
-
-
-def _report(result: TrainingResult, record: dict[str, Any]) -> dict[str, Any]:
-    plain = {name: str(value) if isinstance(value, Path) else value for name, value in record.items()}
-    return {
-        "task": result.task.name,
-        "settings": plain,
-        "versions": {
-            "glassbert": glassbert.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        "threads": torch.get_num_threads(),
-        "losses": [step.loss for step in result.history],
-        "learning_rates": [step.learning_rate for step in result.history],
-        "evaluations": [
-            {"epoch": done.epoch, "step": done.step, **done.metrics.to_dict()} for done in result.evaluations
-        ],
-    }
+        say(f"{several} of {len(windows)} {part.name} texts are longer than {limit} tokens and are read in windows")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, Final, Literal, cast, get_args, overload
+from typing import Any, Final, cast, get_args, overload
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,9 @@ from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT
 
 from glassbert.errors import ConfigError, InputError
+from glassbert.settings import AdamWForm
 from glassbert.train.checks import check_number, check_switch
 from glassbert.train.groups import parameter_groups
-
-# Whose order of operations: `torch.optim.AdamW`, transformers 4.4.2, or Google's `AdamWeightDecayOptimizer`.
-AdamWForm = Literal["torch", "transformers", "google"]
 
 # What a group may hold beside the options: torch's names of its parameters, and a scheduler's first rate.
 _BESIDE: Final = ("params", "param_names", "initial_lr")

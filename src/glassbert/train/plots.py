@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from glassbert.errors import MissingExtraError
 from glassbert.tasks import ClassificationMetrics
-from glassbert.train.loop import Step
+from glassbert.train.events import Step
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,414 @@
+"""All that can be set about reading data and training: one field for each setting, with what it does beside it.
+
+A field is a keyword in Python, a flag of the command and a line of a YAML file, all of one name. This module imports
+neither torch nor a room, so that the help of a command, which is made of it, comes at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from glassbert.errors import ConfigError
+
+Column = str | int
+Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "squad"]
+Quoting = Literal["auto", "csv", "none"]
+AdamWForm = Literal["torch", "transformers", "google"]
+Schedule = Literal["linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"]
+Precision = Literal["fp32", "bf16"]
+Keep = Literal["last", "best"]
+
+# The headings of help and of YAML files, in their order.
+_GROUPS = _MODEL, _DATA, _OUTPUT, _STEPS, _RATES, _LOSS, _EVALUATION, _MACHINE = (
+    "Task and model",
+    "Data",
+    "Result",
+    "Steps",
+    "Optimizer",
+    "Loss",
+    "Evaluation",
+    "Memory and precision",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Doc:
+    """What a setting does, and the heading under which help lists it."""
+
+    text: str
+    group: str
+
+
+class _Settings:
+    """What all settings do: they check the type of every value, and know how to be read and written."""
+
+    def __post_init__(self) -> None:
+        """Check every value's type.
+
+        Raises:
+            ConfigError: a value that its field cannot have, by name.
+        """
+        for name, (kind, _) in documented(type(self)).items():
+            value = getattr(self, name)
+            if not _fits(value, kind):
+                raise ConfigError(f"{name} is {value!r}, expected {_in_words(kind)}")
+
+    @classmethod
+    def read(cls, file: str | Path, **changes: Any) -> Self:
+        """Make settings from a YAML file of names and values.
+
+        Args:
+            file: such as the `settings.yaml` that stands beside a trained model.
+            changes: take the place of what the file says.
+
+        Raises:
+            ConfigError: a file that is not there or no mapping, an unknown name, or a value out of place.
+        """
+        import yaml
+
+        try:
+            values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        if values is None:
+            values = {}
+        if not isinstance(values, dict):
+            raise ConfigError(f"{file}: expected names and values, found {type(values).__name__}")
+        fields = documented(cls)
+        for name, value in values.items():
+            if name not in fields:
+                raise ConfigError(f"{file}: no setting {name!r}{_meant(str(name), fields)}")
+            # YAML 1.1 takes 5e-5, without a point, for a string.
+            if isinstance(value, str) and not _fits(value, fields[name][0]):
+                values[name] = _as_number(value)
+        try:
+            return cls(**{**values, **changes})
+        except TypeError as error:  # what has no default was not given
+            raise ConfigError(f"{file}: {str(error).split(') ')[-1]}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON and YAML: paths as text; data from memory by its type."""
+        return {name: _plain(getattr(self, name)) for name in documented(type(self))}
+
+    def to_yaml(self) -> str:
+        """Return all settings as YAML that `read` takes, each under what it does."""
+        import yaml
+
+        text, group = "", ""
+        for name, (_, doc) in documented(type(self)).items():
+            if doc.group != group:
+                group = doc.group
+                text += f"{chr(10) if text else ''}# -- {group} --\n"
+            value = yaml.safe_dump({name: _plain(getattr(self, name))}, allow_unicode=True, width=10**6)
+            text += f"# {doc.text}\n{value}"
+        return text
+
+
+def documented(settings: type[Any]) -> dict[str, tuple[Any, Doc]]:
+    """Return the type and the documentation of every field, by name, group by group."""
+    hints = get_type_hints(settings, include_extras=True)
+    found = {}
+    for field in dataclasses.fields(settings):
+        kind, doc = get_args(hints[field.name])
+        found[field.name] = (kind, doc)
+    return dict(sorted(found.items(), key=lambda item: _GROUPS.index(item[1][1].group)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadingSettings(_Settings):
+    """How files of records are read, and what their columns mean.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name.
+    """
+
+    text_column: Annotated[
+        Column | None,
+        Doc(
+            "Column of the text, words or question, by name or by number from 0. Guessed, and said, if not given.",
+            _DATA,
+        ),
+    ] = None
+    pair_column: Annotated[Column | None, Doc("Column of the second text, where texts come in pairs.", _DATA)] = None
+    label_column: Annotated[
+        Column | None, Doc("Column of what is learned: label, labels, score or tags. Guessed if not given.", _DATA)
+    ] = None
+    columns: Annotated[
+        Mapping[str, Column | Sequence[Column]],
+        Doc(
+            "Columns of further roles, such as context=sent1; choices=ending0,ending1 for one that has several.", _DATA
+        ),
+    ] = dataclasses.field(default_factory=dict)
+    format: Annotated[Format | None, Doc("Format of the files. Told by their endings if not given.", _DATA)] = None
+    header: Annotated[bool, Doc("Whether the first row of CSV and TSV files names the columns.", _DATA)] = True
+    encoding: Annotated[str, Doc("Encoding of the files, such as utf-8 or latin-1.", _DATA)] = "utf-8"
+    quoting: Annotated[
+        Quoting,
+        Doc('Whether " opens a field: csv it does, none it does not, auto it does in CSV but not in TSV.', _DATA),
+    ] = "auto"
+    skip_bad: Annotated[bool, Doc("Skip bad records, count and list them; else the first one ends the run.", _DATA)] = (
+        False
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings(_Settings):
+    """How a model is trained.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name.
+    """
+
+    epochs: Annotated[int, Doc("Passes over the training data.", _STEPS)] = 3
+    steps: Annotated[int | None, Doc("Optimizer steps, in place of epochs.", _STEPS)] = None
+    batch_size: Annotated[
+        int, Doc("Examples per batch, or windows of long ones, in random order whatever their length.", _STEPS)
+    ] = 32
+    accumulation: Annotated[int, Doc("Batches per optimizer step.", _STEPS)] = 1
+    seed: Annotated[int, Doc("Decides fresh weights, splits, the order of the data and dropout.", _STEPS)] = 0
+    token_dropout: Annotated[
+        float, Doc("Share of tokens replaced by [MASK] in training, anew each time; helps on small data.", _STEPS)
+    ] = 0.0
+    crop: Annotated[int | None, Doc("Read longer training texts through random windows of so many tokens.", _STEPS)] = (
+        None
+    )
+    learning_rate: Annotated[float, Doc("Highest learning rate.", _RATES)] = 5e-5
+    schedule: Annotated[Schedule, Doc("How the rate goes on after its rise.", _RATES)] = "linear"
+    warmup: Annotated[float, Doc("Share of all steps in which the rate rises from 0.", _RATES)] = 0.1
+    optimizer: Annotated[
+        AdamWForm,
+        Doc("AdamW as torch, transformers 4.4.2 or Google's BERT code compute it.", _RATES),
+    ] = "torch"
+    weight_decay: Annotated[float, Doc("Decay of weights; biases and LayerNorm have none.", _RATES)] = 0.01
+    max_grad_norm: Annotated[float, Doc("The gradients' joint norm is clipped to this.", _RATES)] = 1.0
+    layer_decay: Annotated[
+        float | None, Doc("Factor of the rate from one layer to the one below, as in ELECTRA.", _RATES)
+    ] = None
+    head_learning_rate: Annotated[float | None, Doc("The head's own rate.", _RATES)] = None
+    freeze_embeddings: Annotated[bool, Doc("Whether the embeddings keep their weights.", _RATES)] = False
+    freeze_layers: Annotated[int, Doc("How many of the first layers keep their weights.", _RATES)] = 0
+    class_weights: Annotated[
+        Literal["balanced"] | Mapping[str, float] | None,
+        Doc("How much classes count: balanced, or weights such as spam=3 (1 for classes not named).", _LOSS),
+    ] = None
+    label_smoothing: Annotated[float, Doc("Share of each label that is spread over all classes.", _LOSS)] = 0.0
+    evaluate_every: Annotated[
+        int | None, Doc("Steps from one evaluation to the next. Every epoch if not given.", _EVALUATION)
+    ] = None
+    metric: Annotated[
+        str | None,
+        Doc("By what models are compared, such as macro_f1 or f1.spam. The task's main one if not given.", _EVALUATION),
+    ] = None
+    keep: Annotated[
+        Keep | None, Doc("Which weights are saved. The last if not given, but the best where patience is.", _EVALUATION)
+    ] = None
+    patience: Annotated[
+        int | None, Doc("Evaluations without a better metric after which training stops.", _EVALUATION)
+    ] = None
+    precision: Annotated[
+        Precision, Doc("fp32 is exact; bf16 computes in bfloat16 and keeps weights in fp32.", _MACHINE)
+    ] = "fp32"
+    gradient_checkpointing: Annotated[
+        bool, Doc("Compute each layer a second time in place of keeping it: less memory, more time.", _MACHINE)
+    ] = False
+    token_budget: Annotated[
+        int, Doc("Most tokens computed at once; changes memory and speed, not the result.", _MACHINE)
+    ] = 8192
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        for name in ("epochs", "steps", "batch_size", "accumulation", "token_budget", "evaluate_every", "patience"):
+            self._check(name, lambda value: value >= 1, "1 or more")
+        for name in ("learning_rate", "max_grad_norm", "layer_decay", "head_learning_rate"):
+            self._check(name, lambda value: 0.0 < value < math.inf, "a finite number more than 0")
+        self._check("layer_decay", lambda value: value <= 1.0, "at most 1")
+        self._check("weight_decay", lambda value: 0.0 <= value < math.inf, "0 or more")
+        self._check("warmup", lambda value: 0.0 <= value <= 1.0, "a share from 0 to 1")
+        for name in ("token_dropout", "label_smoothing"):
+            self._check(name, lambda value: 0.0 <= value < 1.0, "a share from 0 to below 1")
+        self._check("crop", lambda value: value >= 3, "3 or more: [CLS], one token, [SEP]")
+        self._check("freeze_layers", lambda value: value >= 0, "0 or more")
+        self._check("seed", lambda value: 0 <= value < 2**63, "from 0 to 2^63 - 1")
+        if isinstance(self.class_weights, Mapping):
+            for label, weight in self.class_weights.items():
+                if not 0.0 <= weight < math.inf:
+                    raise ConfigError(f"class_weights has {weight!r} for {label!r}, expected 0 or more")
+
+    def _check(self, name: str, good: Any, expected: str) -> None:
+        value = getattr(self, name)
+        if value is not None and not good(value):
+            raise ConfigError(f"{name} is {value!r}, expected {expected}")
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best weights are saved, and not the last."""
+        return self.keep == "best" or (self.keep is None and self.patience is not None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(TrainingSettings, ReadingSettings):
+    """What is trained on what, how, and where the result goes.
+
+    Beside paths, `train`, `validation` and `test` take records in memory: a list of dicts, or a data set of the library
+    `datasets`. Texts are learned as the file's columns say; see `ReadingSettings` and `TrainingSettings` for the rest.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name, or two that exclude each other.
+    """
+
+    train: Annotated[
+        Any, Doc("Training data: .csv, .tsv, .jsonl, .json, .parquet or .conll; one file or several.", _DATA)
+    ]
+    model: Annotated[str | Path, Doc("Folder or hub name of the model to begin with.", _MODEL)]
+    out: Annotated[str | Path, Doc("Folder of the result; must be new or empty.", _OUTPUT)]
+    validation: Annotated[Any, Doc("Data to evaluate on while training.", _DATA)] = None
+    test: Annotated[Any, Doc("Data to evaluate the saved model on, once, at the end.", _DATA)] = None
+    validation_share: Annotated[
+        float, Doc("Share of the training data that is set aside, by chance, to evaluate on.", _DATA)
+    ] = 0.0
+    test_share: Annotated[float, Doc("Share of the training data that is set aside, by chance, to test on.", _DATA)] = (
+        0.0
+    )
+    task: Annotated[
+        str,
+        Doc(
+            "text-classification, multi-label-classification, regression, token-classification, multiple-choice, "
+            "question-answering or sentence-embedding.",
+            _MODEL,
+        ),
+    ] = "text-classification"
+    options: Annotated[
+        Mapping[str, Any], Doc("Settings of the task, such as scheme=IOB1 or widths=[384,128].", _MODEL)
+    ] = dataclasses.field(default_factory=dict)
+    max_length: Annotated[
+        int | None, Doc("Most tokens of a text. What the model takes if not given; cut texts are counted.", _MODEL)
+    ] = None
+    tensorboard: Annotated[
+        str | Path | None, Doc("Folder for TensorBoard: losses, rates and metrics as they come.", _OUTPUT)
+    ] = None
+    overwrite: Annotated[
+        bool, Doc("Replace the output folder and all in it; one with files other than a model's is refused.", _OUTPUT)
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail late."""
+        super().__post_init__()
+        for name in ("train", "validation", "test"):
+            value = getattr(self, name)
+            if not _is_data(value) and not (name != "train" and value is None):
+                raise ConfigError(f"{name} is {value!r}, expected the path of a file, several paths, or records")
+        for name in ("validation", "test"):
+            share = getattr(self, f"{name}_share")
+            self._check(f"{name}_share", lambda value: 0.0 <= value < 1.0, "a share from 0 to below 1")
+            if share and getattr(self, name) is not None:
+                raise ConfigError(f"{name}_share is {share}, but there is {name} data")
+        if self.validation_share + self.test_share >= 1.0:
+            raise ConfigError("validation_share and test_share leave nothing to learn from")
+        if not self.is_evaluated:
+            for name in ("evaluate_every", "metric", "keep", "patience"):
+                if getattr(self, name) not in (None, "last"):
+                    raise ConfigError(f"{name} is {getattr(self, name)!r}, but there is no validation data")
+        self._check("max_length", lambda value: value >= 3, "3 or more: [CLS], one token, [SEP]")
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the model is evaluated while it is trained."""
+        return self.validation is not None or self.validation_share > 0.0
+
+
+def paths_of(data: Any) -> list[Path] | None:
+    """Return the files of what `train` and its like take; None for records in memory."""
+    if isinstance(data, str | Path):
+        return [Path(data)]
+    if isinstance(data, Sequence) and data and all(isinstance(one, str | Path) for one in data):
+        return [Path(one) for one in data]
+    return None
+
+
+def _is_data(value: Any) -> bool:
+    return isinstance(value, str | Path) or (isinstance(value, Iterable) and not isinstance(value, bytes | Mapping))
+
+
+def alternatives(kind: Any) -> tuple[Any, ...]:
+    """Return the types that an annotation allows."""
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type that one may annotate a setting with."""
+    for part in alternatives(kind):
+        origin = get_origin(part)
+        if (
+            part is Any
+            or (part is NoneType and value is None)
+            or (part is float and type(value) in (int, float))
+            or (part in (bool, int, str) and type(value) is part)
+            or (part is Path and isinstance(value, Path))
+            or (origin is Literal and isinstance(value, str) and value in get_args(part))
+        ):
+            return True
+        if origin is Mapping and isinstance(value, Mapping):
+            keys, values = get_args(part)
+            return all(_fits(key, keys) and _fits(one, values) for key, one in value.items())
+        if origin is Sequence and isinstance(value, list | tuple):
+            return all(_fits(one, get_args(part)[0]) for one in value)
+    return False
+
+
+def _in_words(kind: Any) -> str:
+    """Say what values a setting may have."""
+    words = []
+    for part in alternatives(kind):
+        if get_origin(part) is Literal:
+            words += list(get_args(part))
+        elif get_origin(part) is Mapping:
+            words.append("values by name")
+        elif part in _WORDS:
+            words.append(_WORDS[part])
+    words = list(dict.fromkeys(words))
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+_WORDS: Mapping[Any, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    Path: "a path",
+    NoneType: "None",
+}
+
+
+def _meant(name: str, names: Iterable[str]) -> str:
+    """Return a hint where a name is close to one that there is."""
+    import difflib
+
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _as_number(text: str) -> float | int | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple) and all(isinstance(one, str | Path | int | float) for one in value):
+        return [_plain(one) for one in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else f"<{type(value).__name__}>"

@@ -1,0 +1,188 @@
+"""Files or records in memory → the examples of a task and what the model takes of them, in bounded memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from typing import Any
+
+from glassbert.data import Skipped, Source, as_records, data_hash, guess_columns, split, to_questions
+from glassbert.data.records import refuse
+from glassbert.errors import DataError
+from glassbert.settings import ReadingSettings, paths_of
+from glassbert.tasks import AnyTask
+from glassbert.tasks.task import Columns, Example
+from glassbert.text import BertTokenizer
+from glassbert.train.spool import Spool
+
+Say = Callable[[str], object]
+
+
+def read_examples(
+    task: AnyTask,
+    source: Source,
+    reading: ReadingSettings,
+    *,
+    skipped: Skipped | None = None,
+    say: Say = lambda _: None,
+    labelled: bool = True,
+) -> Iterator[Any]:
+    """Give the examples of a task that some data holds, one at a time.
+
+    Args:
+        task: whose examples.
+        source: paths or records; see `glassbert.data.as_records`.
+        reading: how files are read, and what their columns mean.
+        skipped: counts bad records, which are then passed over; None refuses them.
+        say: takes what was guessed about the columns, as one line.
+        labelled: whether the examples have labels, and must.
+
+    Raises:
+        DataError: no record at all, or a bad one, with file and line.
+    """
+    records = as_records(
+        source,
+        format=reading.format,
+        header=reading.header,
+        encoding=reading.encoding,
+        quoting=reading.quoting,
+        skip_bad=skipped,
+    )
+    columns = given_columns(task, reading)
+    if task.of_questions:
+        records = to_questions(records, skipped=skipped)
+    first = next(records, None)
+    if first is None:
+        paths = paths_of(source)
+        raise DataError("holds no records" + (f"; {skipped}" if skipped and skipped.count else ""), file=_named(paths))
+    if not task.of_questions:
+        main = task.main or next(iter(task.roles))
+        roles = {
+            role: needed or role == main or (labelled and role in task.learned_from)
+            for role, needed in task.roles.items()
+            if labelled or role not in task.labels_in
+        }
+        # A role that stands in for the main one where there is no label, as a text does for words.
+        unused = {next(iter(task.roles))} - {main} if labelled else set()
+        wanted = [role for role, needed in roles.items() if needed]
+        optional = [role for role, needed in roles.items() if not needed and role not in unused]
+        columns, note = guess_columns(first, wanted, optional=optional, given=columns)
+        if note:
+            say(note)
+    else:
+        columns = {role: role for role in task.roles}
+    records = chain([first], records)
+    if skipped is None:
+        yield from task.examples(records, columns, labelled=labelled)
+        return
+    for record in records:
+        try:
+            yield from task.examples([record], columns, labelled=labelled)
+        except DataError as error:
+            refuse(error, skipped)
+
+
+def given_columns(task: AnyTask, reading: ReadingSettings) -> Columns:
+    """Return the columns that somebody named, by role.
+
+    Raises:
+        ConfigError: a role that the task does not have.
+    """
+    return task.columns(
+        text=reading.text_column, pair=reading.pair_column, label=reading.label_column, roles=reading.columns
+    )
+
+
+@dataclasses.dataclass
+class Part:
+    """Some data, read: for training, validation or test.
+
+    Attributes:
+        name: training, validation or test.
+        examples: as they stand in the data.
+        features: of the examples, each with the number of its own.
+        skipped: bad records that were passed over; None where none may be.
+        source: what it was read from.
+    """
+
+    name: str
+    source: Source | None
+    examples: Spool[Any]
+    skipped: Skipped | None
+    features: Spool[Any] = dataclasses.field(default_factory=Spool)
+
+    @classmethod
+    def read(cls, name: str, task: AnyTask, source: Source, reading: ReadingSettings, say: Say) -> Part:
+        """Read all examples.
+
+        Raises:
+            DataError: as `read_examples`, and if there is no good example.
+        """
+        skipped = Skipped() if reading.skip_bad else None
+        part = cls(name, source, Spool(read_examples(task, source, reading, skipped=skipped, say=say)), skipped)
+        part._check()
+        return part
+
+    def split(self, shares: dict[str, float], seed: int) -> dict[str, Part]:
+        """Draw parts by chance; this one is among them."""
+        parts = {name: Part(name, self.source, Spool(), self.skipped) for name in shares}
+        for name, example in split(self.examples, shares, seed=seed):
+            parts[name].examples.append(example)
+        for part in parts.values():
+            part._check()
+        return parts
+
+    def encode(self, task: AnyTask, tokenizer: BertTokenizer, max_length: int) -> None:
+        """Turn the examples into features.
+
+        Raises:
+            DataError: an example that the task cannot have, with file and line; or none is left.
+        """
+
+        def features(examples: Iterable[Example]) -> Iterator[Any]:
+            return task.features(examples, tokenizer, max_length=max_length)
+
+        if self.skipped is None:
+            self.features = Spool(features(self.examples))
+            return
+        good: Spool[Any] = Spool()
+        found: Spool[Any] = Spool()
+        rest = iter(self.examples)
+        while some := list(islice(rest, 512)):
+            try:
+                groups = [(some, list(features(some)))]
+            except DataError:
+                groups = []
+                for example in some:
+                    try:
+                        groups.append(([example], list(features([example]))))
+                    except DataError as error:
+                        refuse(error, self.skipped)
+            for examples, ours in groups:
+                for feature in ours:
+                    found.append(dataclasses.replace(feature, example=len(good) + feature.example))
+                for example in examples:
+                    good.append(example)
+        self.examples, self.features = good, found
+        self._check()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what stands in the record of a run."""
+        paths = None if self.source is None else paths_of(self.source)
+        return {
+            "files": [str(path) for path in paths or []],
+            "sha256": [data_hash(path) for path in paths or []],
+            "examples": len(self.examples),
+            "skipped": self.skipped.count if self.skipped else 0,
+        }
+
+    def _check(self) -> None:
+        if not self.examples:
+            bad = f"; {self.skipped}" if self.skipped and self.skipped.count else ""
+            source = None if self.source is None else _named(paths_of(self.source))
+            raise DataError(f"holds no {self.name} examples{bad}", file=source)
+
+
+def _named(paths: list[Any] | None) -> str | None:
+    return None if paths is None else ", ".join(map(str, paths))

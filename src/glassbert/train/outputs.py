@@ -1,0 +1,137 @@
+"""What a training run leaves behind: the model's folder, with all that tells how it came to be."""
+
+from __future__ import annotations
+
+import heapq
+import platform
+import resource
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+
+import glassbert
+from glassbert.checkpoint import save_model, save_tokenizer
+from glassbert.errors import MissingExtraError
+from glassbert.files import new_folder, write_json
+from glassbert.model import BertPreTrainedModel
+from glassbert.settings import TrainingSettings
+from glassbert.tasks import ClassificationMetrics
+from glassbert.tasks.task import Example, Verdict
+from glassbert.text import BertTokenizer
+from glassbert.train.card import write_card
+from glassbert.train.events import Notice, OnEvent, TrainingResult
+from glassbert.train.plots import CONFUSION_MATRIX, LEARNING_CURVE, plot_confusion_matrix, plot_learning_curve
+from glassbert.train.report import write_report
+
+RECORD: Final = "training.json"
+SETTINGS: Final = "settings.yaml"
+# Examples that the report shows.
+_HARDEST: Final = 50
+
+
+def save_result(
+    result: TrainingResult,
+    model: BertPreTrainedModel,
+    tokenizer: BertTokenizer,
+    settings: TrainingSettings,
+    *,
+    overwrite: bool,
+    data: Mapping[str, Any],
+    seconds: float,
+    verdicts: Iterable[tuple[Example, Verdict]],
+    notes: Sequence[str],
+    on_event: OnEvent,
+) -> None:
+    """Write the folder, in one step.
+
+    Args:
+        result: of the run.
+        model: trained.
+        tokenizer: belongs to the model.
+        settings: of the run.
+        overwrite: replace what stands in the folder.
+        data: what was read, by part.
+        seconds: that training took, evaluations included.
+        verdicts: on the examples that the saved model was measured on.
+        notes: what was said on the way.
+        on_event: takes what cannot be written.
+    """
+    record = _record(result, settings, data, seconds, verdicts, notes)
+    with new_folder(result.folder, overwrite=overwrite) as stage:
+        save_model(model, stage)
+        save_tokenizer(tokenizer, stage)
+        (stage / SETTINGS).write_text(settings.to_yaml(), encoding="utf-8")
+        write_json(stage / RECORD, record)
+        write_report(stage, record)
+        write_card(stage, record)
+        try:
+            name = result.evaluations[-1].name if result.evaluations else ""
+            figures = [(done.step, done.metrics.figure(name)) for done in result.evaluations]
+            plot_learning_curve(result.history, figures, stage / LEARNING_CURVE, metric=name)
+            if isinstance(result.metrics, ClassificationMetrics):
+                plot_confusion_matrix(result.metrics, stage / CONFUSION_MATRIX)
+        except MissingExtraError as error:
+            on_event(Notice(message=f"no pictures: {error}"))
+
+
+def _record(
+    result: TrainingResult,
+    settings: TrainingSettings,
+    data: Mapping[str, Any],
+    seconds: float,
+    verdicts: Iterable[tuple[Example, Verdict]],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    last = result.history[-1]
+    saved = result.saved
+    best = settings.keeps_best and saved is not None
+    hardest = heapq.nlargest(_HARDEST, verdicts, key=lambda pair: pair[1].error)
+    return {
+        "task": result.task.name,
+        "settings": settings.to_dict(),
+        "versions": {
+            "glassbert": glassbert.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "threads": torch.get_num_threads(),
+        "data": dict(data),
+        "seconds": round(seconds, 3),
+        "tokens": sum(step.tokens for step in result.history),
+        "peak_memory_bytes": _peak_memory(),
+        "losses": [step.loss for step in result.history],
+        "learning_rates": [step.learning_rate for step in result.history],
+        "grad_norms": [step.grad_norm for step in result.history],
+        "evaluations": [
+            {"epoch": done.epoch, "step": done.step, "main": done.name, **done.metrics.to_dict()}
+            for done in result.evaluations
+        ],
+        "saved": {
+            "step": saved.step if saved else last.step,
+            "epoch": saved.epoch if saved else last.epoch,
+            "why": f"the best {saved.name}" if best and saved else "the last",
+        },
+        "test": result.test.to_dict() if result.test else None,
+        "hardest": [
+            {
+                "file": example.file,
+                "line": example.line,
+                "position": example.position,
+                "text": verdict.text,
+                "expected": verdict.expected,
+                "answered": verdict.answered,
+                "error": verdict.error,
+            }
+            for example, verdict in hardest
+            if verdict.error > 0.0
+        ],
+        "notes": list(notes),
+    }
+
+
+def _peak_memory() -> int:
+    """Return the most memory that the process has held, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,63 @@
+"""A sequence of any length that takes little memory: what training data becomes between the file and the batches."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Generic, TypeVar, overload
+
+ItemT = TypeVar("ItemT")
+
+# Bytes that stay in memory; what is more goes to a file.
+IN_MEMORY: Final = 2**28
+
+
+class Spool(Sequence[ItemT], Generic[ItemT]):
+    """Items that were written once, in memory as long as they are few, else in a file without a name.
+
+    Each item is pickled by itself; reading one takes some microseconds, a batch nothing beside its step. In memory
+    remain eight bytes an item. The file lies where `tempfile` puts its own (`TMPDIR`), and goes with the process.
+
+    Args:
+        items: anything that can be pickled.
+        in_memory: bytes from which on a file is used.
+    """
+
+    def __init__(self, items: Iterable[ItemT] = (), *, in_memory: int = IN_MEMORY) -> None:
+        """Write the items."""
+        self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115  # closed with the spool
+        self._ends = array("Q", [0])
+        for item in items:
+            self.append(item)
+
+    def append(self, item: ItemT) -> None:
+        """Write one more."""
+        self._file.seek(self._ends[-1])
+        self._ends.append(self._ends[-1] + self._file.write(pickle.dumps(item, pickle.HIGHEST_PROTOCOL)))
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, place: int) -> ItemT: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[ItemT]: ...
+    def __getitem__(self, place: int | slice) -> ItemT | list[ItemT]:
+        """Read one item, or several."""
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        count = len(self)
+        if not -count <= place < count:
+            raise IndexError(place)
+        begin, end = self._ends[place % count], self._ends[place % count + 1]
+        self._file.seek(begin)
+        item: ItemT = pickle.loads(self._file.read(end - begin))
+        return item
+
+    def __iter__(self) -> Iterator[ItemT]:
+        """Read all items in order."""
+        for place in range(len(self)):
+            yield self[place]
