@@ -56,7 +56,7 @@ def run_demo(
         [ClassificationExample(text=text, label=language) for text, language in load_sentences(part)]
         for part in ("train", "test")
     )
-    task = TextClassification.learn(train)
+    task = TextClassification().learn(train)
     # Lower case, since headlines shout in every language; accents stay, since they tell languages apart.
     basic = BasicTokenizer(do_lower_case=True, strip_accents=False)
     vocabulary = learn_vocabulary((example.text for example in train), size=VOCABULARY_SIZE, basic=basic)
