@@ -37,7 +37,7 @@ def run(*, steps: int, rounds: int, file: Path | None) -> None:
     folder = minilm_folder()
     tokenizer = BertTokenizer.from_pretrained(folder)
     source, found = examples()
-    task = TextClassification.learn(found)
+    task = TextClassification().learn(found)
     features = list(task.features(found, tokenizer, max_length=512))
     torch.manual_seed(0)
     config = task.configure(BertConfig.from_pretrained(folder))

@@ -49,7 +49,7 @@ def test_columns_that_hold_no_labels_are_refused(value: Any) -> None:
 
 def test_labels_become_ones_and_zeros() -> None:
     examples = [Example(text="a", labels=("z", "x")), Example(text="b", labels=())]
-    task = MultiLabelClassification.learn([*examples, Example(text="c", labels=("y",))])
+    task = MultiLabelClassification().learn([*examples, Example(text="c", labels=("y",))])
     assert task == TASK
     batch = task.collate(list(task.features(examples, TOKENIZER, max_length=8)), TOKENIZER)
     assert batch["labels"].tolist() == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
@@ -91,3 +91,10 @@ def test_metrics_by_hand() -> None:
     assert metrics.macro_f1 == pytest.approx(2 / 3)
     assert metrics.exact == pytest.approx(1 / 3)
     assert metrics.counts == {"x": 1, "y": 2, "z": 0}
+
+
+def test_learning_keeps_the_separator() -> None:
+    task = MultiLabelClassification(separator="|").learn([Example(text="a", labels=("x", "y"))])
+    assert (task.separator, task.labels) == ("|", ("x", "y"))
+    (example,) = task.examples([row("x | y")], COLUMNS)
+    assert example.labels == ("x", "y")

@@ -359,11 +359,12 @@ def test_metrics_by_hand() -> None:
 
 def test_whether_there_may_be_no_answer_is_learned_from_the_data() -> None:
     one, none = example("b c", "c"), example("b c")
-    assert QuestionAnswering.learn([one]).null_threshold is None
-    assert QuestionAnswering.learn([one, none]).null_threshold == 0.0
+    assert QuestionAnswering().learn([one]).null_threshold is None
+    assert QuestionAnswering().learn([one, none]).null_threshold == 0.0
+    assert QuestionAnswering(n_best=3).learn([one]).n_best == 3
     for few in ([none], []):
         with pytest.raises(DataError, match="no question with an answer"):
-            QuestionAnswering.learn(few)
+            QuestionAnswering().learn(few)
 
 
 def test_settings_are_kept_in_the_config() -> None:

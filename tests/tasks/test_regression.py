@@ -17,7 +17,7 @@ TOKENIZER = BertTokenizer({token: n for n, token in enumerate(("[PAD]", "[UNK]",
 
 def test_the_model_learns_numbers_of_mean_0_and_spread_1_and_answers_on_their_scale() -> None:
     examples = [Example(text="a", score=value) for value in (1.0, 3.0, 5.0)]
-    task = Regression.learn(examples)
+    task = Regression().learn(examples)
     assert (task.mean, task.spread) == pytest.approx((3.0, (8 / 3) ** 0.5))
     features = list(task.features(examples, TOKENIZER, max_length=8))
     batch = task.collate(features, TOKENIZER)
@@ -37,11 +37,11 @@ def test_a_scale_that_is_none_is_refused(extra: dict[str, object]) -> None:
 
 def test_what_cannot_be_learned_from_is_refused() -> None:
     with pytest.raises(DataError, match="1 different scores"):
-        Regression.learn([Example(text="a", score=2.0)] * 3)
+        Regression().learn([Example(text="a", score=2.0)] * 3)
     with pytest.raises(DataError, match=r"f\.tsv:3: no score"):
-        Regression.learn([Example(text="a", file="f.tsv", line=3)])
+        Regression().learn([Example(text="a", file="f.tsv", line=3)])
     with pytest.raises(DataError, match="the score is nan"):
-        Regression.learn([Example(text="a", score=float("nan"))])
+        Regression().learn([Example(text="a", score=float("nan"))])
     with pytest.raises(InputError, match="no examples"):
         Regression().measure([], [])
     feature = TextFeatures(encoding=Encoding(ids=[2, 3], first=0))

@@ -119,7 +119,7 @@ def test_the_same_text_once_more_is_no_wrong_choice() -> None:
 def test_a_batch_of_pairs_is_computed_at_once_and_one_of_scores_need_not_be() -> None:
     scored = [Example(text=one.text, pair=one.pair, score=score) for one, score in zip(PAIRS, (0.0, 4.0, 5.0))]
     for examples, whole in ((PAIRS, True), (scored, False)):
-        task = SentenceEmbedding.learn(examples)
+        task = SentenceEmbedding().learn(examples)
         assert task.whole_batch is whole
         features = list(task.features(examples, TOKENIZER, max_length=8))
         assert [len(feature) for feature in features] == [8, 7, 7]
@@ -139,12 +139,15 @@ def test_a_batch_of_pairs_is_computed_at_once_and_one_of_scores_need_not_be() ->
 
 def test_scores_are_scaled_to_cosines() -> None:
     examples = [Example(text="a", pair="b", score=score) for score in (1.0, 5.0, 2.0)]
-    task = SentenceEmbedding.learn(examples)
+    task = SentenceEmbedding().learn(examples)
     assert (task.low, task.high) == (1.0, 5.0)
     assert batch_of(task, *examples)["labels"].tolist() == [0.0, 1.0, 0.25]
     assert list(task.notes(examples, [])) == ["learning that scores from 1 to 5 are cosines from 0 to 1"]
-    within = SentenceEmbedding.learn([Example(text="a", pair="b", score=score) for score in (0.2, 0.9)])
+    within = SentenceEmbedding().learn([Example(text="a", pair="b", score=score) for score in (0.2, 0.9)])
     assert (within.low, within.high) == (0.0, 1.0)
+    chosen = SentenceEmbedding(low=0.0, high=5.0, scale=10.0, widths=(4,))
+    assert chosen.learn(examples) == SentenceEmbedding(scored=True, low=0.0, high=5.0, scale=10.0, widths=(4,))
+    assert chosen.learn(PAIRS) == chosen
 
 
 def test_all_first_texts_come_first() -> None:
@@ -167,7 +170,7 @@ def test_all_first_texts_come_first() -> None:
 )
 def test_what_cannot_be_learned_from_is_refused(examples: list[Example], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        SentenceEmbedding.learn(examples)
+        SentenceEmbedding().learn(examples)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from glassbert.tasks.sentence_embedding import (
     SentenceEmbedding,
     SimilarityMetrics,
 )
-from glassbert.tasks.task import TASK, Task
+from glassbert.tasks.task import TASK, Task, Verdict
 from glassbert.tasks.text_classification import (
     Classification,
     ClassificationExample,
@@ -123,6 +123,7 @@ __all__ = [
     "TokenClassification",
     "TokenClassificationExample",
     "TokenClassificationMetrics",
+    "Verdict",
     "task_class",
     "task_of",
 ]

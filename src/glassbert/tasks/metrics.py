@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+# The smallest probability that a float32 tells from 0.
+_LEAST: Final = 2.0**-149
+
+
+def surprise(probability: float) -> float:
+    """Return -log of the probability that a model gave to what is right; finite where it was rounded to 0."""
+    return max(0.0, math.log(1.0 / max(probability, _LEAST)))
 
 
 def confusion_matrix(gold: Sequence[int], predicted: Sequence[int], classes: int) -> npt.NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,14 @@ from torch import Tensor
 
 from glassbert.errors import ConfigError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
-from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task
+from glassbert.tasks.metrics import surprise
+from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task, Verdict
 from glassbert.tasks.text_classification import finite, shown, sorted_labels
-from glassbert.tasks.texts import TextExample, TextFeatures, collate_texts, encoded, texts_of
+from glassbert.tasks.texts import TextExample, TextFeatures, brief, collate_texts, encoded, texts_of
 from glassbert.text import BertTokenizer
+
+# How a person reads that no label holds.
+_NONE: Final = "none"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,11 +90,10 @@ class MultiLabelClassification(Task[MultiLabelExample, TextFeatures, MultiLabel,
     roles: ClassVar = {"text": True, "pair": False, "labels": True}
     labels_in: ClassVar[tuple[str, ...]] = ("labels",)
 
-    @classmethod
-    def learn(cls, examples: Iterable[MultiLabelExample]) -> Self:
+    def learn(self, examples: Iterable[MultiLabelExample]) -> Self:
         """Find the labels that occur; each holds from a probability of one half, until `calibrate` finds better."""
         labels = sorted_labels(label for example in examples for label in _labels(example))
-        return cls(labels=labels, thresholds=(0.5,) * len(labels))
+        return dataclasses.replace(self, labels=labels, thresholds=(0.5,) * len(labels))
 
     @classmethod
     def of_model(cls, config: BertConfig) -> Self:
@@ -195,6 +198,17 @@ class MultiLabelClassification(Task[MultiLabelExample, TextFeatures, MultiLabel,
             f1=dict(zip(self.labels, f1.tolist(), strict=True)),
             counts=dict(zip(self.labels, truth.sum(axis=0).tolist(), strict=True)),
             examples=len(examples),
+        )
+
+    def verdict(self, example: MultiLabelExample, result: MultiLabel) -> Verdict:
+        """Take the mean of the labels' cross-entropies: how improbable the model finds each decision that is right."""
+        true = _labels(example)
+        of_right = [score if name in true else 1.0 - score for name, score in result.scores.items()]
+        return Verdict(
+            text=brief(example.text, example.pair),
+            expected=", ".join(true) or _NONE,
+            answered=", ".join(result.labels) or _NONE,
+            error=sum(map(surprise, of_right)) / max(1, len(of_right)),
         )
 
 

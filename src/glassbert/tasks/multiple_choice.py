@@ -13,9 +13,10 @@ from torch import Tensor
 
 from glassbert.errors import InputError
 from glassbert.model import BertConfig, BertForMultipleChoice, ModelOutput
-from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task
+from glassbert.tasks.metrics import surprise
+from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task, Verdict
 from glassbert.tasks.text_classification import finite
-from glassbert.tasks.texts import TextExample, encoded
+from glassbert.tasks.texts import TextExample, brief, encoded
 from glassbert.text import BertTokenizer, Encoding
 
 
@@ -231,6 +232,16 @@ class MultipleChoice(Task[MultipleChoiceExample, ChoiceFeatures, Choice, Multipl
             accuracy=right / len(examples),
             chance=sum(1 / len(example.choices) for example in examples) / len(examples),
             examples=len(examples),
+        )
+
+    def verdict(self, example: MultipleChoiceExample, result: Choice) -> Verdict:
+        """Take the cross-entropy: how improbable the model finds the right choice."""
+        label = _label(example)
+        return Verdict(
+            text=brief(example.context, example.question if example.question.strip() else None),
+            expected=brief(example.choices[label]),
+            answered=brief(result.text),
+            error=surprise(result.scores[label]),
         )
 
 

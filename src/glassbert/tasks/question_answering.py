@@ -23,14 +23,19 @@ from glassbert.model import BertConfig, BertForQuestionAnswering, ModelOutput
 from glassbert.model.losses import IGNORED
 from glassbert.tasks.spans import Place, best_spans, locate, stated, windows_over, with_most_context
 from glassbert.tasks.squad import Scores, scores
-from glassbert.tasks.task import TASK, Column, Columns, Example, Metrics, Record, Task
+from glassbert.tasks.task import TASK, Column, Columns, Example, Metrics, Record, Task, Verdict
 from glassbert.tasks.text_classification import finite
+from glassbert.tasks.texts import brief
 from glassbert.text import BertTokenizer, Encoding
 
 # Questions that are encoded in one call; their contexts are long.
 _AT_ONCE: Final = 128
 # Where a window without the answer points: at [CLS].
 _NOWHERE: Final = (0, 0)
+# How a person reads that there is none.
+_NO_ANSWER: Final = "no answer"
+# Characters of a context that a person reads before an answer.
+_BEFORE: Final = 80
 # Where the windows of an answer that cannot be learned point.
 _UNKNOWN: Final = (IGNORED, IGNORED)
 
@@ -234,8 +239,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
             raise ConfigError(f"{cls.name} reads the columns {', '.join(cls.roles)}; it takes no names of others")
         return {role: role for role in cls.roles}
 
-    @classmethod
-    def learn(cls, examples: Iterable[QuestionAnsweringExample]) -> Self:
+    def learn(self, examples: Iterable[QuestionAnsweringExample]) -> Self:
         """Find out whether there always is an answer."""
         with_answer = without = False
         for example in examples:
@@ -243,7 +247,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
             without |= not _answers(example)
         if not with_answer:
             raise DataError("the training data has no question with an answer")
-        return cls(null_threshold=0.0 if without else None)
+        return dataclasses.replace(self, null_threshold=0.0 if without else None)
 
     @classmethod
     def of_model(cls, config: BertConfig) -> Self:
@@ -507,6 +511,19 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
             examples=len(examples),
         )
 
+    def verdict(self, example: QuestionAnsweringExample, result: Answer) -> Verdict:
+        """Take what is missing to an F1 of 1; of the context, show what stands around the answer."""
+        right = _answers(example)
+        version2 = self.null_threshold is not None or not right
+        place = locate(example.context, right[0].text, right[0].start) if right else None
+        start = place.start if place is not None else result.start or 0
+        return Verdict(
+            text=brief(example.question, _around(example.context, start)),
+            expected=brief(" / ".join(dict.fromkeys(one.text for one in right))) or _NO_ANSWER,
+            answered=brief(result.text) or _NO_ANSWER,
+            error=1.0 - self._scores(example, result.text, version2).f1,
+        )
+
 
 class _Window(NamedTuple):
     """Which tokens of the context it shows, which of them have most context in it, and the whole sequence."""
@@ -614,6 +631,14 @@ def _best_threshold(gains: Sequence[tuple[float, float]], old: float) -> float:
         if total > best and edges[place + 1] > difference:
             best, threshold = total, (difference + edges[place + 1]) / 2
     return threshold
+
+
+def _around(context: str, place: int) -> str:
+    """Return the context from some words before a place on."""
+    begin = context.find(" ", place - _BEFORE, place) if place > _BEFORE else -1
+    if place > _BEFORE and begin < 0:  # a script without spaces
+        begin = place - _BEFORE
+    return context if begin < 0 else "…" + context[begin:].lstrip()
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -13,9 +13,9 @@ from torch import Tensor
 from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks.metrics import pearson, spearman
-from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task
+from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task, Verdict
 from glassbert.tasks.text_classification import finite
-from glassbert.tasks.texts import TextExample, TextFeatures, collate_texts, encoded, texts_of
+from glassbert.tasks.texts import TextExample, TextFeatures, brief, collate_texts, encoded, texts_of
 from glassbert.text import BertTokenizer
 
 
@@ -79,13 +79,12 @@ class Regression(Task[RegressionExample, TextFeatures, Estimate, RegressionMetri
     roles: ClassVar = {"text": True, "pair": False, "score": True}
     labels_in: ClassVar[tuple[str, ...]] = ("score",)
 
-    @classmethod
-    def learn(cls, examples: Iterable[RegressionExample]) -> Self:
+    def learn(self, examples: Iterable[RegressionExample]) -> Self:
         """Find mean and spread of the numbers."""
         scores = torch.tensor([_score(example) for example in examples], dtype=torch.float64)
         if not len(scores) or float(scores.std(correction=0)) == 0.0:
             raise DataError(f"the training data has {len(scores.unique())} different scores; it takes two or more")
-        return cls(mean=float(scores.mean()), spread=float(scores.std(correction=0)))
+        return dataclasses.replace(self, mean=float(scores.mean()), spread=float(scores.std(correction=0)))
 
     @classmethod
     def of_model(cls, config: BertConfig) -> Self:
@@ -150,6 +149,16 @@ class Regression(Task[RegressionExample, TextFeatures, Estimate, RegressionMetri
             spearman=spearman(gold, found),
             mean_squared_error=sum((one - other) ** 2 for one, other in zip(gold, found, strict=True)) / len(gold),
             examples=len(gold),
+        )
+
+    def verdict(self, example: RegressionExample, result: Estimate) -> Verdict:
+        """Take the difference, on the scale of the data."""
+        score = _score(example)
+        return Verdict(
+            text=brief(example.text, example.pair),
+            expected=f"{score:g}",
+            answered=f"{result.score:.4g}",
+            error=abs(result.score - score),
         )
 
 

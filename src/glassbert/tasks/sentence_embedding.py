@@ -21,9 +21,9 @@ from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertPreTrainedModel, ModelOutput, SentenceEncoder
 from glassbert.model.losses import cosine_regression, in_batch_negatives, over_widths
 from glassbert.tasks.metrics import pearson, ranks_of, spearman
-from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task
+from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task, Verdict
 from glassbert.tasks.text_classification import finite
-from glassbert.tasks.texts import TextExample, texts_of
+from glassbert.tasks.texts import TextExample, brief, texts_of
 from glassbert.text import BertTokenizer, Encoding
 
 # Examples that are encoded in one call.
@@ -147,7 +147,7 @@ class SentenceEmbedding(
     Attributes:
         scored: whether it is learned from scores.
         low, high: the scores that stand for the cosines 0 and 1. `learn` takes 0 and 1 where all scores lie between
-            them, else the lowest and the highest that occur.
+            them, else the lowest and the highest that occur; others that are set stay.
         scale: what cosines are multiplied by before the softmax, where there are no scores.
         widths: lengths of the vectors' beginnings that are trained to be vectors by themselves (Matryoshka); whole
             vectors are trained alone where there are none, and only if they are among them else.
@@ -187,9 +187,8 @@ class SentenceEmbedding(
             raise ConfigError(f"widths is {self.widths!r}, expected different whole numbers from 1")
         object.__setattr__(self, "widths", widths)
 
-    @classmethod
-    def learn(cls, examples: Iterable[EmbeddingExample]) -> Self:
-        """Find out whether there are scores, and on which scale."""
+    def learn(self, examples: Iterable[EmbeddingExample]) -> Self:
+        """Find out whether there are scores, and on which scale, unless that is set."""
         known = []
         for example in examples:
             if example.pair is None:
@@ -199,13 +198,15 @@ class SentenceEmbedding(
             known.append(example.score)
         scores = [score for score in known if score is not None]
         if not scores:
-            return cls()
+            return dataclasses.replace(self, scored=False)
         if len(scores) != len(known):
             raise DataError(f"{len(scores)} of {len(known)} pairs have a score; it takes all or none")
         low, high = min(scores), max(scores)
         if low == high:
             raise DataError(f"all scores are {low}; it takes two or more different ones")
-        return cls(scored=True) if low >= 0.0 and high <= 1.0 else cls(scored=True, low=low, high=high)
+        if (self.low, self.high) != (0.0, 1.0) or (low >= 0.0 and high <= 1.0):
+            return dataclasses.replace(self, scored=True)
+        return dataclasses.replace(self, scored=True, low=low, high=high)
 
     @classmethod
     def of_model(cls, config: BertConfig) -> Self:
@@ -264,7 +265,7 @@ class SentenceEmbedding(
             for example in some:
                 label = None
                 if labelled and self.scored and example.score is not None:
-                    label = (example.score - self.low) / (self.high - self.low)
+                    label = self._cosine(example.score)
                 encodings = tuple(islice(rows, len(example.texts)))
                 yield EmbeddingFeatures(encodings=encodings, label=label, example=number)
                 number += 1
@@ -371,6 +372,33 @@ class SentenceEmbedding(
             by_width={width: spearman(scores, cosines(width)) for width in self.widths},
             examples=len(examples),
         )
+
+    def verdict(self, example: EmbeddingExample, result: Embedding) -> Verdict:
+        """Take the difference of the cosine and the one that the score stands for.
+
+        Without a score, take what is missing to a text that is by 1 nearer to its pair than to the third text (than to
+        a text at right angles, where there is no third).
+        """
+        cosine = result.similarity
+        if cosine is None:
+            raise example.error("no second text; sentence-embedding is evaluated on pairs (pair_column)")
+        answered = f"cosine {cosine:.3f}"
+        if example.score is not None:
+            wanted = self._cosine(example.score)
+            expected = f"cosine {wanted:.3f} (score {example.score:g})"
+            error = abs(cosine - wanted)
+        elif result.negative is not None:
+            other = float(F.cosine_similarity(result.vector, result.negative, dim=0))
+            expected = "nearer to the second text than to the third"
+            answered += f", of the third text {other:.3f}"
+            error = max(0.0, 1.0 - cosine + other)
+        else:
+            expected, error = "belong together", max(0.0, 1.0 - cosine)
+        return Verdict(text=brief(*example.texts), expected=expected, answered=answered, error=error)
+
+    def _cosine(self, score: float) -> float:
+        """Return the cosine that a score stands for."""
+        return (score - self.low) / (self.high - self.low)
 
 
 def _retrieval(

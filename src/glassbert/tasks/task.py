@@ -91,6 +91,24 @@ class Features(Protocol):
         """Length in tokens."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How one answer meets what its example says, for a person to read.
+
+    Attributes:
+        text: what was asked, as one line; long texts are shortened.
+        expected: what the example says.
+        answered: what the model says.
+        error: how far the two are apart, 0 where no answer could be better. Sorted by it, largest first, the hardest
+            examples stand at the top; errors of different tasks do not compare.
+    """
+
+    text: str
+    expected: str
+    answered: str
+    error: float
+
+
 class Metrics:
     """What is measured of a task; each task has a dataclass of its figures.
 
@@ -338,4 +356,12 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
 
         Raises:
             InputError: nothing to compare.
+        """
+
+    @abstractmethod
+    def verdict(self, example: ExampleT, result: ResultT) -> Verdict:
+        """Tell how far an answer is from what the example says.
+
+        Raises:
+            DataError: the example does not say what is right, with file and line.
         """

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
-from glassbert.tasks.metrics import accuracy, confusion_matrix, f1_by_class, matthews
-from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task
-from glassbert.tasks.texts import TextExample, TextFeatures, collate_texts, encoded, texts_of
+from glassbert.tasks.metrics import accuracy, confusion_matrix, f1_by_class, matthews, surprise
+from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task, Verdict
+from glassbert.tasks.texts import TextExample, TextFeatures, brief, collate_texts, encoded, texts_of
 from glassbert.text import BertTokenizer
 
 
@@ -83,10 +83,9 @@ class TextClassification(Task[ClassificationExample, TextFeatures, Classificatio
     roles: ClassVar = {"text": True, "pair": False, "label": True}
     loss_choices: ClassVar[tuple[str, ...]] = ("class_weights", "label_smoothing")
 
-    @classmethod
-    def learn(cls, examples: Iterable[ClassificationExample]) -> Self:
+    def learn(self, examples: Iterable[ClassificationExample]) -> Self:
         """Find the classes: those that occur, numbers by value and names by letter."""
-        return cls(labels=sorted_labels(_label(example) for example in examples))
+        return dataclasses.replace(self, labels=sorted_labels(_label(example) for example in examples))
 
     @classmethod
     def of_model(cls, config: BertConfig) -> Self:
@@ -164,6 +163,16 @@ class TextClassification(Task[ClassificationExample, TextFeatures, Classificatio
         """Compare predicted classes with the true ones."""
         gold = [_label(example) for example in examples]
         return measure(gold, [result.label for result in results], self.labels)
+
+    def verdict(self, example: ClassificationExample, result: Classification) -> Verdict:
+        """Take the cross-entropy: how improbable the model finds the true class."""
+        label = _label(example)
+        return Verdict(
+            text=brief(example.text, example.pair),
+            expected=label,
+            answered=result.label,
+            error=surprise(result.scores.get(label, 0.0)),
+        )
 
 
 def sorted_labels(names: Iterable[str]) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from glassbert.text import BertTokenizer, Encoding
 
 # Texts that are encoded in one call: enough for all cores.
 AT_ONCE: Final = 512
+# Characters that a person reads of an example.
+_READ: Final = 300
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,6 +144,22 @@ def collate_texts(
     if all(feature.label is not None for feature in features):
         batch["labels"] = torch.tensor([feature.label for feature in features], dtype=dtype)
     return batch
+
+
+def brief(*texts: str | None) -> str:
+    """Return texts as one line of some hundred characters; None is left out.
+
+    Short texts leave their room to the long ones, which end with "…".
+    """
+    parts = [" ".join(text.split()) for text in texts if text is not None]
+    room = _READ
+    by_length = sorted(range(len(parts)), key=lambda place: len(parts[place]))
+    for done, place in enumerate(by_length):
+        share = room // (len(parts) - done)
+        if len(parts[place]) > share:
+            parts[place] = parts[place][: share - 1].rstrip() + "…"
+        room -= len(parts[place])
+    return " ‖ ".join(parts)
 
 
 def crop(features: TextFeatures, length: int) -> TextFeatures:

@@ -15,9 +15,9 @@ from torch import Tensor
 from glassbert.errors import DataError, InputError
 from glassbert.model import BertConfig, BertForTokenClassification, ModelOutput
 from glassbert.tasks.tags import Scheme, Span, first_letters, fits, scheme_by_name, scheme_of, spans
-from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task
+from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task, Verdict
 from glassbert.tasks.text_classification import finite, shown, sorted_labels
-from glassbert.tasks.texts import AT_ONCE, encode_all
+from glassbert.tasks.texts import AT_ONCE, brief, encode_all
 from glassbert.tasks.words import join_words, split_words
 from glassbert.text import BertTokenizer, Encoding
 from glassbert.text.windows import windows
@@ -26,6 +26,8 @@ from glassbert.text.windows import windows
 _OVERLAP: Final = 4
 # A label that does not count.
 _NONE: Final = -100
+# How a person reads that a sentence has none.
+_NO_ENTITY: Final = "none"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -398,6 +400,20 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
             types=types,
             examples=len(examples),
             words=words,
+        )
+
+    def verdict(self, example: TokenClassificationExample, result: TaggedSentence) -> Verdict:
+        """Take the share of words with a wrong tag, each as much as the model is sure of it."""
+        gold = _tags(example)
+        wrong = sum(score for one, other, score in zip(gold, result.tags, result.scores, strict=True) if one != other)
+        expected = [
+            f"{span.type} {join_words(example.words[span.start : span.stop])}" for span in spans(gold, self._scheme)
+        ]
+        return Verdict(
+            text=brief(join_words(example.words) if example.text is None else example.text),
+            expected=brief(", ".join(expected)) or _NO_ENTITY,
+            answered=brief(", ".join(f"{one.type} {one.text}" for one in result.entities)) or _NO_ENTITY,
+            error=wrong / len(gold),
         )
 
 
