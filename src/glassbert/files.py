@@ -35,11 +35,13 @@ _WRITTEN: Final = re.compile(
             r"(modules|sentence_bert_config|config_sentence_transformers)\.json",
             r"checkpoint|(?!\.).*(model|ckpt).*\.(index|meta|data-\d{5}-of-\d{5})",
             r"torch_encoder\.(json|safetensors)",
-            r"training\.json|(learning_curve|confusion_matrix)\.png",
+            r"training\.json|settings\.yaml|report\.html|(learning_curve|confusion_matrix)\.png",
             r"\..+\.\d+\.part",  # what a killed process left
         )
     )
 )
+# By this the cards that training writes are known.
+CARD_MARK: Final = "<!-- written by glassbert -->"
 # The largest settings that people have are indices of weights, with some 100 kB.
 _LARGEST_JSON: Final = 32 * 1024 * 1024
 
@@ -143,8 +145,16 @@ def _foreign(folder: Path, kind: Kind) -> Iterator[Path]:
     for entry in sorted(folder.iterdir()):
         if entry.is_dir() and not entry.is_symlink() and _MODULE.fullmatch(entry.name):
             yield from _foreign(entry, kind)
-        elif not kind.files.fullmatch(entry.name):
+        elif not kind.files.fullmatch(entry.name) and not _is_our_card(entry):
             yield entry
+
+
+def _is_our_card(file: Path) -> bool:
+    """Whether a README.md is a model card as training writes it, and nobody's own notes."""
+    if file.name != "README.md" or not file.is_file():
+        return False
+    with file.open("rb") as card:
+        return CARD_MARK.encode() in card.read(4096)
 
 
 def _prefix(path: Path) -> str:

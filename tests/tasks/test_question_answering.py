@@ -21,7 +21,6 @@ from glassbert import (
     DataError,
     FinetuneSettings,
     InputError,
-    TrainingSettings,
     finetune,
     pipeline,
 )
@@ -500,8 +499,10 @@ def test_questions_are_learned_from_a_file(tmp_path: Path) -> None:
         model=tmp_path / "base",
         out=tmp_path / "out",
         task="question-answering",
-        task_options={"doc_stride": 2, "max_answer_length": 2},
-        training=TrainingSettings(epochs=20, batch_size=4, learning_rate=1e-2),
+        options={"doc_stride": 2, "max_answer_length": 2},
+        epochs=20,
+        batch_size=4,
+        learning_rate=1e-2,
     )
     result = finetune(settings)
     assert isinstance(result.metrics, QuestionAnsweringMetrics)

@@ -24,7 +24,6 @@ from glassbert import (
     FinetuneSettings,
     InputError,
     SentenceEncoder,
-    TrainingSettings,
     finetune,
     pipeline,
 )
@@ -294,7 +293,7 @@ def base(tmp_path: Path) -> Path:
 def train(base: Path, rows: Sequence[tuple[object, ...]], **more: Any) -> tuple[Any, list[str]]:
     data = base.parent / "data.tsv"
     data.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
-    training = TrainingSettings(epochs=more.pop("epochs", 12), batch_size=4, learning_rate=1e-2, token_budget=12)
+    training = {"epochs": 12, "batch_size": 4, "learning_rate": 1e-2, "token_budget": 12}
     settings = FinetuneSettings(
         train=data,
         validation=data,
@@ -304,8 +303,7 @@ def train(base: Path, rows: Sequence[tuple[object, ...]], **more: Any) -> tuple[
         text_column="0",
         pair_column="1",
         header=False,
-        training=training,
-        **more,
+        **{**training, **more},
     )
     notes: list[str] = []
     return finetune(
@@ -316,7 +314,7 @@ def train(base: Path, rows: Sequence[tuple[object, ...]], **more: Any) -> tuple[
 def test_scores_are_learned_and_the_folder_is_one_of_sentence_transformers(base: Path) -> None:
     texts = ["a b", "b a a", "c d", "d c", "a a", "d d c"]
     rows = [(one, other, 5.0 if ("a" in one) == ("a" in other) else 0.0) for one in texts for other in texts]
-    result, notes = train(base, rows, label_column="2", task_options={"widths": [16, 4]})
+    result, notes = train(base, rows, label_column="2", options={"widths": [16, 4]})
     assert notes[0] == "learning that scores from 0 to 5 are cosines from 0 to 1"
     assert result.metrics.spearman > 0.8
     assert set(result.metrics.by_width) == {16, 4}
@@ -330,7 +328,7 @@ def test_scores_are_learned_and_the_folder_is_one_of_sentence_transformers(base:
 
 def test_pairs_find_each_other_after_training(base: Path) -> None:
     rows = [(one, f"{other} {other}", "h") for one, other in zip("abcdefg", "bcdefga")]
-    result, notes = train(base, rows, role_columns={"negative": "2"}, epochs=20)
+    result, notes = train(base, rows, columns={"negative": "2"}, epochs=20)
     assert notes[0].startswith("learning to find each text's pair")
     assert isinstance(result.metrics, RetrievalMetrics)
     assert result.metrics.main > 0.9
@@ -360,12 +358,12 @@ def test_the_prompt_of_a_folder_is_put_before_texts(base: Path) -> None:
 def test_columns_and_options_that_a_task_has_not_are_refused(base: Path) -> None:
     settings: dict[str, Any] = {"train": "x.tsv", "model": base, "out": base.parent / "out"}
     with pytest.raises(ConfigError, match=r"has no option 'widht'; it has low, high, scale, widths"):
-        FinetuneSettings(**settings, task="sentence-embedding", task_options={"widht": 3})
+        finetune(FinetuneSettings(**settings, task="sentence-embedding", options={"widht": 3}))
     with pytest.raises(ConfigError, match="regression has no option 'widths'; it has none"):
-        FinetuneSettings(**settings, task="regression", task_options={"widths": 3})
+        finetune(FinetuneSettings(**settings, task="regression", options={"widths": 3}))
     with pytest.raises(ConfigError, match="doc_stride is 0"):
-        FinetuneSettings(**settings, task="question-answering", task_options={"doc_stride": 0})
+        finetune(FinetuneSettings(**settings, task="question-answering", options={"doc_stride": 0}))
     with pytest.raises(ConfigError, match="values by name"):
-        FinetuneSettings(**settings, task_options=cast(Any, ["widths"]))
+        FinetuneSettings(**settings, options=cast(Any, ["widths"]))
     with pytest.raises(ConfigError, match="no use for a negative column"):
-        _ = FinetuneSettings(**settings, role_columns={"negative": "2"}).columns
+        finetune(FinetuneSettings(**settings, columns={"negative": "2"}))

@@ -19,7 +19,6 @@ from glassbert import (
     FinetuneSettings,
     OutputExistsError,
     SaveError,
-    TrainingSettings,
     finetune,
     learn_vocabulary,
     load,
@@ -80,7 +79,9 @@ def settings(base: Path, data: Path, **changes: object) -> FinetuneSettings:
         "text_column": "0",
         "label_column": "1",
         "header": False,
-        "training": TrainingSettings(epochs=16, batch_size=4, learning_rate=1e-2),
+        "epochs": 16,
+        "batch_size": 4,
+        "learning_rate": 1e-2,
     }
     return FinetuneSettings(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -96,10 +97,13 @@ def test_from_files_to_answers(base: Path, data: Path) -> None:
     assert sum(isinstance(event, Step) for event in events) == 48
     assert any("classifier.weight" in event.message for event in events if isinstance(event, Notice))
     assert sorted(os.listdir(result.folder)) == [
+        "README.md",
         "config.json",
         "confusion_matrix.png",
         "learning_curve.png",
         "model.safetensors",
+        "report.html",
+        "settings.yaml",
         "tokenizer.json",
         "tokenizer_config.json",
         "training.json",
@@ -107,7 +111,7 @@ def test_from_files_to_answers(base: Path, data: Path) -> None:
     ]
     report = read_json(result.folder / "training.json")
     assert len(report["losses"]) == 48
-    assert report["settings"]["training"]["learning_rate"] == 1e-2
+    assert report["settings"]["learning_rate"] == 1e-2
     assert report["versions"]["torch"] == torch.__version__
     assert len(report["evaluations"]) == 16
     for picture in ("confusion_matrix.png", "learning_curve.png"):
@@ -118,8 +122,8 @@ def test_from_files_to_answers(base: Path, data: Path) -> None:
 
 def test_training_goes_on_from_its_own_result_with_the_same_head(base: Path, data: Path) -> None:
     first = finetune(settings(base, data))
-    quick = TrainingSettings(epochs=1, learning_rate=1e-9)
-    result = finetune(settings(first.folder, data, out=base.parent / "more", training=quick))
+    quick = {"epochs": 1, "learning_rate": 1e-9}
+    result = finetune(settings(first.folder, data, out=base.parent / "more", **quick))
     assert result.metrics is not None
     assert result.metrics == first.metrics
 
@@ -187,9 +191,8 @@ def test_labels_that_training_lacks_are_named_before_training(base: Path, data: 
 
 def test_cut_texts_are_counted(base: Path, data: Path) -> None:
     notes: list[str] = []
-    quick = TrainingSettings(epochs=1)
     finetune(
-        settings(base, data, max_length=4, training=quick),
+        settings(base, data, max_length=4, epochs=1),
         on_event=lambda event: notes.append(event.message) if isinstance(event, Notice) else None,
     )
     assert "8 of 10 training texts are longer than 4 tokens and were cut" in notes
@@ -243,8 +246,8 @@ def test_a_score_of_pairs_is_learned_on_its_own_scale(base: Path, tmp_path: Path
     ]
     data = tmp_path / "pairs.tsv"
     data.write_text("".join(f"{one}\t{other}\t{score}\n" for one, other, score in pairs), encoding="utf-8")
-    training = TrainingSettings(epochs=12, batch_size=8, learning_rate=1e-2)
-    changes = {"task": "regression", "pair_column": "1", "label_column": "2", "training": training}
+    training = {"epochs": 12, "batch_size": 8, "learning_rate": 1e-2}
+    changes = {"task": "regression", "pair_column": "1", "label_column": "2", **training}
     result = finetune(settings(base, data, **changes))
     assert result.metrics is not None
     assert result.metrics.to_dict()["pearson"] > 0.9
@@ -283,8 +286,7 @@ def test_a_scheme_that_is_set_is_kept(base: Path, tmp_path: Path) -> None:
     data = tmp_path / "tags.tsv"
     data.write_text("tokens\ttags\ngood day\tI-UP O\nbad day\tO O\n", encoding="utf-8")
     changes = {"task": "token-classification", "text_column": None, "label_column": None, "header": True}
-    quick = TrainingSettings(epochs=1)
-    result = finetune(settings(base, data, task_options={"scheme": "BIO"}, training=quick, **changes))
+    result = finetune(settings(base, data, options={"scheme": "BIO"}, epochs=1, **changes))
     assert isinstance(result.task, TokenClassification)
     assert result.task.scheme == "IOB2"
     assert pipeline(model=result.folder).task == result.task
@@ -303,7 +305,7 @@ def test_the_right_choice_is_learned(base: Path, tmp_path: Path) -> None:
         "task": "multiple-choice",
         "text_column": "ask",
         "label_column": "right",
-        "role_columns": {"choices": ["one", "two"]},
+        "columns": {"choices": ["one", "two"]},
         "header": True,
     }
     result = finetune(settings(base, data, **changes))
@@ -316,12 +318,12 @@ def test_the_right_choice_is_learned(base: Path, tmp_path: Path) -> None:
 
 def test_settings_that_a_task_does_not_have_are_refused(base: Path, data: Path) -> None:
     for changes, message in (
-        ({"task_options": {"scheme": "IOB2"}}, "text-classification has no option 'scheme'; it has none"),
+        ({"options": {"scheme": "IOB2"}}, "text-classification has no option 'scheme'; it has none"),
         (
-            {"role_columns": {"tokens": "x"}},
+            {"columns": {"tokens": "x"}},
             "no use for a tokens column; it reads text, pair, label",
         ),
         ({"task": "multiple-choice", "pair_column": "x"}, "multiple-choice has no use for a pair column"),
     ):
         with pytest.raises(ConfigError, match=message):
-            settings(base, data, **changes)
+            finetune(settings(base, data, **changes))

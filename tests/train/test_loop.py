@@ -241,7 +241,7 @@ def test_bad_settings_are_named(values: dict[str, Any]) -> None:
 
 
 def test_weights_that_break_in_the_last_step_are_not_passed_on() -> None:
-    with pytest.raises(TrainingError, match=r"not finite after epoch 1|is (nan|inf) at step"):
+    with pytest.raises(TrainingError, match=r"not finite after step 1|is (nan|inf) at step"):
         fit(fresh(), features(), collate, TrainingSettings(epochs=1, batch_size=23, learning_rate=3e38))
 
 

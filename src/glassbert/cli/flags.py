@@ -77,7 +77,8 @@ def _make(settings: type[ReadingSettings], given: dict[str, Any]) -> ReadingSett
         return settings(**given)
     except TypeError as error:  # what has no default was not given
         missing = [name for name in documented(settings) if f"'{name}'" in str(error)]
-        raise ConfigError(f"not given: {', '.join(_flag(name) for name in missing)}") from None
+        shown = [_METAVARS[name] if name == "train" else _flag(name) for name in missing]
+        raise ConfigError(f"missing: {', '.join(shown)}") from None
 
 
 def _flag(name: str) -> str:
@@ -164,6 +165,6 @@ def _by_name(name: str, given: Sequence[str], read: Callable[[str], Any]) -> dic
         key, sign, value = one.partition("=")
         if not (key and sign and value) or key in found:
             expected = f"one {key} alone" if key in found else _METAVARS[name]
-            raise ConfigError(f"{_flag(name)} is {one!r}, expected {expected}")
+            raise ConfigError(f"{_ALSO.get(name, _flag(name))} is {one!r}, expected {expected}")
         found[key] = read(value)
     return found

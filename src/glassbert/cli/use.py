@@ -71,8 +71,9 @@ def evaluate(
     from glassbert.cli.printing import note, note_cut, print_json, print_metrics
     from glassbert.data import Skipped
     from glassbert.infer import pipeline
-    from glassbert.train import read_examples
+    from glassbert.train.examples import read_examples, records_of
 
+    next(records_of(data, settings, Skipped()), None)  # what cannot be read at all is told before the model is loaded
     answering = pipeline(model=folder)
     skipped = Skipped() if settings.skip_bad else None
     examples = list(read_examples(answering.task, data, settings, skipped=skipped, say=note))

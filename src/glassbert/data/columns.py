@@ -113,17 +113,20 @@ def guess_columns(
         flags = " and ".join(dict.fromkeys(_FLAGS.get(role, f"--column {role}=NAME") for role in missing))
         question = f"which column is the {' and the '.join(missing)}? {flags} can tell"
         raise record.error(f"{question}; the columns are {record.column_names()}")
-    said = ", ".join(f"{role} is {' '.join(map(repr, names))}" for role, names in guessed.items())
+    # A column that has the very name of its role is no guess.
+    guesses = {role: names for role, names in guessed.items() if names != (role,)}
+    said = ", ".join(f"{role} is {' '.join(map(repr, names))}" for role, names in guesses.items())
     for role, names in guessed.items():
         given |= {role: names[0]} if len(names) == 1 else {f"{role}.{index}": name for index, name in enumerate(names)}
-    return Guess(given, f"columns by {'position' if record.is_unnamed else 'name'}: {said}" if guessed else "")
+    return Guess(given, f"columns by {'position' if record.is_unnamed else 'name'}: {said}" if guesses else "")
 
 
 def _by_position(
     record: Record, sought: Sequence[str], needed: Sequence[str], free: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
     """Take the columns in the order of the roles: the first choice of roles, of the earliest, that they can be."""
-    for roles in combinations(sought, len(free)):
+    # Where some columns were named, those that were not have no role.
+    for roles in combinations(sought if len(free) == len(record.values) else needed, len(free)):
         if set(needed) <= set(roles) and all(map(_may_be, roles, map(record.get, free))):
             found: dict[str, tuple[str, ...]] = {role: (name,) for role, name in zip(roles, free)}
             # A label longer than its text: they may well stand the other way round.

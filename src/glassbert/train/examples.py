@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
-from glassbert.data import Skipped, Source, as_records, data_hash, guess_columns, split, to_questions
+from glassbert.data import Record, Skipped, Source, as_records, data_hash, guess_columns, split, to_questions
 from glassbert.data.records import refuse
 from glassbert.errors import DataError
 from glassbert.settings import ReadingSettings, paths_of
@@ -41,14 +41,7 @@ def read_examples(
     Raises:
         DataError: no record at all, or a bad one, with file and line.
     """
-    records = as_records(
-        source,
-        format=reading.format,
-        header=reading.header,
-        encoding=reading.encoding,
-        quoting=reading.quoting,
-        skip_bad=skipped,
-    )
+    records = records_of(source, reading, skipped)
     columns = given_columns(task, reading)
     if task.of_questions:
         records = to_questions(records, skipped=skipped)
@@ -81,6 +74,18 @@ def read_examples(
             yield from task.examples([record], columns, labelled=labelled)
         except DataError as error:
             refuse(error, skipped)
+
+
+def records_of(source: Source, reading: ReadingSettings, skipped: Skipped | None = None) -> Iterator[Record]:
+    """Give the records of some data, read as the settings say."""
+    return as_records(
+        source,
+        format=reading.format,
+        header=reading.header,
+        encoding=reading.encoding,
+        quoting=reading.quoting,
+        skip_bad=skipped,
+    )
 
 
 def given_columns(task: AnyTask, reading: ReadingSettings) -> Columns:

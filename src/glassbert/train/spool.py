@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import tempfile
+import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Generic, TypeVar, overload
+from typing import IO, Final, Generic, TypeVar, overload
 
 ItemT = TypeVar("ItemT")
 
@@ -27,15 +29,22 @@ class Spool(Sequence[ItemT], Generic[ItemT]):
 
     def __init__(self, items: Iterable[ItemT] = (), *, in_memory: int = IN_MEMORY) -> None:
         """Write the items."""
-        self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115  # closed with the spool
+        self._file: IO[bytes] = io.BytesIO()
+        self._in_memory = in_memory
         self._ends = array("Q", [0])
         for item in items:
             self.append(item)
 
     def append(self, item: ItemT) -> None:
         """Write one more."""
-        self._file.seek(self._ends[-1])
-        self._ends.append(self._ends[-1] + self._file.write(pickle.dumps(item, pickle.HIGHEST_PROTOCOL)))
+        end = self._ends[-1]
+        if end > self._in_memory and isinstance(self._file, io.BytesIO):
+            file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the spool
+            weakref.finalize(self, file.close)
+            file.write(self._file.getbuffer())
+            self._file = file
+        self._file.seek(end)
+        self._ends.append(end + self._file.write(pickle.dumps(item, pickle.HIGHEST_PROTOCOL)))
 
     def __len__(self) -> int:
         """How many items there are."""
