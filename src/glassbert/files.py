@@ -35,7 +35,7 @@ _WRITTEN: Final = re.compile(
             r"(modules|sentence_bert_config|config_sentence_transformers)\.json",
             r"checkpoint|(?!\.).*(model|ckpt).*\.(index|meta|data-\d{5}-of-\d{5})",
             r"torch_encoder\.(json|safetensors)",
-            r"training\.json|(learning_curve|confusion_matrix)\.png",
+            r"training\.json|report\.html|(learning_curve|confusion_matrix)\.png",
             r"\..+\.\d+\.part",  # what a killed process left
         )
     )
