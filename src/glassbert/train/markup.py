@@ -1,0 +1,188 @@
+"""HTML that is escaped by construction, and curves as SVG inside it."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+# A curve has at most this many points: the lowest and the highest of each of half as many parts.
+MOST_POINTS: Final = 600
+Point = tuple[float, float]
+
+# Control characters have no place in HTML; each has a picture of its own in Unicode.
+_PICTURES: Final = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def escaped(text: str) -> Markup:
+    """Return any text as HTML that shows it; what is HTML already stays."""
+    if isinstance(text, Markup):
+        return text
+    return Markup(html.escape(text.translate(_PICTURES)))
+
+
+def tag(name: str, *content: str, **attributes: str | float | None) -> Markup:
+    """Return an element; contents and attributes are escaped.
+
+    Args:
+        name: of the element.
+        content: texts and elements, in their order.
+        attributes: `class_` is class and `data_label` is data-label; those that are None are left out.
+    """
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escaped(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return Markup(f"<{name}{given}>{''.join(map(escaped, content))}</{name}>")
+
+
+class Curve(NamedTuple):
+    """A line of a chart.
+
+    Attributes:
+        style: its class: raw, smooth or dots.
+        points: in order of x; those that are not finite are left out.
+    """
+
+    style: str
+    points: Sequence[Point]
+
+
+class _Scale(NamedTuple):
+    """Where numbers stand on an axis: from `low` at `begin` to `high` at `end`."""
+
+    low: float
+    high: float
+    begin: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """Return the place of a value."""
+        share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        return self.begin + share * (self.end - self.begin)
+
+
+# Of the drawing, which is scaled to the width that there is.
+_WIDTH: Final = 480.0
+_HEIGHT: Final = 230.0
+_CHARACTER: Final = 7.3
+_DOTS: Final = 60
+
+
+def chart(
+    curves: Sequence[Curve], *, steps: float, title: str, marked: float | None = None, from_zero: bool = True
+) -> Markup:
+    """Draw curves over steps as SVG.
+
+    Args:
+        curves: the first lie below the others.
+        steps: where the axis ends, which begins at 0.
+        title: what a screen reader says of it.
+        marked: a step that is marked.
+        from_zero: whether the axis begins at 0 where no value is below.
+    """
+    finite = [
+        Curve(style, [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]) for style, points in curves
+    ]
+    values = [y for _, points in finite for _, y in points]
+    if not values:
+        return Markup()
+    low, high = (min(0.0, *values) if from_zero else min(values)), max(values)
+    if low == high:
+        low, high = low - 0.1 * abs(low), high + (0.1 * abs(high) or 1.0)
+        high = min(high, 1.0) if values[0] <= 1.0 and not from_zero else high
+    rows = ticks(low, high)
+    labels = [short(value) for value in rows]
+    left = max(56.0, 12.0 + _CHARACTER * max(map(len, labels)))  # so that charts below each other line up
+    across = _Scale(0.0, steps, left, _WIDTH - 14.0)
+    up = _Scale(rows[0], rows[-1], _HEIGHT - 30.0, 12.0)
+    parts = []
+    for value, label in zip(rows, labels, strict=True):
+        at = _number(up(value))
+        parts.append(tag("line", class_="grid", x1=_number(left), x2=_number(_WIDTH - 14.0), y1=at, y2=at))
+        parts.append(tag("text", label, x=_number(left - 8.0), y=_number(up(value) + 4.5), text_anchor="end"))
+    below = _number(_HEIGHT - 9.0)
+    parts += [
+        tag("text", short(value), x=_number(across(value)), y=below, text_anchor="middle")
+        for value in inner_ticks(across.low, across.high)
+    ]
+    if marked is not None and 0.0 <= marked <= steps:
+        at = _number(across(marked))
+        parts.append(tag("line", class_="marked", x1=at, x2=at, y1=_number(12.0), y2=_number(_HEIGHT - 30.0)))
+    for style, points in finite:
+        drawn = [(across(x), up(y)) for x, y in thinned(points)]
+        if len(drawn) > 1:
+            line = "L".join(f"{_number(x)} {_number(y)}" for x, y in drawn)
+            parts.append(tag("path", class_=style, d=f"M{line}"))
+        if len(drawn) == 1 or (style == "dots" and len(drawn) <= _DOTS):
+            for (x, y), (step, value) in zip(drawn, points):
+                kind = "dot marked" if style == "dots" and step == marked else "dot"
+                said = tag("title", f"step {short(step)}: {value:.4f}")
+                parts.append(
+                    tag("circle", said, class_=kind, cx=_number(x), cy=_number(y), r="5" if step == marked else "3.5")
+                )
+    return tag("svg", tag("title", title), *parts, viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}", role="img")
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def thinned(points: Sequence[Point]) -> Sequence[Point]:
+    """Return at most MOST_POINTS of a curve's points: the ends, and of each part the lowest and the highest."""
+    if len(points) <= MOST_POINTS:
+        return points
+    inner, parts = points[1:-1], (MOST_POINTS - 2) // 2
+    kept = [points[0]]
+    for number in range(parts):
+        part = inner[number * len(inner) // parts : (number + 1) * len(inner) // parts]
+        ends = {min(part, key=lambda point: point[1]), max(part, key=lambda point: point[1])}
+        kept += sorted(ends)
+    return [*kept, points[-1]]
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Return the running mean of values, over about a fortieth of them."""
+    keep = 1.0 - 1.0 / max(4.0, len(values) / 40)
+    means, total, weight = [], 0.0, 0.0
+    for value in values:
+        total, weight = keep * total + value, keep * weight + 1.0
+        means.append(total / weight)
+    return means
+
+
+def _step(low: float, high: float, count: int) -> float:
+    """Return 1, 2 or 5 times a power of ten, such that about so many fit between two numbers."""
+    rough = (high - low) / count or 1.0
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * 0.999)
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Return round numbers at equal distances that begin at or below `low` and end at or above `high`."""
+    step = _step(low, high, count)
+    # The values themselves may be rounded: 0.3 is no more than three times 0.1.
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+
+
+def inner_ticks(low: float, high: float, count: int = 8) -> list[float]:
+    """Return round whole numbers between two numbers, ends included."""
+    step = max(1.0, _step(low, high, count))
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def short(value: float) -> str:
+    """Return a number as it stands at an axis."""
+    if abs(value) >= 1000.0 and value == int(value):
+        return f"{value:,.0f}" if abs(value) < 1e6 else f"{value / 1e6:g}M"
+    mantissa, e, exponent = f"{value:.6g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa
