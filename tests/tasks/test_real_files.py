@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from glassbert import BertTokenizerFast, read_records
 from glassbert.data import Record
-from glassbert.tasks import MultipleChoice, MultipleChoiceExample, TokenClassification, TokenClassificationExample
+from glassbert.settings import ReadingSettings
+from glassbert.tasks import MultipleChoice, TokenClassification, TokenClassificationExample
 from glassbert.tasks.tags import spans
+from glassbert.train import read_examples
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data beside the repository")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from html.parser import HTMLParser
@@ -250,9 +249,8 @@ def test_elements_escape_texts_but_not_elements() -> None:
 
 
 def test_settings_that_were_changed() -> None:
-    settings = dataclasses.asdict(FinetuneSettings(train="t", model="m", out="o"))
-    training = settings.pop("training") | {"epochs": TrainingSettings().epochs + 1}
-    changed, usual = changed_settings({**settings, **training, "new": 1})
+    settings = FinetuneSettings(train="t", model="m", out="o", epochs=TrainingSettings().epochs + 1).to_dict()
+    changed, usual = changed_settings({**settings, "new": 1})
     assert set(changed) == {"train", "model", "out", "epochs", "new"}
     assert usual["learning_rate"] == TrainingSettings().learning_rate
 

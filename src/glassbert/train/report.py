@@ -9,8 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from glassbert.settings import FinetuneSettings
 from glassbert.train.markup import Curve, Markup, chart, escaped, smoothed, tag
-from glassbert.train.settings import FinetuneSettings, TrainingSettings
 
 REPORT_PAGE: Final = "report.html"
 # Classes up to which confusions are a table, and how many confusions are listed beyond.
@@ -154,8 +154,7 @@ def changed_settings(settings: Record) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings that are not what they are where nobody says, and the others."""
     usual = {
         field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        for recipe in (FinetuneSettings, TrainingSettings)
-        for field in dataclasses.fields(recipe)
+        for field in dataclasses.fields(FinetuneSettings)
     }
     changed = {
         name: value for name, value in settings.items() if not _same(value, usual.get(name, dataclasses.MISSING))
