@@ -51,6 +51,7 @@ NAMES = [
     "SaveError",
     "SchedulerType",
     "SentenceEncoder",
+    "StopTraining",
     "TrainingError",
     "TrainingResult",
     "TrainingSettings",

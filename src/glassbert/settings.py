@@ -86,12 +86,24 @@ class _Settings:
             # YAML 1.1 takes 5e-5, without a point, for a string.
             if isinstance(value, str) and not _fits(value, fields[name][0]):
                 values[name] = _as_number(value)
+        values |= changes
+        if missing := cls.missing(values):
+            raise ConfigError(f"{file}: missing: {', '.join(missing)}")
         try:
-            return cls(**{**values, **changes})
-        except TypeError as error:  # what has no default was not given
-            raise ConfigError(f"{file}: {str(error).split(') ')[-1]}") from None
+            return cls(**values)
         except ConfigError as error:
             raise ConfigError(f"{file}: {error}") from None
+
+    @classmethod
+    def missing(cls, values: Iterable[str]) -> list[str]:
+        """Return the settings that have to be given and are not among these."""
+        return [
+            name
+            for name in documented(cls)
+            if name not in values
+            and (field := cls.__dataclass_fields__[name]).default is dataclasses.MISSING  # type: ignore[attr-defined]
+            and field.default_factory is dataclasses.MISSING
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON and YAML: paths as text; data from memory by its type."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -25,6 +27,7 @@ from glassbert import (
     pipeline,
 )
 from glassbert.files import read_json
+from glassbert.settings import ReadingSettings
 from glassbert.tasks import (
     Choice,
     ClassificationMetrics,
@@ -35,7 +38,7 @@ from glassbert.tasks import (
     TokenClassification,
     TokenClassificationMetrics,
 )
-from glassbert.train import Event, Notice, Step
+from glassbert.train import Event, Notice, Step, read_examples
 
 GOOD = ["what a lovely day", "lovely food and lovely people", "a good and happy film", "happy day", "good good good"]
 BAD = ["what a nasty day", "nasty food and rude people", "a bad and sad film", "sad day", "bad bad bad"]
@@ -327,3 +330,150 @@ def test_settings_that_a_task_does_not_have_are_refused(base: Path, data: Path) 
     ):
         with pytest.raises(ConfigError, match=message):
             finetune(settings(base, data, **changes))
+
+
+def told(events: list[Event]) -> list[str]:
+    return [event.message for event in events if isinstance(event, Notice)]
+
+
+def test_the_best_weights_are_kept_with_their_thresholds_and_training_stops(base: Path, data: Path) -> None:
+    events: list[Event] = []
+    wanted = settings(base, data, epochs=40, metric="f1.good", patience=3, seed=1)
+    result = finetune(wanted, on_event=events.append)
+    figures = [one.metrics.to_dict()["f1"]["good"] for one in result.evaluations]
+    assert len(figures) < 40
+    best = figures.index(max(figures))
+    assert len(figures) == best + 1 + 3
+    assert result.saved is result.evaluations[best]
+    assert [one.best for one in result.evaluations][best:] == [True, False, False, False]
+    assert "stopped: f1.good has not risen for 3 evaluations, patience is over" in told(events)
+    assert any(message.startswith(f"kept: step {result.saved.step}, the best with f1.good") for message in told(events))
+    # The folder holds those weights.
+    _, metrics = measured(result.folder, data)
+    assert metrics == result.saved.metrics == result.metrics
+    report = read_json(result.folder / "training.json")
+    assert report["saved"] == {"step": result.saved.step, "epoch": result.saved.epoch, "why": "the best f1.good"}
+
+
+def measured(folder: Path, data: Path) -> tuple[list[Any], ClassificationMetrics]:
+    classify = pipeline(model=folder)
+    examples = list(read_examples(classify.task, data, ReadingSettings(header=False)))
+    metrics, answers = classify.evaluate(examples)
+    return answers, metrics
+
+
+def test_without_a_wish_the_last_weights_are_kept(base: Path, data: Path) -> None:
+    result = finetune(settings(base, data, epochs=3))
+    assert result.saved is result.evaluations[-1]
+    assert measured(result.folder, data)[1] == result.metrics
+    assert read_json(result.folder / "training.json")["saved"]["why"] == "the last"
+
+
+def test_a_metric_that_is_none_is_named(base: Path, data: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'f2' is none of the figures that are measured: accuracy, macro_f1, "):
+        finetune(settings(base, data, metric="f2", epochs=1))
+
+
+def test_parts_are_drawn_and_the_test_part_is_measured_once(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "more.csv"
+    rows = [f"{text},{label}" for label, texts in (("good", GOOD), ("bad", BAD)) for text in texts * 8]
+    file.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    events: list[Event] = []
+    changes = {"text_column": None, "label_column": None, "header": True, "validation": None, "epochs": 2}
+    wanted = settings(base, file, validation_share=0.2, test_share=0.2, **changes)
+    result = finetune(wanted, on_event=events.append)
+    report = read_json(result.folder / "training.json")
+    counts = {name: part["examples"] for name, part in report["data"].items()}
+    assert sum(counts.values()) == 80
+    assert f"examples drawn by chance (seed 0): {counts['training']} for training, " in told(events)[0]
+    assert result.test is not None
+    assert result.test is result.metrics
+    assert result.test.to_dict()["examples"] == counts["test"]
+    assert report["test"]["examples"] == counts["test"]
+    assert report["data"]["test"]["sha256"] == [hashlib.sha256(file.read_bytes()).hexdigest()]
+    assert result.evaluations[0].metrics.to_dict()["examples"] == counts["validation"]
+
+
+def test_data_sets_in_memory(base: Path, data: Path) -> None:
+    class DataSet(list[dict[str, Any]]):
+        """What the library `datasets` gives: class numbers, whose names its features know."""
+
+        features: ClassVar = {"label": type("ClassLabel", (), {"names": ["bad", "good"]})()}
+
+    rows = DataSet({"text": text, "label": int(text in GOOD)} for text in GOOD + BAD)
+    wanted = FinetuneSettings(train=rows, validation=rows, model=base, out=base.parent / "out", epochs=2)
+    result = finetune(wanted)
+    assert isinstance(result.metrics, ClassificationMetrics)
+    assert result.metrics.labels == ("bad", "good")
+    assert read_json(result.folder / "training.json")["settings"]["train"] == "<DataSet>"
+
+
+def test_weights_of_classes_do_not_depend_on_the_token_budget(base: Path, data: Path) -> None:
+    changes = {"epochs": 1, "batch_size": 10, "class_weights": {"good": 3.0}}
+    one = finetune(settings(base, data, **changes))
+    other = finetune(settings(base, data, **changes, token_budget=5, out=base.parent / "other"))
+    assert other.history[0].loss == pytest.approx(one.history[0].loss, abs=1e-6)
+    plain = finetune(settings(base, data, epochs=1, batch_size=10, out=base.parent / "plain"))
+    assert abs(plain.history[0].loss - one.history[0].loss) > 1e-3
+
+
+def test_balanced_classes_count_the_same(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "skew.csv"
+    rows = [f"{text},good" for text in GOOD * 9] + [f"{BAD[0]},bad"]
+    file.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    changes = {"text_column": None, "label_column": None, "header": True, "validation": None, "epochs": 1}
+    given = {"good": 46 / (2 * 45), "bad": 46 / 2}
+    losses = [
+        finetune(settings(base, file, class_weights=weights, out=base.parent / f"o{n}", **changes)).history[0].loss
+        for n, weights in enumerate(("balanced", given))
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_smoothed_labels_are_learned_less_surely(base: Path, data: Path) -> None:
+    sharp = finetune(settings(base, data))
+    smooth = finetune(settings(base, data, label_smoothing=0.4, out=base.parent / "smooth"))
+    scores = [[answer.score for answer in pipeline(model=result.folder)(GOOD + BAD)] for result in (sharp, smooth)]
+    assert min(scores[0]) > max(scores[1])
+
+
+def test_choices_of_the_loss_that_a_task_does_not_have_are_refused(base: Path, data: Path) -> None:
+    for changes, message in (
+        ({"task": "regression", "label_smoothing": 0.1}, "regression has no use for label_smoothing"),
+        ({"task": "multiple-choice", "class_weights": "balanced"}, "multiple-choice has no use for class_weights"),
+        ({"class_weights": {"nice": 2.0}}, "class_weights names 'nice'; the classes are bad, good"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            finetune(settings(base, data, **changes))
+
+
+def test_bad_records_are_skipped_and_told(base: Path, data: Path) -> None:
+    with data.open("a", encoding="utf-8") as file:
+        file.write("\tgood\nhappy food\t\n")
+    events: list[Event] = []
+    result = finetune(settings(base, data, validation=None, skip_bad=True, epochs=1), on_event=events.append)
+    assert "2 bad records skipped:" in told(events)
+    assert any(message.strip().endswith("train.tsv:11: the text is empty") for message in told(events))
+    report = read_json(result.folder / "training.json")
+    assert report["data"]["training"] | {"files": [], "sha256": []} == {
+        "files": [],
+        "sha256": [],
+        "examples": 10,
+        "skipped": 2,
+    }
+
+
+def test_options_belong_to_the_task_that_is_given(base: Path, data: Path) -> None:
+    with pytest.raises(ConfigError, match=r"options is .*, but the task is given"):
+        finetune(settings(base, data, options={"scheme": "IOB1"}), task=TokenClassification())
+
+
+def test_a_run_of_settings_from_a_file_is_the_same_run(base: Path, data: Path) -> None:
+    first = finetune(settings(base, data, epochs=2))
+    again = FinetuneSettings.read(first.folder / "settings.yaml", out=base.parent / "again")
+    assert again == settings(
+        base, str(data), epochs=2, validation=str(data), model=str(base), out=base.parent / "again"
+    )
+    second = finetune(again)
+    one, other = ((result.folder / "model.safetensors").read_bytes() for result in (first, second))
+    assert one == other

@@ -73,12 +73,10 @@ _CONFIG = "YAML file of settings, as settings.yaml beside a trained model; optio
 
 
 def _make(settings: type[ReadingSettings], given: dict[str, Any]) -> ReadingSettings:
-    try:
-        return settings(**given)
-    except TypeError as error:  # what has no default was not given
-        missing = [name for name in documented(settings) if f"'{name}'" in str(error)]
+    if missing := settings.missing(given):
         shown = [_METAVARS[name] if name == "train" else _flag(name) for name in missing]
-        raise ConfigError(f"missing: {', '.join(shown)}") from None
+        raise ConfigError(f"missing: {', '.join(shown)}")
+    return settings(**given)
 
 
 def _flag(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ from glassbert.tasks.multiple_choice import ChoiceFeatures
 from glassbert.tasks.task import Metrics
 from glassbert.tasks.texts import TextFeatures, crop
 from glassbert.text import BertTokenizer, BertTokenizerFast
-from glassbert.train.events import Evaluation, Notice, OnEvent, StopTraining, TrainingResult, silent
+from glassbert.train.events import Evaluation, Event, Notice, OnEvent, StopTraining, TrainingResult, silent
 from glassbert.train.examples import Part
 from glassbert.train.loop import fit, predict
 from glassbert.train.outputs import save_result
@@ -80,7 +81,13 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
             say(line)
     for message in task.notes(parts["training"].examples, parts["training"].features):
         say(message)
-    with torch.random.fork_rng(devices=[]):
+    with contextlib.ExitStack() as stack:
+        if settings.tensorboard is not None:
+            from glassbert.train.tensorboard import TensorBoard  # with a library of its own
+
+            board = stack.enter_context(TensorBoard(settings.tensorboard))
+            on_event = _both(board.show, on_event)
+        stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(settings.seed)
         model = model_for(task, folder, say)
         check_vocabulary(tokenizer, model.config)
@@ -95,6 +102,14 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
             notes=notes,
             on_event=on_event,
         )
+
+
+def _both(one: OnEvent, other: OnEvent) -> OnEvent:
+    def show(event: Event) -> None:
+        one(event)
+        other(event)
+
+    return show
 
 
 def _read(task: AnyTask, settings: FinetuneSettings, say: Any) -> dict[str, Part]:
