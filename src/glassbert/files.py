@@ -11,6 +11,7 @@ import ctypes
 import filecmp
 import fnmatch
 import glob
+import hashlib
 import json
 import os
 import re
@@ -40,8 +41,8 @@ _WRITTEN: Final = re.compile(
         )
     )
 )
-# By this the cards that training writes are known.
-CARD_MARK: Final = "<!-- written by glassbert -->"
+# Files of these names may be a person's own; `signed` tells which are not.
+_SIGNED: Final = re.compile(r"README\.md")
 # The largest settings that people have are indices of weights, with some 100 kB.
 _LARGEST_JSON: Final = 32 * 1024 * 1024
 
@@ -145,16 +146,8 @@ def _foreign(folder: Path, kind: Kind) -> Iterator[Path]:
     for entry in sorted(folder.iterdir()):
         if entry.is_dir() and not entry.is_symlink() and _MODULE.fullmatch(entry.name):
             yield from _foreign(entry, kind)
-        elif not kind.files.fullmatch(entry.name) and not _is_our_card(entry):
+        elif not kind.files.fullmatch(entry.name) and not _is_signed(entry):
             yield entry
-
-
-def _is_our_card(file: Path) -> bool:
-    """Whether a README.md is a model card as training writes it, and nobody's own notes."""
-    if file.name != "README.md" or not file.is_file():
-        return False
-    with file.open("rb") as card:
-        return CARD_MARK.encode() in card.read(4096)
 
 
 def _prefix(path: Path) -> str:
@@ -438,6 +431,19 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for number, (key, _) in enumerate(pairs) if key in {name for name, _ in pairs[:number]})
         raise ValueError(f"the key {twice!r} stands there twice")
     return value
+
+
+def signed(text: str) -> str:
+    """Return a text with a last line, unseen in Markdown, by which it is known as one that nobody has changed."""
+    return f"{text}<!-- glassbert {hashlib.sha256(text.encode()).hexdigest()} -->\n"
+
+
+def _is_signed(file: Path) -> bool:
+    """Whether glassbert wrote a file such as `README.md`, and nobody changed it since, so that it is not to be lost."""
+    if not _SIGNED.fullmatch(file.name) or not file.is_file():
+        return False
+    text = file.read_bytes().decode("utf-8", "replace")
+    return text == signed(text[: text.rfind("<!-- ")])
 
 
 def write_json(path: Path, value: Any) -> None:
