@@ -43,7 +43,7 @@ def test_steps_and_evaluations_are_read_back(tmp_path: Path) -> None:
         board.show(Notice(message="hello"))
         board.show(step(1))
         board.show(step(2, seconds=0.0))
-        board.show(Evaluation(epoch=0, step=2, metrics=metrics))
+        board.show(Evaluation(epoch=0, step=2, metrics=metrics, name="spearman", value=0.5, best=True))
     assert scalars(tmp_path) == {
         "train/loss": [(1, 1.0), (2, 0.5)],
         "train/learning_rate": [(1, 0.5), (2, 0.5)],
@@ -51,7 +51,7 @@ def test_steps_and_evaluations_are_read_back(tmp_path: Path) -> None:
         "train/tokens_per_second": [(1, 200.0)],
         "eval/spearman": [(2, 0.5)],
         "eval/pearson": [(2, 0.25)],
-        "eval/width_8": [(2, 0.125)],
+        "eval/by_width.8": [(2, 0.125)],
     }
 
 

@@ -131,7 +131,7 @@ class Metrics:
         Raises:
             ConfigError: there is no such figure.
         """
-        figures = self._figures()
+        figures = self.figures()
         if name not in figures:
             known = ", ".join(list(figures)[:20])
             raise ConfigError(f"{name!r} is none of the figures that are measured: {known}")
@@ -141,7 +141,9 @@ class Metrics:
         """Return a figure so that more is better: its negative where less is."""
         return -self.figure(name) if name in self.lower_is_better else self.figure(name)
 
-    def _figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float]:
+        """Return all figures by name; those of classes or widths with a dot, as `f1.spam`."""
+
         def flat(name: str, value: Any) -> Iterator[tuple[str, float]]:
             if isinstance(value, dict):
                 for key, inner in value.items():

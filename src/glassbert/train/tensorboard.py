@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glassbert.errors import MissingExtraError, SaveError
-from glassbert.train.finetuning import Evaluation, Event
-from glassbert.train.loop import Step
-from glassbert.train.report import figures
+from glassbert.train.events import Evaluation, Event, Step
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -55,8 +53,7 @@ class TensorBoard:
                 "train/tokens_per_second": event.tokens / event.seconds if event.seconds > 0 else math.nan,
             }
         elif isinstance(event, Evaluation):
-            found = figures(event.metrics.to_dict())
-            values = {f"eval/{name.replace(' ', '_')}": value for name, value in found.items()}
+            values = {f"eval/{name}": value for name, value in event.metrics.figures().items()}
         else:
             return
         for name, value in values.items():
