@@ -1,10 +1,12 @@
 """The one training loop, and recipes that use it."""
 
+from glassbert.train.card import write_card
 from glassbert.train.demo import DEMO_TRAINING, run_demo
 from glassbert.train.finetuning import Evaluation, Event, Notice, TrainingResult, finetune
 from glassbert.train.groups import freeze, parameter_groups
 from glassbert.train.loop import Step, fit
 from glassbert.train.optimizer import AdamW, clip_gradients, make_adamw
+from glassbert.train.report import write_report
 from glassbert.train.schedules import (
     TYPE_TO_SCHEDULER_FUNCTION,
     SchedulerType,
@@ -17,6 +19,7 @@ from glassbert.train.schedules import (
     get_scheduler,
 )
 from glassbert.train.settings import FinetuneSettings, TrainingSettings
+from glassbert.train.tensorboard import TensorBoard
 
 __all__ = [
     "DEMO_TRAINING",
@@ -28,6 +31,7 @@ __all__ = [
     "Notice",
     "SchedulerType",
     "Step",
+    "TensorBoard",
     "TrainingResult",
     "TrainingSettings",
     "clip_gradients",
@@ -44,4 +48,6 @@ __all__ = [
     "make_adamw",
     "parameter_groups",
     "run_demo",
+    "write_card",
+    "write_report",
 ]
