@@ -471,9 +471,8 @@ def test_options_belong_to_the_task_that_is_given(base: Path, data: Path) -> Non
 def test_a_run_of_settings_from_a_file_is_the_same_run(base: Path, data: Path) -> None:
     first = finetune(settings(base, data, epochs=2))
     again = FinetuneSettings.read(first.folder / "settings.yaml", out=base.parent / "again")
-    assert again == settings(
-        base, str(data), epochs=2, validation=str(data), model=str(base), out=base.parent / "again"
-    )
+    paths: dict[str, Any] = {"train": str(data), "validation": str(data), "model": str(base)}
+    assert again == settings(base, data, epochs=2, out=base.parent / "again", **paths)
     second = finetune(again)
     one, other = ((result.folder / "model.safetensors").read_bytes() for result in (first, second))
     assert one == other

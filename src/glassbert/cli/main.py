@@ -20,6 +20,7 @@ import typer
 
 import glassbert
 from glassbert.cli.convert import convert
+from glassbert.cli.rank import rank
 from glassbert.cli.train import demo, train
 from glassbert.cli.use import evaluate, predict
 from glassbert.cli.vocab import vocab
@@ -54,6 +55,7 @@ app.command()(demo)
 app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(rank)
 app.command()(convert)
 app.command()(vocab)
 

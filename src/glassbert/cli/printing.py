@@ -156,6 +156,30 @@ class VocabularyDisplay:
         self._progress.update(self._tasks[name], completed=done, total=total, amount=amount)
 
 
+class RankingDisplay:
+    """Shows how many documents have their score, where stderr is a terminal. Use as a context manager."""
+
+    def __init__(self) -> None:
+        """Open no display yet."""
+        console = notes()
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed:,.0f}"))
+        self._progress = Progress(*columns, console=console, disable=not console.is_interactive, transient=True)
+        self._task = self._progress.add_task("scoring documents", total=None)
+
+    def __enter__(self) -> RankingDisplay:
+        """Start."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+    def show(self, count: int) -> None:
+        """Take the number of documents so far."""
+        self._progress.update(self._task, completed=count)
+
+
 def print_metrics(metrics: Metrics) -> None:
     """Print the figures of a task; for classes also, where it fits a screen, the confusion matrix."""
     from glassbert.tasks import ClassificationMetrics, TokenClassificationMetrics

@@ -1,6 +1,7 @@
 """The one training loop, and recipes that use it."""
 
 from glassbert.settings import FinetuneSettings, ReadingSettings, TrainingSettings
+from glassbert.train.card import write_card
 from glassbert.train.demo import DEMO_TRAINING, run_demo
 from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Step, StopTraining, TrainingResult
 from glassbert.train.examples import read_examples
@@ -8,6 +9,7 @@ from glassbert.train.finetuning import finetune
 from glassbert.train.groups import freeze, parameter_groups
 from glassbert.train.loop import fit
 from glassbert.train.optimizer import AdamW, clip_gradients, make_adamw
+from glassbert.train.report import write_report
 from glassbert.train.schedules import (
     TYPE_TO_SCHEDULER_FUNCTION,
     SchedulerType,
@@ -20,6 +22,7 @@ from glassbert.train.schedules import (
     get_scheduler,
 )
 from glassbert.train.spool import Spool
+from glassbert.train.tensorboard import TensorBoard
 
 __all__ = [
     "DEMO_TRAINING",
@@ -35,6 +38,7 @@ __all__ = [
     "Spool",
     "Step",
     "StopTraining",
+    "TensorBoard",
     "TrainingResult",
     "TrainingSettings",
     "clip_gradients",
@@ -52,4 +56,6 @@ __all__ = [
     "parameter_groups",
     "read_examples",
     "run_demo",
+    "write_card",
+    "write_report",
 ]

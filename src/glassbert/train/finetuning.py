@@ -62,8 +62,9 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
     notes: list[str] = []
 
     def say(message: str) -> None:
-        notes.append(message)
-        on_event(Notice(message=message))
+        if message not in notes:  # one remark on the columns does for all files
+            notes.append(message)
+            on_event(Notice(message=message))
 
     parts = _read(task, settings, say)
     task = task.learn(parts["training"].examples)

@@ -113,7 +113,7 @@ def _record(
             "epoch": saved.epoch if saved else last.epoch,
             "why": f"the best {saved.name}" if best and saved else "the last",
         },
-        "test": result.test.to_dict() if result.test else None,
+        "test": {"main": _main(result), **result.test.to_dict()} if result.test else None,
         "hardest": [
             {
                 "file": example.file,
@@ -129,6 +129,11 @@ def _record(
         ],
         "notes": list(notes),
     }
+
+
+def _main(result: TrainingResult) -> str:
+    """Return the name of the figure that models are compared by."""
+    return result.saved.name if result.saved else result.test.main_name if result.test else ""
 
 
 def _peak_memory() -> int:
