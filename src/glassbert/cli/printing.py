@@ -1,4 +1,4 @@
-"""What the user sees: progress bars, tables, notes. Results go to stdout, all else to stderr."""
+"""What the user reads: tables, notes, JSON. Results go to stdout, all else to stderr."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
     from glassbert.tasks import TokenClassificationMetrics
     from glassbert.tasks.task import Metrics
-    from glassbert.train import Event
 
 
 def out() -> Console:
@@ -46,138 +44,6 @@ def note_cut(cut: int, texts: int, limit: int) -> None:
     if cut:
         which = "the text is" if texts == 1 else f"{cut} of {texts} texts are"
         note(f"{which} longer than {limit} tokens; the end was cut")
-
-
-class TrainingDisplay:
-    """Shows a run's events: a live bar where stderr is a terminal, a line for each epoch in any case.
-
-    Use as a context manager and pass `show` as `on_event`.
-    """
-
-    def __init__(self) -> None:
-        """Open no display yet; the bar appears with the first step."""
-        self._console = notes()
-        self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TextColumn("lr {task.fields[rate]:.1e}"),
-            TextColumn("{task.fields[speed]:,.0f} tokens/s"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_interactive,
-            transient=True,
-        )
-        self._task: Any = None
-        self._loss = 0.0
-        self._speed = 0.0
-
-    def __enter__(self) -> TrainingDisplay:
-        """Start."""
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the bar away."""
-        self._progress.stop()
-
-    def show(self, event: Event) -> None:
-        """Take one event of a training run."""
-        from glassbert.train import Evaluation, Step
-
-        if isinstance(event, Step):
-            # Single batches jump about; what one can read is a mean over about the last ten.
-            keep = 0.0 if event.step == 1 else 0.9
-            self._loss = keep * self._loss + (1 - keep) * event.loss
-            self._speed = keep * self._speed + (1 - keep) * event.tokens / event.seconds
-            fields: dict[str, Any] = {
-                "epoch": f"{event.epoch + 1}",
-                "loss": self._loss,
-                "rate": event.learning_rate,
-                "speed": self._speed,
-            }
-            if self._task is None:
-                self._task = self._progress.add_task("", total=event.steps, **fields)
-            self._progress.update(self._task, completed=event.step, **fields)
-        elif isinstance(event, Evaluation):
-            self._console.print(
-                f"epoch {event.epoch + 1}  step {event.step:>5}  loss {self._loss:.4f}  "
-                f"held-out {event.metrics.main_name.replace('_', ' ')} {event.metrics.main:.4f}  "
-                f"{self._speed:,.0f} tokens/s",
-                soft_wrap=True,
-            )
-        else:
-            self._console.print(escape(event.message), soft_wrap=True)
-
-
-class VocabularyDisplay:
-    """Shows how far a vocabulary is, where stderr is a terminal: a bar for counting words, one for learning.
-
-    Use as a context manager and pass `counted` and `learned` as `on_progress`.
-    """
-
-    def __init__(self) -> None:
-        """Open no display yet."""
-        console = notes()
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[amount]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_interactive,
-            transient=True,
-        )
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> VocabularyDisplay:
-        """Start."""
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the bars away."""
-        self._progress.stop()
-
-    def counted(self, done: int, total: int | None) -> None:
-        """Take the bytes read so far, and of all files where that is known."""
-        amount = f"{done / 1e6:,.0f} MB" if total is None else f"{done / 1e6:,.0f}/{total / 1e6:,.0f} MB"
-        self._show("counting words", done, total, amount)
-
-    def learned(self, tokens: int, size: int) -> None:
-        """Take the tokens so far and the most that there may be."""
-        if tokens % 100 == 0 or tokens == size or "joining pieces" not in self._tasks:
-            self._show("joining pieces", tokens, size, f"{tokens:,}/{size:,} tokens")
-
-    def _show(self, name: str, done: int, total: int | None, amount: str) -> None:
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total, amount=amount)
-        self._progress.update(self._tasks[name], completed=done, total=total, amount=amount)
-
-
-class RankingDisplay:
-    """Shows how many documents have their score, where stderr is a terminal. Use as a context manager."""
-
-    def __init__(self) -> None:
-        """Open no display yet."""
-        console = notes()
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed:,.0f}"))
-        self._progress = Progress(*columns, console=console, disable=not console.is_interactive, transient=True)
-        self._task = self._progress.add_task("scoring documents", total=None)
-
-    def __enter__(self) -> RankingDisplay:
-        """Start."""
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the bar away."""
-        self._progress.stop()
-
-    def show(self, count: int) -> None:
-        """Take the number of documents so far."""
-        self._progress.update(self._task, completed=count)
 
 
 def print_metrics(metrics: Metrics) -> None:

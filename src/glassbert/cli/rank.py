@@ -56,7 +56,8 @@ def rank(
 
     Example: glassbert rank OUT "how do I reset my password" answers.txt --top 5
     """
-    from glassbert.cli.printing import RankingDisplay, note, note_cut, print_json
+    from glassbert.cli.displays import RankingDisplay
+    from glassbert.cli.printing import note, note_cut, print_json
     from glassbert.errors import DataError
     from glassbert.infer import Ranked, pipeline
     from glassbert.infer.ranking import best, scored, scoring

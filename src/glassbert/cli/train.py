@@ -37,7 +37,8 @@ def demo(
 
     Example: glassbert demo --out my-first-bert
     """
-    from glassbert.cli.printing import TrainingDisplay, notes, print_json, print_metrics, program, typed
+    from glassbert.cli.displays import TrainingDisplay
+    from glassbert.cli.printing import notes, print_json, print_metrics, program, typed
     from glassbert.cli.printing import out as results
     from glassbert.infer import pipeline
     from glassbert.train import DEMO_TRAINING, run_demo
@@ -77,8 +78,9 @@ def train(settings: FinetuneSettings, json: Json = False) -> None:
 
     Example: glassbert train train.tsv --validation dev.tsv --model FOLDER --out OUT
     """
-    from glassbert.cli.printing import TrainingDisplay, print_json, print_metrics, program, typed
+    from glassbert.cli.displays import TrainingDisplay
     from glassbert.cli.printing import out as results
+    from glassbert.cli.printing import print_json, print_metrics, program, typed
     from glassbert.train import finetune
 
     with TrainingDisplay() as display:

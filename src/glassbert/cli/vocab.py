@@ -86,7 +86,8 @@ def vocab(
 
     Example: glassbert vocab books/ --size 30000 --out vocab.txt --compare bert-base-uncased/vocab.txt
     """
-    from glassbert.cli.printing import VocabularyDisplay, note, print_json
+    from glassbert.cli.displays import VocabularyDisplay
+    from glassbert.cli.printing import note, print_json
     from glassbert.data import LONGEST_WORD, count_words, text_files
     from glassbert.errors import DataError
     from glassbert.text import SPECIAL_TOKENS, BasicTokenizer, learn_from_counts, missing_characters

@@ -3,7 +3,7 @@
 from glassbert.settings import FinetuneSettings, ReadingSettings, TrainingSettings
 from glassbert.train.card import write_card
 from glassbert.train.demo import DEMO_TRAINING, run_demo
-from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Step, StopTraining, TrainingResult
+from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Progress, Step, StopTraining, TrainingResult
 from glassbert.train.examples import read_examples
 from glassbert.train.finetuning import finetune
 from glassbert.train.groups import freeze, parameter_groups
@@ -33,6 +33,7 @@ __all__ = [
     "FinetuneSettings",
     "Notice",
     "OnEvent",
+    "Progress",
     "ReadingSettings",
     "SchedulerType",
     "Spool",

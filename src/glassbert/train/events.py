@@ -59,7 +59,22 @@ class Notice:
     message: str
 
 
-Event = Step | Evaluation | Notice
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How many examples have been read, or turned into tokens, so far; told every some thousand.
+
+    Attributes:
+        doing: what is done, such as "reading training data".
+        done: how many.
+        total: of how many, where that is known.
+    """
+
+    doing: str
+    done: int
+    total: int | None
+
+
+Event = Step | Evaluation | Notice | Progress
 OnEvent = Callable[[Event], None]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from glassbert.data import Record, Skipped, Source, as_records, data_hash, guess_columns, split, to_questions
 from glassbert.data.records import refuse
@@ -14,9 +14,13 @@ from glassbert.settings import ReadingSettings, paths_of
 from glassbert.tasks import AnyTask
 from glassbert.tasks.task import Columns, Example
 from glassbert.text import BertTokenizer
+from glassbert.train.events import OnEvent, Progress, silent
 from glassbert.train.spool import Spool
 
 Say = Callable[[str], object]
+Item = TypeVar("Item")
+# Examples from one event to the next.
+_EVERY: Final = 5000
 
 
 def read_examples(
@@ -118,14 +122,23 @@ class Part:
     features: Spool[Any] = dataclasses.field(default_factory=Spool)
 
     @classmethod
-    def read(cls, name: str, task: AnyTask, source: Source, reading: ReadingSettings, say: Say) -> Part:
+    def read(
+        cls,
+        name: str,
+        task: AnyTask,
+        source: Source,
+        reading: ReadingSettings,
+        say: Say = lambda _: None,
+        on_event: OnEvent = silent,
+    ) -> Part:
         """Read all examples.
 
         Raises:
             DataError: as `read_examples`, and if there is no good example.
         """
         skipped = Skipped() if reading.skip_bad else None
-        part = cls(name, source, Spool(read_examples(task, source, reading, skipped=skipped, say=say)), skipped)
+        examples = read_examples(task, source, reading, skipped=skipped, say=say)
+        part = cls(name, source, Spool(_counted(examples, f"reading {name} data", None, on_event)), skipped)
         part._check()
         return part
 
@@ -138,7 +151,7 @@ class Part:
             part._check()
         return parts
 
-    def encode(self, task: AnyTask, tokenizer: BertTokenizer, max_length: int) -> None:
+    def encode(self, task: AnyTask, tokenizer: BertTokenizer, max_length: int, on_event: OnEvent = silent) -> None:
         """Turn the examples into features.
 
         Raises:
@@ -148,12 +161,13 @@ class Part:
         def features(examples: Iterable[Example]) -> Iterator[Any]:
             return task.features(examples, tokenizer, max_length=max_length)
 
+        everything = _counted(self.examples, f"tokenizing {self.name} data", len(self.examples), on_event)
         if self.skipped is None:
-            self.features = Spool(features(self.examples))
+            self.features = Spool(features(everything))
             return
         good: Spool[Any] = Spool()
         found: Spool[Any] = Spool()
-        rest = iter(self.examples)
+        rest = iter(everything)
         while some := list(islice(rest, 512)):
             try:
                 groups = [(some, list(features(some)))]
@@ -187,6 +201,14 @@ class Part:
             bad = f"; {self.skipped}" if self.skipped and self.skipped.count else ""
             source = None if self.source is None else _named(paths_of(self.source))
             raise DataError(f"holds no {self.name} examples{bad}", file=source)
+
+
+def _counted(items: Iterable[Item], doing: str, total: int | None, on_event: OnEvent) -> Iterator[Item]:
+    """Give the items and tell how many there were."""
+    for done, item in enumerate(items, 1):
+        yield item
+        if done % _EVERY == 0:
+            on_event(Progress(doing=doing, done=done, total=total))
 
 
 def _named(paths: list[Any] | None) -> str | None:

@@ -66,7 +66,7 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
             notes.append(message)
             on_event(Notice(message=message))
 
-    parts = _read(task, settings, say)
+    parts = _read(task, settings, say, on_event)
     task = task.learn(parts["training"].examples)
     tokenizer = load_tokenizer(BertTokenizerFast, folder)
     limit = settings.max_length or tokenizer.model_max_length
@@ -74,7 +74,7 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
         raise ConfigError(f"max_length is {limit}, but the model takes {tokenizer.model_max_length} tokens at most")
     # Before the model is touched: a label or text out of place is told at once.
     for part in parts.values():
-        part.encode(task, tokenizer, limit)
+        part.encode(task, tokenizer, limit, on_event)
         _tell_cut(part, limit, say)
     skipped = {id(part.skipped): part.skipped for part in parts.values() if part.skipped and part.skipped.count}
     for some in skipped.values():
@@ -113,9 +113,9 @@ def _both(one: OnEvent, other: OnEvent) -> OnEvent:
     return show
 
 
-def _read(task: AnyTask, settings: FinetuneSettings, say: Any) -> dict[str, Part]:
+def _read(task: AnyTask, settings: FinetuneSettings, say: Any, on_event: OnEvent) -> dict[str, Part]:
     """Read the data; parts that are drawn from the training data begin as it does."""
-    parts = {"training": Part.read("training", task, settings.train, settings, say)}
+    parts = {"training": Part.read("training", task, settings.train, settings, say, on_event)}
     shares = {"validation": settings.validation_share, "test": settings.test_share}
     shares = {name: share for name, share in shares.items() if share}
     if shares:
@@ -125,7 +125,7 @@ def _read(task: AnyTask, settings: FinetuneSettings, say: Any) -> dict[str, Part
         say(f"examples drawn by chance (seed {settings.seed}): {counts}")
     for name, source in (("validation", settings.validation), ("test", settings.test)):
         if source is not None:
-            parts[name] = Part.read(name, task, source, settings, say)
+            parts[name] = Part.read(name, task, source, settings, say, on_event)
     return parts
 
 
@@ -354,10 +354,17 @@ def _loss_of(task: AnyTask, features: Sequence[Any], settings: TrainingSettings)
 
 
 def _tell_cut(part: Part, limit: int, say: Any) -> None:
-    cut = sum(feature.cut > 0 for feature in part.features if isinstance(feature, TextFeatures | ChoiceFeatures))
+    cut = several = 0
+    last = counted = -1
+    for feature in part.features:
+        cut += isinstance(feature, TextFeatures | ChoiceFeatures) and feature.cut > 0
+        # The windows of an example follow each other.
+        if feature.example == last != counted:
+            several += 1
+            counted = last
+        last = feature.example
+    longer = f"of {len(part.examples)} {part.name} texts are longer than {limit} tokens and"
     if cut:
-        say(f"{cut} of {len(part.features)} {part.name} texts are longer than {limit} tokens and were cut")
-    windows = Counter(feature.example for feature in part.features)
-    several = sum(count > 1 for count in windows.values())
+        say(f"{cut} {longer} were cut")
     if several:
-        say(f"{several} of {len(windows)} {part.name} texts are longer than {limit} tokens and are read in windows")
+        say(f"{several} {longer} are read in windows")

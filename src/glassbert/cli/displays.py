@@ -1,0 +1,132 @@
+"""What the user sees while a command works: bars on stderr, where that is a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from glassbert.cli.printing import notes
+
+if TYPE_CHECKING:
+    from glassbert.train import Event
+
+
+class Display:
+    """Bars that come with the first thing they count and go with the last. Use as a context manager."""
+
+    def __init__(self) -> None:
+        """Open no display yet."""
+        self.console = notes()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[amount]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_interactive,
+            transient=True,
+        )
+        self._bars: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bars away."""
+        self._progress.stop()
+
+    def bar(self, name: str, done: int, total: int | None, amount: str, *, title: str | None = None) -> None:
+        """Show how far something is.
+
+        Args:
+            name: of the bar, which is also its title unless there is another.
+            done: how much.
+            total: of how much; None where nobody knows.
+            amount: both, as one reads them.
+            title: beside the bar.
+        """
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(title or name, total=total, amount=amount)
+        self._progress.update(
+            self._bars[name], description=title or name, completed=done, total=total, amount=escape(amount)
+        )
+
+    def drop_bars(self) -> None:
+        """Take all bars away."""
+        for bar in self._bars.values():
+            self._progress.remove_task(bar)
+        self._bars.clear()
+
+
+class TrainingDisplay(Display):
+    """Shows a run's events: a live bar, and a line for each evaluation; pass `show` as `on_event`."""
+
+    def __init__(self) -> None:
+        """Open no display yet; the bar appears with the first event."""
+        super().__init__()
+        self._loss = 0.0
+        self._speed = 0.0
+        self._metric = ""
+
+    def show(self, event: Event) -> None:
+        """Take one event of a training run."""
+        from glassbert.train import Evaluation, Progress, Step
+
+        if isinstance(event, Progress):
+            self.bar(event.doing, event.done, event.total, f"{event.done:,} examples")
+        elif isinstance(event, Step):
+            if event.step == 1:
+                self.drop_bars()
+            # Single batches jump about; what one can read is a mean over about the last ten.
+            keep = 0.0 if event.step == 1 else 0.9
+            self._loss = keep * self._loss + (1 - keep) * event.loss
+            self._speed = keep * self._speed + (1 - keep) * event.tokens / event.seconds
+            figures = (
+                f"{event.step:,}/{event.steps:,}",
+                f"loss {self._loss:.4f}",
+                self._metric,
+                f"lr {event.learning_rate:.1e}",
+                f"{self._speed:,.0f} tokens/s",
+            )
+            amount = "  ".join(filter(None, figures))
+            self.bar("training", event.step, event.steps, amount, title=f"epoch {event.epoch + 1}")
+        elif isinstance(event, Evaluation):
+            self._metric = f"{event.name.replace('_', ' ')} {event.metrics.figure(event.name):.4f}"
+            self.console.print(
+                escape(
+                    f"epoch {event.epoch + 1}  step {event.step:>5}  loss {self._loss:.4f}  "
+                    f"held-out {self._metric}  {self._speed:,.0f} tokens/s"
+                ),
+                soft_wrap=True,
+            )
+        else:
+            self.console.print(escape(event.message), soft_wrap=True)
+
+
+class VocabularyDisplay(Display):
+    """Shows how far a vocabulary is: a bar for counting words, one for learning.
+
+    Pass `counted` and `learned` as `on_progress`.
+    """
+
+    def counted(self, done: int, total: int | None) -> None:
+        """Take the bytes read so far, and of all files where that is known."""
+        amount = f"{done / 1e6:,.0f} MB" if total is None else f"{done / 1e6:,.0f}/{total / 1e6:,.0f} MB"
+        self.bar("counting words", done, total, amount)
+
+    def learned(self, tokens: int, size: int) -> None:
+        """Take the tokens so far and the most that there may be."""
+        if tokens % 100 == 0 or tokens == size or "joining pieces" not in self._bars:
+            self.bar("joining pieces", tokens, size, f"{tokens:,}/{size:,} tokens")
+
+
+class RankingDisplay(Display):
+    """Shows how many documents have their score."""
+
+    def show(self, count: int) -> None:
+        """Take the number of documents so far."""
+        self.bar("scoring documents", count, None, f"{count:,}")
