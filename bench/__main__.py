@@ -1,11 +1,11 @@
-"""`python -m bench encode`, `train`, `load` and `tokenize`."""
+"""`python -m bench encode`, `train`, `tasks`, `load` and `tokenize`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from bench import encode, load, tokenize, train
+from bench import encode, load, tasks, tokenize, train
 
 
 def main() -> None:
@@ -15,6 +15,7 @@ def main() -> None:
     for name, text in (
         ("encode", "texts to token vectors"),
         ("train", "optimizer steps of a classifier"),
+        ("tasks", "every task beside transformers' Trainer: figure, time, memory"),
         ("load", "a folder to a model"),
         ("tokenize", "texts to padded batches, files to ids"),
     ):
@@ -25,11 +26,19 @@ def main() -> None:
             command.add_argument("--texts", type=int, default=256, help="how many texts (default: %(default)s)")
         elif name == "train":
             command.add_argument("--steps", type=int, default=6, help="steps of a round (default: %(default)s)")
+        elif name == "tasks":
+            command.add_argument("--examples", type=int, default=640, help="to learn from (default: %(default)s)")
+            command.add_argument("--epochs", type=int, default=1, help="passes over them (default: %(default)s)")
+            command.add_argument("--seeds", type=int, default=1, help="runs of each side (default: %(default)s)")
+            command.add_argument("--task", action="append", default=[], help="this one alone; may be repeated")
     given = parser.parse_args()
     if given.command == "encode":
         encode.run(texts=given.texts, rounds=given.rounds, file=given.json)
     elif given.command == "load":
         load.run(rounds=given.rounds, file=given.json)
+    elif given.command == "tasks":
+        seeds, only = given.seeds, given.task
+        tasks.run(examples=given.examples, epochs=given.epochs, seeds=seeds, only=only, file=given.json)
     elif given.command == "tokenize":
         tokenize.run(rounds=given.rounds, file=given.json)
     else:
