@@ -1064,3 +1064,37 @@ def test_tensors_go_to_devices_alone(tokenizer: BertTokenizer) -> None:
     assert batch.to("cpu", non_blocking=True).input_ids.dtype == torch.int64
     with pytest.raises(InputError, match="whole numbers"):
         batch.to(torch.float16)
+
+
+def test_settings_that_were_checked_once_are_not_mixed_up_with_others(kind: type[BertTokenizer]) -> None:
+    own = kind(VOCAB)
+    right: dict[str, Any] = {"return_token_type_ids": True, "stride": 0, "padding": True, "truncation": False}
+    other: dict[str, Any] = {"return_token_type_ids": 1, "stride": False, "padding": 1, "truncation": 0}
+    for name, value in other.items():
+        own("a", **right)
+        assert value == right[name]
+        with pytest.raises(InputError, match=f"{name} is {value}, expected"):
+            own("a", **{**right, name: value})
+        with pytest.raises(InputError, match=f"{name} is of type list, expected"):
+            own("a", **{**right, name: [value]})
+
+
+def test_what_is_set_between_two_calls_holds_for_the_second(kind: type[BertTokenizer]) -> None:
+    own = kind(VOCAB, model_max_length=4)
+
+    def ids() -> Any:
+        return own(["a b c", "d"], padding=True, truncation=True).input_ids
+
+    assert ids() == [[CLS, A, B, SEP], [CLS, D, SEP, PAD]]
+    own.padding_side = "left"
+    assert ids() == [[CLS, A, B, SEP], [PAD, CLS, D, SEP]]
+    own.truncation_side = "left"
+    assert ids() == [[CLS, B, C, SEP], [PAD, CLS, D, SEP]]
+    own.model_max_length = 3
+    assert ids() == [[CLS, C, SEP], [CLS, D, SEP]]
+    own.cls_token, own.sep_token = "e", "f"
+    assert ids() == [[E, C, F], [E, D, F]]
+    own.add_special_tokens({"cls_token": "<s>"})
+    assert ids() == [[NEXT, C, F], [NEXT, D, F]]
+    own.pad_token = "g"
+    assert own("a", padding="max_length", max_length=4).input_ids == [G, NEXT, A, F]
