@@ -60,6 +60,7 @@ class TokenTable:
         self._added: dict[str, tuple[AddedToken, int]] = {}
         self._tokens = {index: token for token, index in self.vocab.items()}
         self._next = max(self._tokens, default=-1) + 1
+        self._additional: dict[str, None] = {}  # in order, and quick to look into
         try:
             for token, index in sorted(added_tokens, key=lambda pair: pair[1]):
                 as_tokens(token, special=False)
@@ -70,16 +71,24 @@ class TokenTable:
             if special[name] not in self.vocab and (special[name] not in self._added or name == "unk_token"):
                 raise VocabularyError(f"the vocabulary of {len(self.vocab)} tokens has no {special[name]}")
             setattr(self, name, special[name])
-        self.additional_special_tokens: list[str] = []
         self.add_special_tokens({ADDITIONAL: additional_special_tokens})
 
     def _changed(self) -> None:
         """Forget what was made from the tokens that were there before."""
 
     @property
+    def additional_special_tokens(self) -> list[str]:
+        """The special tokens beside the five; `add_special_tokens` adds some, setting them takes others in their place."""
+        return list(self._additional)
+
+    @additional_special_tokens.setter
+    def additional_special_tokens(self, tokens: Iterable[str]) -> None:
+        self._additional = dict.fromkeys(tokens)
+
+    @property
     def all_special_tokens(self) -> list[str]:
         """The five special tokens and the additional ones."""
-        return [*(getattr(self, name) for name in SPECIAL), *self.additional_special_tokens]
+        return [*(getattr(self, name) for name in SPECIAL), *self._additional]
 
     @property
     def all_special_ids(self) -> list[int]:
@@ -124,7 +133,7 @@ class TokenTable:
 
     def __len__(self) -> int:
         """Number of all tokens: rows that a model needs (V)."""
-        return len(self.vocab) + sum(token not in self.vocab for token in self._added)
+        return len(self._tokens)
 
     def get_vocab(self) -> dict[str, int]:
         """Return all tokens and their ids, added ones too."""
@@ -155,7 +164,7 @@ class TokenTable:
         """
         count = 0
         for token in as_tokens(new_tokens, special=special_tokens):
-            known = token.content in self._added or token.content in self.all_special_tokens
+            known = token.content in self._added or self._is_special(token.content)
             self._add(token)
             count += not known
         return count
@@ -193,8 +202,8 @@ class TokenTable:
                     self._add(token)
                 if name != ADDITIONAL:
                     setattr(self, name, token.content)
-                elif token.content not in self.all_special_tokens:
-                    self.additional_special_tokens.append(token.content)
+                elif not self._is_special(token.content):
+                    self._additional[token.content] = None
         self._changed()
         return len(self) - before
 
@@ -203,7 +212,7 @@ class TokenTable:
 
         One that is there gets the settings that it is given; a string gives none but that it is special.
         """
-        if token.content in self.all_special_tokens:
+        if self._is_special(token.content):
             token = dataclasses.replace(token, special=True)
             there: AddedToken | None = AddedToken(token.content, special=True)
         else:
@@ -212,26 +221,32 @@ class TokenTable:
             there = self._added[token.content][0]
         bare = token == AddedToken(token.content, special=token.special)
         if there is None or not bare or (token.special and not there.special):
-            self._register(token, self.get_vocab().get(token.content, self._next))
+            known = self._find(token.content)
+            self._register(token, self._next if known is None else known)
 
     def _register(self, token: AddedToken, index: int) -> None:
         there = self._tokens.get(index)
         if there not in (None, token.content):
             raise VocabularyError(f"the added token {token.content!r} has the id {index}, which is that of {there!r}")
-        known = self.get_vocab().get(token.content, index)
-        if known != index:
+        known = self._find(token.content)
+        if known not in (None, index):
             raise VocabularyError(f"the added token {token.content!r} has the id {index}, but it is {known} already")
         self._added[token.content] = (token, index)
         self._tokens[index] = token.content
         self._next = max(self._next, index + 1)
         self._changed()
 
+    def _is_special(self, token: str) -> bool:
+        return token in self._additional or any(token == getattr(self, name) for name in SPECIAL)
+
+    def _find(self, token: str) -> int | None:
+        return self._added[token][1] if token in self._added else self.vocab.get(token)
+
     def _id(self, token: str) -> int:
-        if token in self._added:
-            return self._added[token][1]
-        if token not in self.vocab:
+        index = self._find(token)
+        if index is None:
             raise VocabularyError(f"{token!r} is not among the {len(self)} tokens; add_special_tokens adds it")
-        return self.vocab[token]
+        return index
 
     # -- tokens and ids -------------------------------------------------------------------------------
 
