@@ -16,9 +16,10 @@ import pytest
 import torch
 
 from glassbert import BertTokenizer, InputError, VocabularyError
-from glassbert.text import Encoding, core, save_vocabulary
+from glassbert.text import AddedToken, Encoding, core, save_vocabulary
 from tests.text.small import CLS, MASK, NEXT, PAD, SEP, TOKENS, UNK, VOCAB, A
 
+VOCAB_OF_FIVE = {token: VOCAB[token] for token in TOKENS[:5]}
 B, C, D, E, F, G = range(A + 1, A + 7)
 
 
@@ -720,8 +721,8 @@ def test_an_id_outside_the_vocabulary_is_refused(tokenizer: BertTokenizer, index
         (torch.tensor([3.0]), "of type Tensor"),
         (["3"], "'3'"),
         ("3", "'3'"),
-        ([None], "of type NoneType"),
-        (None, "of type NoneType"),
+        ([None], "None"),
+        (None, "None"),
         ([[A, A]], "of type list"),
         (torch.tensor([[A]]), "of type Tensor"),
         (np.array([[A]]), "of type ndarray"),
@@ -1064,6 +1065,26 @@ def test_tensors_go_to_devices_alone(tokenizer: BertTokenizer) -> None:
     assert batch.to("cpu", non_blocking=True).input_ids.dtype == torch.int64
     with pytest.raises(InputError, match="whole numbers"):
         batch.to(torch.float16)
+
+
+def test_what_other_programs_ask_a_tokenizer_for(kind: type[BertTokenizer]) -> None:
+    own = kind(VOCAB, model_max_length=12)
+    assert own.model_input_names == list(own("a"))
+    assert (own.max_len_single_sentence, own.max_len_sentences_pair) == (10, 9)
+    assert (own.num_special_tokens_to_add(), own.num_special_tokens_to_add(pair=True)) == (2, 3)
+    assert own.ids_to_tokens == dict(enumerate(TOKENS))
+    special = dict(enumerate(TOKENS[:5]))
+    assert {index: token.content for index, token in own.added_tokens_decoder.items()} == special
+    assert all(token.special and not token.is_normalized for token in own.added_tokens_decoder.values())
+    own.add_tokens(["a", "new"])
+    own.add_special_tokens({"additional_special_tokens": ["<s>"]})
+    assert own.ids_to_tokens == dict(enumerate([*TOKENS, "new", "<s>"]))
+    assert own.added_tokens_encoder == {**VOCAB_OF_FIVE, "a": A, "new": NEXT, "<s>": NEXT + 1}
+    assert list(own.added_tokens_encoder) == [*VOCAB_OF_FIVE, "a", "new", "<s>"]
+    assert own.added_tokens_decoder[NEXT] == AddedToken("new")
+    assert own.added_tokens_decoder[NEXT + 1] == AddedToken("<s>", special=True)
+    own.model_max_length = 5
+    assert (own.max_len_single_sentence, own.max_len_sentences_pair) == (3, 2)
 
 
 def test_settings_that_were_checked_once_are_not_mixed_up_with_others(kind: type[BertTokenizer]) -> None:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from glassbert.errors import InputError
-from glassbert.text.inputs import shown
+from glassbert.text.checks import shown
 
 if TYPE_CHECKING:
     from glassbert.text.encoding import Encoding

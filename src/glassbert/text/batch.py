@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self, SupportsIndex, overload
 
 from glassbert.errors import InputError
+from glassbert.text.checks import place_of, shown
 from glassbert.text.encoding import Offset
-from glassbert.text.inputs import shown
 from glassbert.text.rows import RowEncoding
 
 
@@ -39,14 +38,19 @@ class BatchEncoding(dict[str, Any]):
         cut: for each row, how many tokens of its texts were left out to keep the maximum length.
     """
 
-    def __init__(self, values: dict[str, Any], *, cut: Sequence[int] = (), rows: Rows | None = None) -> None:
+    def __init__(self, values: Mapping[str, Any], *, cut: Sequence[int] = (), rows: Rows | None = None) -> None:
         """Hold `values` and the report of what was cut.
 
         Args:
             values: rows by name.
             cut: see the class.
             rows: the same rows with their words and places; None where nothing is known of them.
+
+        Raises:
+            InputError: no values by name.
         """
+        if not isinstance(values, Mapping):
+            raise InputError(f"a batch is made of values by name, not of what is {shown(values)}")
         super().__init__(values)
         self.cut = list(cut)
         self._rows = rows
@@ -188,11 +192,7 @@ class BatchEncoding(dict[str, Any]):
         return (self._row(0), one) if other is None else (self._row(one), other)
 
     def _row(self, given: SupportsIndex) -> RowEncoding:
-        rows = self._known()
-        try:
-            row = operator.index(given)
-        except TypeError:
-            raise InputError(f"the number of a row is {shown(given)}, expected a whole number") from None
+        rows, row = self._known(), place_of("the number of a row", given)
         if not -len(rows) <= row < len(rows):
             raise InputError(f"row {row} is asked for, but there are {len(rows)}")
         return rows.look([row % len(rows)])[0]

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from glassbert.errors import InputError
 from glassbert.text.arrays import Padding, Tensors, check_kind
+from glassbert.text.checks import check_flags, count_of, shown
 from glassbert.text.framing import Frame
-from glassbert.text.inputs import check_flags, count_of, shown
 from glassbert.text.windows import Side, Truncation, check_way
 
 PaddingWay = bool | Literal["longest", "max_length", "do_not_pad"]
@@ -205,9 +205,7 @@ def filling_of(
     elif padding in (True, "longest"):
         length = None
     if multiple is not None:
-        multiple = count_of("pad_to_multiple_of", multiple)
-        if multiple < 1:
-            raise InputError(f"pad_to_multiple_of is {multiple!r}, expected a whole number from 1 on")
+        multiple = count_of("pad_to_multiple_of", multiple, least=1)
         if padding in (False, "do_not_pad"):
             raise InputError("pad_to_multiple_of has an effect with padding=True or padding='max_length'")
     return Filling(length, multiple or 1, (side or basis.padding_side) == "left", basis.filler)

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any, Final
 
 from glassbert.errors import InputError
 from glassbert.text.characters import check_text
+from glassbert.text.checks import all_strings, shown
 
 # One text: a string, or its words.
 Text = str | Sequence[str]
-_STRINGS: Final = frozenset({str})
-
-
-def shown(value: Any) -> str:
-    """Return what a message says of a value: itself where it is short, else its type."""
-    if value is None or isinstance(value, bool | int | float | str | bytes):
-        return f"{value!r:.80}"
-    return f"of type {type(value).__name__}"
 
 
 def whole_number(index: Any) -> int:
@@ -32,35 +25,8 @@ def whole_number(index: Any) -> int:
             return operator.index(index)
     except TypeError:
         pass
-    shown = f"{index!r}" if isinstance(index, float | str) else f"of type {type(index).__name__}"
     hint = "; batch_decode decodes several rows" if getattr(index, "ndim", 0) or isinstance(index, list) else ""
-    raise InputError(f"an id is {shown:.80}, expected a whole number{hint}")
-
-
-def count_of(name: str, value: Any) -> int:
-    """Return a number of tokens as an int.
-
-    Raises:
-        InputError: it is none, by the setting's name.
-    """
-    try:
-        number = -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = -1
-    if number < 0:
-        raise InputError(f"{name} is {shown(value)}, expected a whole number from 0 on")
-    return number
-
-
-def check_flags(**flags: Any) -> None:
-    """Refuse what is neither true nor false.
-
-    Raises:
-        InputError: by the setting's name.
-    """
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise InputError(f"{name} is {shown(value)}, expected True or False")
+    raise InputError(f"an id is {shown(index)}, expected a whole number{hint}")
 
 
 def is_number(value: Any) -> bool:
@@ -75,26 +41,9 @@ def whole_numbers(ids: Any) -> list[int]:
     Raises:
         InputError: these are no whole numbers, or not several.
     """
-    if is_number(ids):
-        raise InputError(f"ids are {ids!r}, expected several")
+    if is_number(ids) or isinstance(ids, bytes):
+        raise InputError(f"ids are {shown(ids)}, expected several")
     return list(map(whole_number, ids))
-
-
-def check_strings(texts: Sequence[Any], name: str = "text") -> None:
-    """Refuse what is no string.
-
-    Raises:
-        InputError: by its place.
-    """
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            where = f"{name}[{place}]" if len(texts) > 1 else name
-            raise InputError(f"{where} is of type {type(text).__name__}, expected a string")
-
-
-def all_strings(texts: Iterable[Any]) -> bool:
-    """Whether these are strings and nothing else, not even strings of a class of their own."""
-    return {*map(type, texts)} <= _STRINGS
 
 
 def as_texts(text: Any, text_pair: Any, split: bool) -> tuple[list[Text], list[Text] | None, bool]:
@@ -142,6 +91,17 @@ def as_texts(text: Any, text_pair: Any, split: bool) -> tuple[list[Text], list[T
         firsts = list(map(list, firsts))
         seconds = None if seconds is None else list(map(list, seconds))
     return firsts, seconds, single
+
+
+def length_of(name: str, ids: Any) -> int:
+    """Return how many ids there are.
+
+    Raises:
+        InputError: these are not several.
+    """
+    if not isinstance(ids, Sized):
+        raise InputError(f"{name} is {shown(ids)}, expected several ids")
+    return len(ids)
 
 
 def check_each(texts: Any, name: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from glassbert.errors import InputError
 from glassbert.text.arrays import Padding
+from glassbert.text.checks import place_of
 from glassbert.text.encoding import Encoding, Offset
 
 T = TypeVar("T")
@@ -131,6 +132,7 @@ class RowEncoding:
 
     def char_to_token(self, char_pos: int, sequence_index: int = 0) -> int | None:
         """Return the token that a character is in; None where it is in none, such as a space."""
+        char_pos = place_of("the number of a character", char_pos)
         places = enumerate(zip(self.offsets, self.sequence_ids, strict=True))
         return next(
             (token for token, ((start, stop), text) in places if text == sequence_index and start <= char_pos < stop),
@@ -144,6 +146,7 @@ class RowEncoding:
 
     def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> Offset | None:
         """Return the first token of a word and the one after its last; None where the word has none here."""
+        word_index = place_of("the number of a word", word_index)
         pairs = enumerate(zip(self.word_ids, self.sequence_ids, strict=True))
         found = [token for token, (number, text) in pairs if number == word_index and text == sequence_index]
         return (found[0], found[-1] + 1) if found else None
@@ -154,6 +157,7 @@ class RowEncoding:
         return None if tokens is None else (self.offsets[tokens[0]][0], self.offsets[tokens[1] - 1][1])
 
     def _at(self, values: Sequence[int | None], place: int) -> int | None:
+        place = place_of("the number of a token", place)
         if not -len(values) <= place < len(values):
             raise InputError(f"token {place} is asked for, but the row has {len(values)}")
         return values[place]

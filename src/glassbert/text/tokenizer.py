@@ -17,18 +17,26 @@ from glassbert.text.basic import BasicTokenizer
 from glassbert.text.batch import BatchEncoding, FoundRows, Rows
 from glassbert.text.calls import NO_LIMIT, Basis, Call, PaddingWay, call_of, filling_of, frame_of
 from glassbert.text.characters import Rules
+from glassbert.text.checks import (
+    all_strings,
+    check_flags,
+    check_string,
+    check_strings,
+    count_of,
+    place_of,
+    shown,
+    words_of,
+)
 from glassbert.text.core import Core, Pieces, PlainCore
 from glassbert.text.encoding import Encoding, Offset
 from glassbert.text.framing import Frame
 from glassbert.text.inputs import (
     ABOUT_TOKENS,
     Text,
-    all_strings,
     as_texts,
     check_characters,
     check_each,
-    check_flags,
-    check_strings,
+    length_of,
     rows_by_name,
     whole_numbers,
 )
@@ -75,6 +83,7 @@ class BertTokenizer(TokenTable):
         rules: "hf", those of Hugging Face's `tokenizers`, or "google", those of google-research/bert, which differ on
             thousands of rare characters and take no special tokens out of a text.
         max_input_chars_per_word: a longer word is `unk_token`; None means 100, and 200 under `google`.
+        vocab_file: what other libraries call `vocab`; refused, with a word on what to call.
 
     Raises:
         VocabularyError: a special token is not in the vocabulary, or an added one has an id that is taken.
@@ -85,7 +94,7 @@ class BertTokenizer(TokenTable):
 
     def __init__(
         self,
-        vocab: Mapping[str, int] | str | Path,
+        vocab: Mapping[str, int] | str | Path | None = None,
         do_lower_case: bool = True,
         do_basic_tokenize: bool = True,
         never_split: Iterable[str] | None = (),
@@ -105,8 +114,12 @@ class BertTokenizer(TokenTable):
         truncation_side: Side = "right",
         rules: Rules = "hf",
         max_input_chars_per_word: int | None = None,
+        vocab_file: None = None,
     ) -> None:
         """Keep the settings and look up the special tokens."""
+        if vocab_file is not None:
+            kind, path = type(self).__name__, shown(vocab_file if vocab is None else vocab)
+            raise InputError(f"vocab_file is called vocab here: {kind}({path}); {kind}.from_pretrained reads a folder")
         special = {
             "unk_token": unk_token,
             "sep_token": sep_token,
@@ -115,15 +128,15 @@ class BertTokenizer(TokenTable):
             "mask_token": mask_token,
         }
         super().__init__(vocab, special, additional_special_tokens, added_tokens)
+        check_flags(do_basic_tokenize=do_basic_tokenize)
+        if max_input_chars_per_word is not None:
+            count_of("max_input_chars_per_word", max_input_chars_per_word)
         self.do_lower_case = do_lower_case
         self.do_basic_tokenize = do_basic_tokenize
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.clean_text = clean_text
-        if not isinstance(model_max_length, int | float) or not model_max_length >= 3:
-            raise InputError(f"model_max_length is {model_max_length!r}, expected a whole number from 3 on")
-        # Files say 1e30 where there is no limit.
-        self.model_max_length = int(min(model_max_length, NO_LIMIT))
+        self.model_max_length = model_max_length
         self.padding_side = padding_side
         self.truncation_side = truncation_side
         self.rules = rules
@@ -144,20 +157,24 @@ class BertTokenizer(TokenTable):
         Raises:
             InputError: a value that the setting cannot have, or a setting that is fixed or unknown.
         """
-        if name in ("padding_side", "truncation_side") and value not in ("right", "left"):
-            raise InputError(f"{name} is {value!r}, expected 'right' or 'left'")
-        if name == "model_max_length" and not (isinstance(value, int | float) and value >= 3):
-            raise InputError(f"{name} is {value!r}, expected a whole number from 3 on")
+        if name in ("padding_side", "truncation_side") and not (isinstance(value, str) and value in ("right", "left")):
+            raise InputError(f"{name} is {shown(value)}, expected 'right' or 'left'")
+        if name == "model_max_length":
+            if not (isinstance(value, int | float) and value >= 3):
+                raise InputError(f"{name} is {shown(value)}, expected a whole number from 3 on")
+            value = int(min(value, NO_LIMIT))  # files say 1e30 where there is no limit
         if name in _FIXED and name in self.__dict__:
-            raise InputError(f"{name} is fixed when the tokenizer is made; make another one with {name}={value!r}")
+            raise InputError(f"{name} is fixed when the tokenizer is made; make another one to have another {name}")
         if name in SPECIAL and name in self.__dict__:
             if not isinstance(value, str) or (value not in self.vocab and value not in self._added):
-                raise InputError(f"{name} is {value!r}, which is no token; add_special_tokens adds it")
+                raise InputError(f"{name} is {shown(value)}, which is no token; add_special_tokens adds it")
             self._changed()
         elif name.endswith("_token") and name not in SPECIAL:
             raise InputError(f"BERT has no {name}; there are {', '.join(SPECIAL)}")
-        if name == ADDITIONAL and any(token not in self.vocab and token not in self._added for token in value):
-            raise InputError(f"{name} is {value!r}, with what is no token; add_special_tokens adds it")
+        if name == ADDITIONAL:
+            for token in words_of(name, value):
+                if token not in self.vocab and token not in self._added:
+                    raise InputError(f"{name} has {shown(token)}, which is no token; add_special_tokens adds it")
         super().__setattr__(name, value)
         self.__dict__.pop("_basis", None)
 
@@ -217,14 +234,18 @@ class BertTokenizer(TokenTable):
         """Return the pieces of `text`, then those of `pair`.
 
         A word that `never_split` keeps stands as it is, even where the vocabulary has no such token.
+
+        Raises:
+            InputError: no string, or a lone surrogate.
         """
-        parts = [self._pieces_by_name(one) for one in (text, pair) if one is not None]
+        check_flags(add_special_tokens=add_special_tokens)
+        parts = [self._pieces_by_name(one) for one in ((text,) if pair is None else (text, pair))]
         if not add_special_tokens:
             return [piece for part in parts for piece in part]
         return [self.cls_token, *(piece for part in parts for piece in (*part, self.sep_token))]
 
     def _pieces_by_name(self, text: str) -> list[str]:
-        check_strings([text])
+        check_string("text", text)
         pieces: list[str] = []
         for start, stop, whole in self._around(text):
             part = text[start:stop]
@@ -243,21 +264,45 @@ class BertTokenizer(TokenTable):
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """How many special tokens go round one text or a pair."""
+        check_flags(pair=pair)
         return 3 if pair else 2
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """What a call returns unless told otherwise, and a model takes."""
+        return ["input_ids", "token_type_ids", "attention_mask"]
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """Most tokens of one text, without the special ones."""
+        return self.model_max_length - self.num_special_tokens_to_add()
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """Most tokens of two texts together, without the special ones."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Put `[CLS]` and `[SEP]` round one or two lists of ids."""
-        first = [self.cls_token_id, *token_ids_0, self.sep_token_id]
-        return first if token_ids_1 is None else [*first, *token_ids_1, self.sep_token_id]
+        """Put `[CLS]` and `[SEP]` round one or two lists of ids.
+
+        Raises:
+            InputError: no ids.
+        """
+        first = [self.cls_token_id, *whole_numbers(token_ids_0), self.sep_token_id]
+        return first if token_ids_1 is None else [*first, *whole_numbers(token_ids_1), self.sep_token_id]
 
     def create_token_type_ids_from_sequences(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Segment of each token, special ones included: 0 up to the first `[SEP]`, then 1."""
-        first = [0] * (len(token_ids_0) + 2)
-        return first if token_ids_1 is None else first + [1] * (len(token_ids_1) + 1)
+        """Segment of each token, special ones included: 0 up to the first `[SEP]`, then 1.
+
+        Raises:
+            InputError: no ids.
+        """
+        first = [0] * (length_of("token_ids_0", token_ids_0) + 2)
+        return first if token_ids_1 is None else first + [1] * (length_of("token_ids_1", token_ids_1) + 1)
 
     def get_special_tokens_mask(
         self,
@@ -273,15 +318,16 @@ class BertTokenizer(TokenTable):
             already_has_special_tokens: whether the special tokens are among them.
 
         Raises:
-            InputError: a whole sequence and a second text.
+            InputError: no ids, or a whole sequence and a second text.
         """
+        check_flags(already_has_special_tokens=already_has_special_tokens)
         if already_has_special_tokens:
             if token_ids_1 is not None:
                 raise InputError("a sequence that has its special tokens is one list; leave out token_ids_1")
             special = self._special_ids()
             return [int(index in special) for index in whole_numbers(token_ids_0)]
-        second = [] if token_ids_1 is None else [*[0] * len(token_ids_1), 1]
-        return [1, *[0] * len(token_ids_0), 1, *second]
+        second = [] if token_ids_1 is None else [*[0] * length_of("token_ids_1", token_ids_1), 1]
+        return [1, *[0] * length_of("token_ids_0", token_ids_0), 1, *second]
 
     def truncate_sequences(
         self,
@@ -300,16 +346,19 @@ class BertTokenizer(TokenTable):
         Raises:
             InputError: see `__call__`.
         """
+        num_tokens_to_remove = place_of("num_tokens_to_remove", num_tokens_to_remove)
+        stride = count_of("stride", stride)
+        ids, pair_ids = whole_numbers(ids), None if pair_ids is None else whole_numbers(pair_ids)
         second = None if pair_ids is None else len(pair_ids)
         room = len(ids) + (second or 0) - num_tokens_to_remove
         (kept,) = windows(len(ids), second, room, way=check_way(truncation_strategy), side=self.truncation_side)
         cut_second = pair_ids is not None and truncation_strategy == "only_second"
-        left_out: Sequence[int] = []
+        left_out: list[int] = []
         if num_tokens_to_remove > 0 and (pair_ids is None or truncation_strategy in ("only_first", "only_second")):
             whole, part = (pair_ids or [], kept.second) if cut_second else (ids, kept.first)
             right = self.truncation_side == "right"
             left_out = whole[max(0, part.stop - stride) :] if right else whole[: part.start + stride]
-        return list(ids[kept.first]), None if pair_ids is None else list(pair_ids[kept.second]), list(left_out)
+        return ids[kept.first], None if pair_ids is None else pair_ids[kept.second], left_out
 
     # -- texts → sequences ----------------------------------------------------------------------------
 
@@ -525,6 +574,8 @@ class BertTokenizer(TokenTable):
         """Encode a batch of texts, or of pairs as tuples, as calling the tokenizer does."""
         if isinstance(batch_text_or_text_pairs, str):
             raise InputError("batch_text_or_text_pairs is one string, expected several; encode_plus takes one")
+        if isinstance(batch_text_or_text_pairs, bytes) or not isinstance(batch_text_or_text_pairs, Iterable):
+            raise InputError(f"batch_text_or_text_pairs is {shown(batch_text_or_text_pairs)}, expected several texts")
         return self(list(batch_text_or_text_pairs), **settings)
 
     # -- ids → sequences --------------------------------------------------------------------------------
@@ -554,11 +605,11 @@ class BertTokenizer(TokenTable):
             return_special_tokens_mask: …
 
         Raises:
-            InputError: see `__call__`.
+            InputError: no ids, or one outside the vocabulary; see `__call__`.
         """
         frame = frame_of(self._basis, add_special_tokens, truncation, max_length, padding)
-        first = Pieces(whole_numbers(ids))
-        second = None if pair_ids is None else Pieces(whole_numbers(pair_ids))
+        first = Pieces(self._known(ids))
+        second = None if pair_ids is None else Pieces(self._known(pair_ids))
         encodings = frame.sequences(first, second)
         batch = self.pad_encodings(
             encodings,
@@ -581,6 +632,12 @@ class BertTokenizer(TokenTable):
         return_special_tokens_mask: bool = False,
     ) -> BatchEncoding:
         """Fill encodings up to one length and return what a model takes; the settings are those of `__call__`."""
+        check_flags(return_special_tokens_mask=return_special_tokens_mask)
+        if isinstance(encodings, str | bytes) or not isinstance(encodings, Sequence):
+            raise InputError(f"encodings is {shown(encodings)}, expected a list of encodings")
+        for place, encoding in enumerate(encodings):
+            if not isinstance(encoding, Encoding):
+                raise InputError(f"encodings[{place}] is {shown(encoding)}, expected an Encoding")
         names = ["input_ids", "token_type_ids", "attention_mask"]
         names += ["special_tokens_mask"] * return_special_tokens_mask
         filling = filling_of(self._basis, padding, max_length, None, padding_side).of(map(len, encodings))
@@ -612,6 +669,7 @@ class BertTokenizer(TokenTable):
         Raises:
             InputError: rows without `input_ids`, or of different names.
         """
+        check_flags(return_attention_mask=return_attention_mask)
         values, single = rows_by_name(encoded_inputs)
         ids = values["input_ids"]
         if return_attention_mask and "attention_mask" not in values:

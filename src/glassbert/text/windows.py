@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from glassbert.errors import InputError
-from glassbert.text.inputs import shown
+from glassbert.text.checks import shown
 
 Truncation = bool | Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
 Side = Literal["right", "left"]
