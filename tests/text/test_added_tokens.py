@@ -111,6 +111,16 @@ def test_of_two_that_read_the_same_the_first_is_found(tokenizer: BertTokenizer) 
     assert tokenizer.encode("new NEW New", add_special_tokens=False) == [NEXT + 3] * 3
 
 
+def test_of_two_that_read_the_same_the_one_with_the_lowest_id_is_found(kind: type[BertTokenizer]) -> None:
+    own = kind(VOCAB)
+    own.add_tokens("A")
+    own.add_tokens("a")  # of the vocabulary, so that its id is lower
+    assert own.encode("a A", add_special_tokens=False) == [A] * 2
+    # Files keep the ids, not who came first.
+    loaded = kind(own.vocab, added_tokens=own.added_tokens)
+    assert loaded.encode("a A", add_special_tokens=False) == [A] * 2
+
+
 @pytest.mark.parametrize("token", ["\u0301", "\u200b", "\ufffd\u00ad"])
 def test_a_token_that_normalization_leaves_nothing_of_is_never_found(tokenizer: BertTokenizer, token: str) -> None:
     tokenizer.add_tokens(token)

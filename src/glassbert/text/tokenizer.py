@@ -219,14 +219,15 @@ class BertTokenizer(TokenTable):
         )
 
     def _whole_tokens(self) -> list[tuple[AddedToken, int]]:
-        """List what is to be found in a text before it is split into words, special ones first.
+        """List what is to be found in a text before it is split into words: special ones first, then by their ids.
 
-        Of two that read the same in the normalized text the first is found.
+        Of two that read the same in the normalized text the first is found. That goes by ids, which files keep, not by
+        when they were added, which they do not.
         """
         # Google's program knows no special tokens in a text: it splits them as it does any other word.
         special = () if self.rules == "google" else dict.fromkeys(self.all_special_tokens)
         plain = {token: (AddedToken(token, special=True), self._id(token)) for token in special}
-        return sorted((plain | self._added).values(), key=lambda pair: not pair[0].special)
+        return sorted((plain | self._added).values(), key=lambda pair: (not pair[0].special, pair[1]))
 
     # -- text and tokens ------------------------------------------------------------------------------
 
