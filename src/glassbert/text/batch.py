@@ -49,7 +49,7 @@ class BatchEncoding(dict[str, Any]):
         Raises:
             InputError: no values by name.
         """
-        if not isinstance(values, Mapping):
+        if not isinstance(values, dict | Mapping):
             raise InputError(f"a batch is made of values by name, not of what is {shown(values)}")
         super().__init__(values)
         self.cut = list(cut)
