@@ -205,6 +205,15 @@ def test_what_is_left_out_is_told(command: Command, tmp_path: Path) -> None:
         (["folder"], ["folder: the folder holds no files"]),
         (["text.txt", "--encoding", "klingon"], ["no encoding is called 'klingon'"]),
         (["text.txt", "--size", "20"], ["size 20 is too small", "use 37 or more"]),
+        # Told before any text is read: there is none here.
+        (
+            ["nothing.txt", "--size", "5"],
+            ["size 5 is too small: 5 special tokens", "use 6 at the very least"],
+        ),
+        (
+            ["nothing.txt", "--size", "6", "--special-token", "a"],
+            ["size 6 is too small: 6 special", "use 7 at"],
+        ),
         (["text.txt", "--size", "0"], ["--size"]),
         (["text.txt", "--alphabet", "0"], ["--alphabet"]),
         (["text.txt", "--workers", "0"], ["--workers"]),

@@ -437,6 +437,46 @@ def test_settings_that_mean_nothing(
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        ((None, 0, "out"), {}, "files is None, expected the path of a file, or several"),
+        ((5, 0, "out"), {}, "files is 5, expected the path of a file, or several"),
+        ((b"a.txt", 0, "out"), {}, "files is b'a.txt', expected the path of a file, or several"),
+        ((["a.txt", 5], 0, "out"), {}, r"files\[1\] is 5, expected the path of a file"),
+        (([["a.txt"]], 0, "out"), {}, r"files\[0\] is of type list, expected the path of a file"),
+        (("a.txt", None, "out"), {}, "tokenizer is None, expected a BertTokenizer"),
+        (("a.txt", "bert", "out"), {}, "tokenizer is 'bert', expected a BertTokenizer"),
+        (("a.txt", 0, None), {}, "out is None, expected the path of a folder"),
+        (("a.txt", 0, ["out"]), {}, "out is of type list, expected the path of a folder"),
+        (("a.txt", 0, "out"), {"text_column": 5}, "text_column is of type int, expected a string"),
+        (("a.txt", 0, "out"), {"pair_column": 5}, "pair_column is of type int, expected a string"),
+        (("a.txt", 0, "out"), {"format": ["txt"]}, "format is of type list, expected one of txt, jsonl, parquet"),
+        (("a.txt", 0, "out"), {"encoding": None}, "encoding is of type NoneType, expected a string"),
+        (("a.txt", 0, "out"), {"add_special_tokens": None}, "add_special_tokens is None, expected True or False"),
+        (("a.txt", 0, "out"), {"truncation": None}, "truncation is None, expected"),
+        (("a.txt", 0, "out"), {"truncation": [True]}, "truncation is of type list, expected"),
+        (("a.txt", 0, "out"), {"truncation": True, "max_length": "5"}, "max_length is '5', expected a whole number"),
+        (("a.txt", 0, "out"), {"on_progress": None}, "on_progress is None, expected a function"),
+        (("a.txt", 0, "out"), {"overwrite": "no"}, "overwrite is 'no', expected True or False"),
+    ],
+)
+def test_what_is_of_another_type(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plain: BertTokenizer,
+    arguments: tuple[Any, Any, Any],
+    settings: dict[str, Any],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _txt(tmp_path / "a.txt", [])
+    files, tokenizer, out = arguments
+    with pytest.raises(InputError, match=message):
+        encode_files(files, plain if tokenizer == 0 else tokenizer, out, **settings)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_a_missing_file_is_told_before_the_others_are_read(tmp_path: Path, plain: BertTokenizer) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xff")
     with pytest.raises(DataError, match=r"b\.txt: no such file"):

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -239,3 +240,22 @@ def test_workers_do_not_load_torch() -> None:
     code = "import sys; import glassbert.data; print(*({'torch', 'numpy', 'rich'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "message"),
+    [
+        (None, {}, "the files are None, expected several paths"),
+        ("a.txt", {}, "the files are 'a.txt', expected several paths"),
+        ([None], {}, "a file is None, expected a path"),
+        ([["a.txt"]], {}, "a file is of type list, expected a path"),
+        ([], {"basic": None}, "what splits the text is None, expected a BasicTokenizer"),
+        ([], {"workers": "2"}, "workers is '2', expected a whole number from 1 on"),
+        ([], {"max_words": None}, "max_words is None, expected a whole number from 1 on"),
+        ([], {"encoding": 8}, "encoding is of type int, expected a string"),
+    ],
+)
+def test_what_is_of_another_type(files: Any, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        count_words(files, **{"basic": BasicTokenizer(), **settings})
+    assert str(caught.value) == message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -108,6 +109,16 @@ def test_of_two_that_read_the_same_the_first_is_found(tokenizer: BertTokenizer) 
     # Special ones come first.
     tokenizer.add_tokens(AddedToken("nEw", special=True, normalized=True))
     assert tokenizer.encode("new NEW New", add_special_tokens=False) == [NEXT + 3] * 3
+
+
+def test_of_two_that_read_the_same_the_one_with_the_lowest_id_is_found(kind: type[BertTokenizer]) -> None:
+    own = kind(VOCAB)
+    own.add_tokens("A")
+    own.add_tokens("a")  # of the vocabulary, so that its id is lower
+    assert own.encode("a A", add_special_tokens=False) == [A] * 2
+    # Files keep the ids, not who came first.
+    loaded = kind(own.vocab, added_tokens=own.added_tokens)
+    assert loaded.encode("a A", add_special_tokens=False) == [A] * 2
 
 
 @pytest.mark.parametrize("token", ["\u0301", "\u200b", "\ufffd\u00ad"])
@@ -267,3 +278,33 @@ def test_a_special_token_that_is_set_by_hand_has_to_be_known(tokenizer: BertToke
     assert tokenizer(["a", "a b"], padding=True).input_ids[0] == [CLS, A, SEP, VOCAB["want"]]
     with pytest.raises(InputError, match="pad_token is '<p>', which is no token; add_special_tokens adds it"):
         tokenizer.pad_token = "<p>"
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_adding_a_token_does_not_go_through_all_that_there_are(kind: type[BertTokenizer], special: bool) -> None:
+    vocab = VOCAB | {f"piece{number}": NEXT + number for number in range(30_000)}
+    words = [f"<{number}>" for number in range(3_000)]
+    ratios = []
+    for _ in range(3):
+        own = kind(vocab)
+        begin = time.perf_counter()
+        own.get_vocab()
+        middle = time.perf_counter()
+        for word in words:
+            if special:
+                own.add_special_tokens({"additional_special_tokens": [word]})
+            else:
+                own.add_tokens(word)
+        ratios.append((time.perf_counter() - middle) / len(words) / (middle - begin))
+        assert own.convert_tokens_to_ids(words) == list(range(len(vocab), len(own)))
+    # One takes a small part of the time of going through the vocabulary.
+    assert min(ratios) < 0.3
+
+
+def test_the_list_of_additional_special_tokens_is_a_copy(kind: type[BertTokenizer]) -> None:
+    own = kind(VOCAB, additional_special_tokens=["<s>", "a"])
+    own.additional_special_tokens.append("b")
+    assert own.additional_special_tokens == ["<s>", "a"]
+    own.additional_special_tokens = ["a"]
+    assert own.special_tokens_map["additional_special_tokens"] == ["a"]
+    assert own.all_special_ids == [VOCAB["[UNK]"], SEP, 0, CLS, MASK, A]

@@ -16,9 +16,10 @@ import pytest
 import torch
 
 from glassbert import BertTokenizer, InputError, VocabularyError
-from glassbert.text import Encoding, core, save_vocabulary
+from glassbert.text import AddedToken, Encoding, core, save_vocabulary
 from tests.text.small import CLS, MASK, NEXT, PAD, SEP, TOKENS, UNK, VOCAB, A
 
+VOCAB_OF_FIVE = {token: VOCAB[token] for token in TOKENS[:5]}
 B, C, D, E, F, G = range(A + 1, A + 7)
 
 
@@ -720,8 +721,8 @@ def test_an_id_outside_the_vocabulary_is_refused(tokenizer: BertTokenizer, index
         (torch.tensor([3.0]), "of type Tensor"),
         (["3"], "'3'"),
         ("3", "'3'"),
-        ([None], "of type NoneType"),
-        (None, "of type NoneType"),
+        ([None], "None"),
+        (None, "None"),
         ([[A, A]], "of type list"),
         (torch.tensor([[A]]), "of type Tensor"),
         (np.array([[A]]), "of type ndarray"),
@@ -1064,3 +1065,57 @@ def test_tensors_go_to_devices_alone(tokenizer: BertTokenizer) -> None:
     assert batch.to("cpu", non_blocking=True).input_ids.dtype == torch.int64
     with pytest.raises(InputError, match="whole numbers"):
         batch.to(torch.float16)
+
+
+def test_what_other_programs_ask_a_tokenizer_for(kind: type[BertTokenizer]) -> None:
+    own = kind(VOCAB, model_max_length=12)
+    assert own.model_input_names == list(own("a"))
+    assert (own.max_len_single_sentence, own.max_len_sentences_pair) == (10, 9)
+    assert (own.num_special_tokens_to_add(), own.num_special_tokens_to_add(pair=True)) == (2, 3)
+    assert own.ids_to_tokens == dict(enumerate(TOKENS))
+    special = dict(enumerate(TOKENS[:5]))
+    assert {index: token.content for index, token in own.added_tokens_decoder.items()} == special
+    assert all(token.special and not token.is_normalized for token in own.added_tokens_decoder.values())
+    own.add_tokens(["a", "new"])
+    own.add_special_tokens({"additional_special_tokens": ["<s>"]})
+    assert own.ids_to_tokens == dict(enumerate([*TOKENS, "new", "<s>"]))
+    assert own.added_tokens_encoder == {**VOCAB_OF_FIVE, "a": A, "new": NEXT, "<s>": NEXT + 1}
+    assert list(own.added_tokens_encoder) == [*VOCAB_OF_FIVE, "a", "new", "<s>"]
+    assert own.added_tokens_decoder[NEXT] == AddedToken("new")
+    assert own.added_tokens_decoder[NEXT + 1] == AddedToken("<s>", special=True)
+    own.model_max_length = 5
+    assert (own.max_len_single_sentence, own.max_len_sentences_pair) == (3, 2)
+
+
+def test_settings_that_were_checked_once_are_not_mixed_up_with_others(kind: type[BertTokenizer]) -> None:
+    own = kind(VOCAB)
+    right: dict[str, Any] = {"return_token_type_ids": True, "stride": 0, "padding": True, "truncation": False}
+    other: dict[str, Any] = {"return_token_type_ids": 1, "stride": False, "padding": 1, "truncation": 0}
+    for name, value in other.items():
+        own("a", **right)
+        assert value == right[name]
+        with pytest.raises(InputError, match=f"{name} is {value}, expected"):
+            own("a", **{**right, name: value})
+        with pytest.raises(InputError, match=f"{name} is of type list, expected"):
+            own("a", **{**right, name: [value]})
+
+
+def test_what_is_set_between_two_calls_holds_for_the_second(kind: type[BertTokenizer]) -> None:
+    own = kind(VOCAB, model_max_length=4)
+
+    def ids() -> Any:
+        return own(["a b c", "d"], padding=True, truncation=True).input_ids
+
+    assert ids() == [[CLS, A, B, SEP], [CLS, D, SEP, PAD]]
+    own.padding_side = "left"
+    assert ids() == [[CLS, A, B, SEP], [PAD, CLS, D, SEP]]
+    own.truncation_side = "left"
+    assert ids() == [[CLS, B, C, SEP], [PAD, CLS, D, SEP]]
+    own.model_max_length = 3
+    assert ids() == [[CLS, C, SEP], [CLS, D, SEP]]
+    own.cls_token, own.sep_token = "e", "f"
+    assert ids() == [[E, C, F], [E, D, F]]
+    own.add_special_tokens({"cls_token": "<s>"})
+    assert ids() == [[NEXT, C, F], [NEXT, D, F]]
+    own.pad_token = "g"
+    assert own("a", padding="max_length", max_length=4).input_ids == [G, NEXT, A, F]

@@ -67,9 +67,12 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert load_vocabulary(tmp_path / "vocab.txt") == vocabulary
 
 
-@pytest.mark.parametrize("vocabulary", [{"a": 1}, {"a": 0, "b": 2}, {"a": 0, "b": 0}])
-def test_ids_with_gaps_are_not_saved(tmp_path: Path, vocabulary: dict[str, int]) -> None:
-    with pytest.raises(VocabularyError, match="gap"):
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [({"a": 1}, "gap"), ({"a": 0, "b": 2}, "gap"), ({"a": 0, "b": 0}, "gives the id 0 to 'a' and to 'b'")],
+)
+def test_ids_with_gaps_are_not_saved(tmp_path: Path, vocabulary: dict[str, int], message: str) -> None:
+    with pytest.raises(VocabularyError, match=message):
         save_vocabulary(vocabulary, tmp_path / "vocab.txt")
     assert not list(tmp_path.iterdir())
 
@@ -193,10 +196,20 @@ def test_text_without_words_is_refused(texts: list[str]) -> None:
         learn_vocabulary(texts, size=100)
 
 
-@pytest.mark.parametrize("size", [-1, 0, 5, 10])
-def test_a_size_without_room_for_the_characters_is_refused(size: int) -> None:
-    with pytest.raises(VocabularyError, match=r"5 special tokens and 6 characters"):
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (-1, "size is -1, expected a whole number from 0 on"),
+        (0, "size 0 is too small: 5 special tokens come first, and every character of the text takes one more; use 6"),
+        (5, "size 5 is too small: 5 special tokens come first, and every character of the text takes one more; use 6"),
+        (6, "size 6 is too small: 5 special tokens and 6 characters come first; use 11 or more"),
+        (10, "size 10 is too small: 5 special tokens and 6 characters come first; use 11 or more"),
+    ],
+)
+def test_a_size_without_room_for_the_characters_is_refused(size: int, message: str) -> None:
+    with pytest.raises(VocabularyError) as caught:
         learn_vocabulary(["ab ab", "cd cd"], size=size)
+    assert str(caught.value).startswith(message)
     assert len(learn_vocabulary(["ab ab", "cd cd"], size=11)) == 11
 
 
@@ -206,5 +219,5 @@ def test_a_frequency_below_one_is_refused() -> None:
 
 
 def test_one_string_in_place_of_a_list_is_refused() -> None:
-    with pytest.raises((GlassbertError, TypeError)):
+    with pytest.raises(VocabularyError, match=r"texts is one string, expected several; pass \[text\]"):
         learn_vocabulary("hello hello", size=50)

@@ -91,11 +91,12 @@ def vocab(
     from glassbert.data import LONGEST_WORD, count_words, text_files
     from glassbert.errors import DataError
     from glassbert.text import SPECIAL_TOKENS, BasicTokenizer, learn_from_counts, missing_characters
+    from glassbert.text.learning import check_room, check_settings
 
     special_tokens = [*SPECIAL_TOKENS, *(special_token or ())]
-    # A rehearsal with one word: settings that cannot serve are told before the text is read.
-    rehearsal = {"a": min_frequency, "b": min_frequency}
-    learn_from_counts(rehearsal, size=max(size, 99), min_frequency=min_frequency, special_tokens=special_tokens)
+    # Settings that cannot serve are told before the text is read.
+    check_settings(size, min_frequency, special_tokens, alphabet)
+    check_room(size, special_tokens)
     files = text_files(texts)
     held_out_files = [] if held_out is None else text_files([held_out])
     _check_files(files, held_out_files, out, overwrite=overwrite)

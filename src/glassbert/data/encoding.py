@@ -6,6 +6,7 @@ import collections
 import contextlib
 import hashlib
 import operator
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,8 @@ from glassbert.data.records import Record
 from glassbert.errors import CheckpointError, DataError, InputError
 from glassbert.files import Kind, check_output, new_folder, read_json, write_json
 from glassbert.text import BertTokenizer, Encoding
-from glassbert.text.windows import Truncation
+from glassbert.text.checks import check_flags, check_string, shown
+from glassbert.text.windows import Truncation, check_way
 
 if TYPE_CHECKING:
     import numpy as np
@@ -209,16 +211,25 @@ def encode_files(
     """
     import numpy as np
 
-    paths = [str(file) for file in ([files] if isinstance(files, str | Path) else files)]
-    if not paths:
-        raise InputError("files is empty, expected one file or more")
-    if format is not None and format not in get_args(TextFormat):
-        raise InputError(f"format is {format!r}, expected one of {', '.join(get_args(TextFormat))}")
+    paths = _paths(files)
+    if not isinstance(tokenizer, BertTokenizer):
+        raise InputError(f"tokenizer is {shown(tokenizer)}, expected a BertTokenizer")
+    if not isinstance(out, str | os.PathLike):
+        raise InputError(f"out is {shown(out)}, expected the path of a folder")
+    check_string("text_column", text_column)
+    if pair_column is not None:
+        check_string("pair_column", pair_column)
+    check_string("encoding", encoding)
+    check_flags(overwrite=overwrite)
+    if not callable(on_progress):
+        raise InputError(f"on_progress is {shown(on_progress)}, expected a function")
+    if format is not None and not (isinstance(format, str) and format in get_args(TextFormat)):
+        raise InputError(f"format is {shown(format)}, expected one of {', '.join(get_args(TextFormat))}")
     formats = [format or _format_of(path) for path in paths]
     if pair_column is not None and "txt" in formats:
         raise InputError(f"pair_column={pair_column!r} has an effect with JSON lines and Parquet; a txt has no columns")
-    if max_length is not None and truncation in (False, "do_not_truncate"):
-        raise InputError(f"max_length={max_length} has an effect with truncation=True")
+    if max_length is not None and check_way(truncation) is False:
+        raise InputError(f"max_length={shown(max_length)} has an effect with truncation=True")
     for path in paths:
         if not Path(path).is_file():
             raise DataError("is no file" if Path(path).exists() else "no such file", file=path)
@@ -295,6 +306,19 @@ def encode_files(
         }
         write_json(folder / _MANIFEST, manifest)
     return EncodedTexts(out)
+
+
+def _paths(files: Any) -> list[str]:
+    several = [files] if isinstance(files, str | os.PathLike) else files
+    if isinstance(several, bytes) or not isinstance(several, Iterable):
+        raise InputError(f"files is {shown(files)}, expected the path of a file, or several")
+    paths = list(several)
+    for place, path in enumerate(paths):
+        if not isinstance(path, str | os.PathLike):
+            raise InputError(f"files[{place}] is {shown(path)}, expected the path of a file")
+    if not paths:
+        raise InputError("files is empty, expected one file or more")
+    return [str(path) for path in paths]
 
 
 def _format_of(path: str) -> TextFormat:

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 from glassbert.data.decoding import decoded_blocks
 from glassbert.errors import DataError, InputError
 from glassbert.text import BasicTokenizer
+from glassbert.text.checks import check_string, count_of, shown
 
 # A longer word is unknown to a WordpieceTokenizer as a whole, whatever the vocabulary.
 LONGEST_WORD: Final = 100
@@ -73,8 +74,12 @@ def text_files(paths: Iterable[str | Path]) -> list[str]:
     Raises:
         DataError: no such file, no right to read it, a folder without files.
     """
+    if isinstance(paths, str | bytes | os.PathLike) or not isinstance(paths, Iterable):
+        raise InputError(f"the files are {shown(paths)}, expected several paths")
     found: list[str] = []
     for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            raise InputError(f"a file is {shown(path)}, expected a path")
         name = os.fspath(path)
         inside = [] if name == "-" or not os.path.isdir(name) else _files_inside(name)
         if not inside and name != "-" and os.path.isdir(name):
@@ -128,10 +133,11 @@ def count_words(
         DataError: a file that is not there or cannot be read, or bytes that are not of the encoding, with the line.
         InputError: `workers` or `max_words` below 1, or a process that ended by itself.
     """
-    if workers < 1:
-        raise InputError(f"workers is {workers}, expected 1 or more")
-    if max_words < 1:
-        raise InputError(f"max_words is {max_words}, expected 1 or more")
+    workers, max_words = count_of("workers", workers, least=1), count_of("max_words", max_words, least=1)
+    check_string("encoding", encoding)
+    for one in (basic, *held_out):
+        if not isinstance(one, BasicTokenizer):
+            raise InputError(f"what splits the text is {shown(one)}, expected a BasicTokenizer")
     names = text_files(files)
     size = _size(names)
     if size is not None:

@@ -2,9 +2,11 @@
 
 from glassbert.text.added import AddedToken
 from glassbert.text.basic import BasicTokenizer
+from glassbert.text.batch import BatchEncoding
 from glassbert.text.coverage import Coverage, measure_coverage, missing_characters
-from glassbert.text.encoding import BatchEncoding, Encoding
+from glassbert.text.encoding import Encoding
 from glassbert.text.learning import learn_from_counts, learn_vocabulary
+from glassbert.text.rows import RowEncoding
 from glassbert.text.tokenizer import BertTokenizer, BertTokenizerFast
 from glassbert.text.vocabulary import SPECIAL_TOKENS, load_vocabulary, save_vocabulary
 from glassbert.text.wordpiece import WordpieceTokenizer
@@ -18,6 +20,7 @@ __all__ = [
     "BertTokenizerFast",
     "Coverage",
     "Encoding",
+    "RowEncoding",
     "WordpieceTokenizer",
     "learn_from_counts",
     "learn_vocabulary",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from glassbert.errors import InputError
 from glassbert.text.characters import Rules, characters, check_text
+from glassbert.text.checks import check_flags, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +140,9 @@ def as_tokens(given: str | AddedToken | Iterable[str | AddedToken], *, special: 
     for one in [given] if isinstance(given, str | AddedToken) else given:
         token = one if isinstance(one, AddedToken) else AddedToken(one)
         if not isinstance(token.content, str) or not token.content:
-            raise InputError(f"a token to add is {token.content!r}, expected a string with something in it")
+            raise InputError(f"a token to add is {shown(token.content)}, expected a string with something in it")
+        check_flags(single_word=token.single_word, lstrip=token.lstrip, rstrip=token.rstrip, special=token.special)
+        check_flags(normalized=token.is_normalized)
         check_text(token.content, f"the token {token.content!r}")
         tokens.append(dataclasses.replace(token, special=token.special or special))
     return tokens

@@ -11,8 +11,8 @@ import functools
 import re
 from collections.abc import Iterable, Iterator
 
-from glassbert.errors import InputError
 from glassbert.text.characters import Characters, Rules, all_but, characters, check_text
+from glassbert.text.checks import check_flags, check_string, words_of
 
 
 class Normalizer:
@@ -168,6 +168,9 @@ class BasicTokenizer:
         strip_accents: drop combining marks after decomposition; None does so when lowering.
         clean_text: drop control characters and make every white space a plain one.
         rules: "hf" or "google".
+
+    Raises:
+        InputError: a setting is none of those it can be.
     """
 
     def __init__(
@@ -181,10 +184,12 @@ class BasicTokenizer:
         rules: Rules = "hf",
     ) -> None:
         """Keep the settings."""
+        check_flags(do_lower_case=do_lower_case, tokenize_chinese_chars=tokenize_chinese_chars, clean_text=clean_text)
+        if strip_accents is not None:
+            check_flags(strip_accents=strip_accents)
+        check_string("rules", rules)
         self.do_lower_case = do_lower_case
-        if isinstance(never_split, str):
-            raise InputError(f"never_split is {never_split!r}, expected several words; pass [{never_split!r}]")
-        self.never_split = frozenset(never_split or ()) - {""}
+        self.never_split = frozenset(_kept(never_split))
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = do_lower_case if strip_accents is None else strip_accents
         self.clean_text = clean_text
@@ -206,11 +211,10 @@ class BasicTokenizer:
             never_split: further words to pass through.
 
         Raises:
-            InputError: a lone surrogate.
+            InputError: no string, or a lone surrogate.
         """
-        if not isinstance(text, str):
-            raise InputError(f"the text is of type {type(text).__name__}, expected a string")
-        kept = self.never_split.union(never_split) if never_split else self.never_split
+        check_string("the text", text)
+        kept = self.never_split.union(_kept(never_split))
         if not kept:
             return self.words(text)
         words: list[str] = []
@@ -219,7 +223,12 @@ class BasicTokenizer:
         return words
 
     def words(self, text: str) -> list[str]:
-        """Return the words of `text`, whatever `never_split` says."""
+        """Return the words of `text`, whatever `never_split` says.
+
+        Raises:
+            InputError: no string, or a lone surrogate.
+        """
+        check_string("the text", text)
         check_text(text)
         return self.word_pattern.findall(self.normalizer.normalize(text))
 
@@ -234,6 +243,10 @@ class BasicTokenizer:
             begin = found.end()
         if begin < len(text):
             yield begin, len(text), False
+
+
+def _kept(never_split: Iterable[str] | None) -> list[str]:
+    return [] if never_split is None else [word for word in words_of("never_split", never_split) if word]
 
 
 @functools.cache

@@ -119,7 +119,10 @@ class PlainCore:
         return tuple(ids)
 
     def _ids_of_word(self, word: str) -> tuple[int, ...]:
-        return tuple(self._vocab[piece] for piece in self._wordpiece.split(word))
+        whole = self._vocab.get(word)
+        if whole is not None and len(word) <= self._wordpiece.max_input_chars_per_word:  # as most new words are
+            return (whole,)
+        return tuple([self._vocab[piece] for piece in self._wordpiece.split(word)])
 
     def _stretches(self, text: str, start: int, stop: int) -> Iterable[tuple[int, int]]:
         """Cut a long text at white space, where no word can be cut in two."""

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from glassbert.errors import VocabularyError
-from glassbert.text.wordpiece import WordpieceTokenizer
+from glassbert.text.checks import check_counts, count_of
+from glassbert.text.wordpiece import WordpieceTokenizer, check_pieces
 
 _UNKNOWN: Final = "[UNK]"
 
@@ -69,9 +70,11 @@ def measure_coverage(vocabulary: Mapping[str, int], counts: Mapping[str, int], *
         too_long: occurrences of further words, too long for a tokenizer to split: unknown, one token each.
 
     Raises:
-        VocabularyError: there are no words.
+        VocabularyError: there are no words, or what is given is not of that kind.
     """
-    words = tokens = unknown = too_long
+    check_pieces(vocabulary)
+    check_counts(counts)
+    words = tokens = unknown = count_of("too_long", too_long, refusal=VocabularyError)
     characters = covered = whole = 0
     split = WordpieceTokenizer(vocabulary, _UNKNOWN).split
     for word, count in counts.items():
@@ -103,7 +106,12 @@ def missing_characters(vocabulary: Mapping[str, int], counts: Mapping[str, int])
     Args:
         vocabulary: ids by token; only the tokens matter.
         counts: occurrences by word.
+
+    Raises:
+        VocabularyError: what is given is not of that kind.
     """
+    check_pieces(vocabulary)
+    check_counts(counts)
     missing: Counter[str] = Counter()
     for word, count in counts.items():
         for char in word:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any, Final
 
 from glassbert.errors import InputError
 from glassbert.text.characters import check_text
-from glassbert.text.encoding import Tensors, as_tensors
+from glassbert.text.checks import all_strings, shown
 
 # One text: a string, or its words.
 Text = str | Sequence[str]
@@ -25,35 +25,8 @@ def whole_number(index: Any) -> int:
             return operator.index(index)
     except TypeError:
         pass
-    shown = f"{index!r}" if isinstance(index, float | str) else f"of type {type(index).__name__}"
     hint = "; batch_decode decodes several rows" if getattr(index, "ndim", 0) or isinstance(index, list) else ""
-    raise InputError(f"an id is {shown:.80}, expected a whole number{hint}")
-
-
-def count_of(name: str, value: Any) -> int:
-    """Return a number of tokens as an int.
-
-    Raises:
-        InputError: it is none, by the setting's name.
-    """
-    try:
-        number = -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = -1
-    if number < 0:
-        raise InputError(f"{name} is {value!r}, expected a whole number from 0 on")
-    return number
-
-
-def check_flags(**flags: Any) -> None:
-    """Refuse what is neither true nor false.
-
-    Raises:
-        InputError: by the setting's name.
-    """
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise InputError(f"{name} is {value!r}, expected True or False")
+    raise InputError(f"an id is {shown(index)}, expected a whole number{hint}")
 
 
 def is_number(value: Any) -> bool:
@@ -68,34 +41,30 @@ def whole_numbers(ids: Any) -> list[int]:
     Raises:
         InputError: these are no whole numbers, or not several.
     """
-    if is_number(ids):
-        raise InputError(f"ids are {ids!r}, expected several")
+    if is_number(ids) or isinstance(ids, bytes):
+        raise InputError(f"ids are {shown(ids)}, expected several")
     return list(map(whole_number, ids))
 
 
-def check_strings(texts: Sequence[Any], name: str = "text") -> None:
-    """Refuse what is no string.
+def as_texts(text: Any, text_pair: Any, split: bool) -> tuple[list[Text], list[Text] | None, bool]:
+    """Bring what a user gives into one form.
 
-    Raises:
-        InputError: by its place.
-    """
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            where = f"{name}[{place}]" if len(texts) > 1 else name
-            raise InputError(f"{where} is of type {type(text).__name__}, expected a string")
-
-
-def as_pairs(text: Any, text_pair: Any, split: bool) -> tuple[list[tuple[Text, Text | None]], bool]:
-    """Bring what a user gives into one form: pairs of texts; and tell whether it was one.
+    Returns:
+        the texts; the second one of each, None where there are none; whether it was one text.
 
     Raises:
         InputError: what is no text, and lists that do not belong together.
     """
+    if text_pair is None and not split:  # what comes most often
+        if type(text) is str:
+            return [text], None, True
+        if type(text) is list and all_strings(text):
+            return list(text), None, False
     single = _is_text(text, split)
-    paired = text_pair is not None
+    firsts: list[Any]
+    seconds: list[Any] | None
     if single:
-        firsts: list[Any] = [text]
-        seconds: list[Any] = [text_pair]
+        firsts, seconds = [text], None if text_pair is None else [text_pair]
         if text_pair is not None and not _is_text(text_pair, split):
             expected = "a list of words" if split else "one string"
             raise InputError(f"text is {expected}, so text_pair must be {expected} too")
@@ -104,25 +73,50 @@ def as_pairs(text: Any, text_pair: Any, split: bool) -> tuple[list[tuple[Text, T
             hint = "; ids go to prepare_for_model" if hasattr(text, "tolist") else ""
             expected = "a list of words or of lists of words" if split else "a string or a list of strings"
             raise InputError(f"text is of type {type(text).__name__}, expected {expected}{hint}")
-        firsts = list(text)
-        if text_pair is None and not split and firsts and all(isinstance(one, tuple) for one in firsts):
-            for place, one in enumerate(firsts):
-                if len(one) != 2:
-                    raise InputError(f"text[{place}] is a tuple of {len(one)}, expected a pair of strings")
-            paired = True
-            firsts, seconds = [one for one, _ in firsts], [other for _, other in firsts]
-        elif text_pair is None:
-            seconds = [None] * len(firsts)
-        else:
+        firsts, seconds = list(text), None
+        if text_pair is not None:
             if _is_text(text_pair, split) or not isinstance(text_pair, Sequence) or len(text_pair) != len(firsts):
                 raise InputError(f"text is a list of {len(firsts)}, so text_pair must be a list of {len(firsts)} too")
             seconds = list(text_pair)
-    for name, side in (("text", firsts), ("text_pair", seconds if paired else ())):
-        for place, one in enumerate(side):
-            _check_text(one, name if single else f"{name}[{place}]", split)
+        elif not split and firsts and all(isinstance(one, tuple) for one in firsts):
+            for place, one in enumerate(firsts):
+                if len(one) != 2:
+                    raise InputError(f"text[{place}] is a tuple of {len(one)}, expected a pair of strings")
+            firsts, seconds = [one for one, _ in firsts], [other for _, other in firsts]
+    for name, side in (("text", firsts), ("text_pair", seconds or ())):
+        if split or not all_strings(side):
+            for place, one in enumerate(side):
+                _check_text(one, name if single else f"{name}[{place}]", split)
     if split:  # lists of the caller's own, which may change them
-        firsts, seconds = ([None if one is None else list(one) for one in side] for side in (firsts, seconds))
-    return list(zip(firsts, seconds, strict=True)), single
+        firsts = list(map(list, firsts))
+        seconds = None if seconds is None else list(map(list, seconds))
+    return firsts, seconds, single
+
+
+def length_of(name: str, ids: Any) -> int:
+    """Return how many ids there are.
+
+    Raises:
+        InputError: these are not several.
+    """
+    if not isinstance(ids, Sized):
+        raise InputError(f"{name} is {shown(ids)}, expected several ids")
+    return len(ids)
+
+
+def check_each(texts: Any, name: str) -> None:
+    """Refuse what is no sequence of texts, each a string or a list of words.
+
+    Raises:
+        InputError: by its place.
+    """
+    if isinstance(texts, str | bytes) or not isinstance(texts, Sequence):
+        one = "one string" if isinstance(texts, str) else f"of type {type(texts).__name__}"
+        hint = "; pass [text]" if isinstance(texts, str) else ""
+        raise InputError(f"{name} is {one}, expected a list of texts{hint}")
+    if not all_strings(texts):
+        for place, text in enumerate(texts):
+            _check_text(text, f"{name}[{place}]", split=not isinstance(text, str))
 
 
 def _is_text(value: Any, split: bool) -> bool:
@@ -146,19 +140,23 @@ def _check_text(value: Any, where: str, split: bool) -> None:
         raise InputError(f"{where} is of type {type(value).__name__}, expected a string{hint}")
 
 
-def check_pairs(pairs: Sequence[tuple[Text, Text | None]]) -> None:
+def check_characters(firsts: Sequence[Text], seconds: Sequence[Text] | None) -> None:
     """Refuse lone surrogates.
 
     Raises:
         InputError: by the place of the text and of the character.
     """
-    for number, pair in enumerate(pairs):
-        for name, text in zip(("text", "text_pair"), pair, strict=True):
-            where = name if len(pairs) == 1 else f"{name}[{number}]"
+    for number in range(len(firsts)):
+        for name, side in (("text", firsts), ("text_pair", seconds)):
+            if side is None:
+                continue
+            where = name if len(firsts) == 1 else f"{name}[{number}]"
+            text = side[number]
             if isinstance(text, str):
                 check_text(text, where)
-            for place, word in enumerate(() if text is None or isinstance(text, str) else text):
-                check_text(word, f"{where}[{place}]")
+            else:
+                for place, word in enumerate(text):
+                    check_text(word, f"{where}[{place}]")
 
 
 def rows_by_name(given: Any) -> tuple[dict[str, list[Any]], bool]:
@@ -200,24 +198,3 @@ def _listed(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [one.tolist() if hasattr(one, "tolist") else one for one in value]
     return value
-
-
-def as_vectors(values: dict[str, Any], kind: Tensors) -> dict[str, Any]:
-    """Turn lists into arrays or tensors.
-
-    Raises:
-        InputError: rows that differ in length, or another kind.
-    """
-    if kind not in ("np", "pt"):
-        raise InputError(f"return_tensors is {kind!r}, expected 'np' or 'pt'")
-    import numpy as np
-
-    arrays = {}
-    for name, rows in values.items():
-        try:
-            arrays[name] = np.asarray(rows)
-        except ValueError:
-            raise InputError(f"the rows of {name} differ in length, so they make no array") from None
-    if kind == "np":
-        return arrays
-    return as_tensors(arrays)

@@ -17,6 +17,7 @@ from typing import Final
 
 from glassbert.errors import VocabularyError
 from glassbert.text.basic import BasicTokenizer
+from glassbert.text.checks import check_counts, check_string, count_of, shown, words_of
 from glassbert.text.vocabulary import SPECIAL_TOKENS
 
 # Each piece is written as a character, and there are not many more of them.
@@ -38,12 +39,23 @@ def learn_vocabulary(
         min_frequency: characters and pairs seen less often are left out.
 
     Raises:
-        VocabularyError: no words in `texts`, or `size` leaves no room for the characters.
+        VocabularyError: no strings, no words in them, `size` leaves no room for the characters, or a setting is out of
+            range.
     """
     if isinstance(texts, str):
         raise VocabularyError("texts is one string, expected several; pass [text]")
-    basic = basic or BasicTokenizer()
-    counts = Counter(word for text in texts for word in basic.tokenize(text))
+    if isinstance(texts, bytes) or not isinstance(texts, Iterable):
+        raise VocabularyError(f"texts is {shown(texts)}, expected several strings")
+    if basic is None:
+        basic = BasicTokenizer()
+    elif not isinstance(basic, BasicTokenizer):
+        raise VocabularyError(f"basic is {shown(basic)}, expected a BasicTokenizer")
+    check_settings(size, min_frequency, SPECIAL_TOKENS, None)
+    check_room(size, SPECIAL_TOKENS)
+    counts: Counter[str] = Counter()
+    for place, text in enumerate(texts):
+        check_string(f"texts[{place}]", text, VocabularyError)
+        counts.update(basic.tokenize(text))
     return learn_from_counts(counts, size=size, min_frequency=min_frequency)
 
 
@@ -78,7 +90,11 @@ def learn_from_counts(
     Raises:
         VocabularyError: no words, `size` leaves no room for the characters, or a setting is out of range.
     """
-    _check_settings(size, min_frequency, special_tokens, alphabet_size)
+    special_tokens = words_of("special_tokens", special_tokens, VocabularyError)
+    check_settings(size, min_frequency, special_tokens, alphabet_size)
+    check_counts(counts)
+    if on_progress is not None and not callable(on_progress):
+        raise VocabularyError(f"on_progress is {shown(on_progress)}, expected a function")
     special = set(special_tokens)
     words = [(word, count) for word, count in counts.items() if word and count > 0 and word not in special]
     if not words:
@@ -108,18 +124,36 @@ def learn_from_counts(
     return {token: index for index, token in enumerate(tokens)}
 
 
-def _check_settings(size: int, min_frequency: int, special_tokens: Sequence[str], alphabet_size: int | None) -> None:
-    if size > _LARGEST:
+def check_settings(size: int, min_frequency: int, special_tokens: Sequence[str], alphabet_size: int | None) -> None:
+    """Refuse settings that no text can be learned from with.
+
+    Raises:
+        VocabularyError: one is out of range, or of another type.
+    """
+    if count_of("size", size, refusal=VocabularyError) > _LARGEST:
         raise VocabularyError(f"size is {size}, expected at most {_LARGEST}")
-    if min_frequency < 1:
-        raise VocabularyError(f"min_frequency is {min_frequency}, expected 1 or more")
-    if alphabet_size is not None and alphabet_size < 1:
-        raise VocabularyError(f"alphabet_size is {alphabet_size}, expected 1 or more")
+    count_of("min_frequency", min_frequency, least=1, refusal=VocabularyError)
+    if alphabet_size is not None:
+        count_of("alphabet_size", alphabet_size, least=1, refusal=VocabularyError)
+    special_tokens = words_of("special_tokens", special_tokens, VocabularyError)
     for index, token in enumerate(special_tokens):
         if token in special_tokens[:index]:
             raise VocabularyError(f"the special token {token!r} is named twice")
         if not token or any(char.isspace() for char in token):
             raise VocabularyError(f"a special token is {token!r}, expected characters without white space")
+
+
+def check_room(size: int, special_tokens: Sequence[str]) -> None:
+    """Refuse a size that is too small for any text, before one is read.
+
+    Raises:
+        VocabularyError: there is no room for a character.
+    """
+    if size <= len(special_tokens):
+        raise VocabularyError(
+            f"size {size} is too small: {len(special_tokens)} special tokens come first, and every character of the "
+            f"text takes one more; use {len(special_tokens) + 1} at the very least"
+        )
 
 
 def _characters(words: list[tuple[str, int]], min_frequency: int) -> list[tuple[str, ...]]:

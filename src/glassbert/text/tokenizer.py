@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 from glassbert.errors import InputError
 from glassbert.text.added import AddedToken
+from glassbert.text.arrays import Padding, Tensors, as_arrays, as_lists, as_vectors
 from glassbert.text.basic import BasicTokenizer
+from glassbert.text.batch import BatchEncoding, FoundRows, Rows
+from glassbert.text.calls import NO_LIMIT, Basis, Call, PaddingWay, call_of, filling_of, frame_of
 from glassbert.text.characters import Rules
+from glassbert.text.checks import (
+    all_strings,
+    check_flags,
+    check_string,
+    check_strings,
+    count_of,
+    place_of,
+    shown,
+    words_of,
+)
 from glassbert.text.core import Core, Pieces, PlainCore
-from glassbert.text.encoding import BatchEncoding, Encoding, Offset, Padding, Tensors, as_arrays, as_lists
+from glassbert.text.encoding import Encoding, Offset
 from glassbert.text.framing import Frame
 from glassbert.text.inputs import (
     ABOUT_TOKENS,
     Text,
-    as_pairs,
-    as_vectors,
-    check_flags,
-    check_pairs,
-    check_strings,
-    count_of,
+    as_texts,
+    check_characters,
+    check_each,
+    length_of,
     rows_by_name,
     whole_numbers,
 )
+from glassbert.text.rows import Rest, RowEncoding
 from glassbert.text.tokens import ADDITIONAL, SPECIAL, TokenTable
-from glassbert.text.windows import WAYS, Side, Truncation, windows
+from glassbert.text.windows import Side, Truncation, check_way, windows
 from glassbert.text.wordpiece import WordpieceTokenizer
-
-PaddingWay = bool | Literal["longest", "max_length", "do_not_pad"]
 
 # Google's program allows longer words.
 _LONGEST_WORD: Final[dict[str, int]] = {"hf": 100, "google": 200}
@@ -44,9 +56,8 @@ _FIXED: Final = (
     "clean_text",
     "rules",
 )
-# What stands for no `model_max_length` at all.
-NO_LIMIT: Final = 10**20
-_PADDINGS: Final = (True, False, "longest", "max_length", "do_not_pad")
+# Made when they are first needed, and again where what they are made of has changed.
+_MADE: Final = ("core", "_basis")
 
 
 class BertTokenizer(TokenTable):
@@ -72,6 +83,7 @@ class BertTokenizer(TokenTable):
         rules: "hf", those of Hugging Face's `tokenizers`, or "google", those of google-research/bert, which differ on
             thousands of rare characters and take no special tokens out of a text.
         max_input_chars_per_word: a longer word is `unk_token`; None means 100, and 200 under `google`.
+        vocab_file: what other libraries call `vocab`; refused, with a word on what to call.
 
     Raises:
         VocabularyError: a special token is not in the vocabulary, or an added one has an id that is taken.
@@ -82,7 +94,7 @@ class BertTokenizer(TokenTable):
 
     def __init__(
         self,
-        vocab: Mapping[str, int] | str | Path,
+        vocab: Mapping[str, int] | str | Path | None = None,
         do_lower_case: bool = True,
         do_basic_tokenize: bool = True,
         never_split: Iterable[str] | None = (),
@@ -102,8 +114,12 @@ class BertTokenizer(TokenTable):
         truncation_side: Side = "right",
         rules: Rules = "hf",
         max_input_chars_per_word: int | None = None,
+        vocab_file: None = None,
     ) -> None:
         """Keep the settings and look up the special tokens."""
+        if vocab_file is not None:
+            kind, path = type(self).__name__, shown(vocab_file if vocab is None else vocab)
+            raise InputError(f"vocab_file is called vocab here: {kind}({path}); {kind}.from_pretrained reads a folder")
         special = {
             "unk_token": unk_token,
             "sep_token": sep_token,
@@ -112,15 +128,15 @@ class BertTokenizer(TokenTable):
             "mask_token": mask_token,
         }
         super().__init__(vocab, special, additional_special_tokens, added_tokens)
+        check_flags(do_basic_tokenize=do_basic_tokenize)
+        if max_input_chars_per_word is not None:
+            count_of("max_input_chars_per_word", max_input_chars_per_word)
         self.do_lower_case = do_lower_case
         self.do_basic_tokenize = do_basic_tokenize
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = strip_accents
         self.clean_text = clean_text
-        if not isinstance(model_max_length, int | float) or not model_max_length >= 3:
-            raise InputError(f"model_max_length is {model_max_length!r}, expected a whole number from 3 on")
-        # Files say 1e30 where there is no limit.
-        self.model_max_length = int(min(model_max_length, NO_LIMIT))
+        self.model_max_length = model_max_length
         self.padding_side = padding_side
         self.truncation_side = truncation_side
         self.rules = rules
@@ -141,30 +157,36 @@ class BertTokenizer(TokenTable):
         Raises:
             InputError: a value that the setting cannot have, or a setting that is fixed or unknown.
         """
-        if name in ("padding_side", "truncation_side") and value not in ("right", "left"):
-            raise InputError(f"{name} is {value!r}, expected 'right' or 'left'")
-        if name == "model_max_length" and not (isinstance(value, int | float) and value >= 3):
-            raise InputError(f"{name} is {value!r}, expected a whole number from 3 on")
+        if name in ("padding_side", "truncation_side") and not (isinstance(value, str) and value in ("right", "left")):
+            raise InputError(f"{name} is {shown(value)}, expected 'right' or 'left'")
+        if name == "model_max_length":
+            if not (isinstance(value, int | float) and value >= 3):
+                raise InputError(f"{name} is {shown(value)}, expected a whole number from 3 on")
+            value = int(min(value, NO_LIMIT))  # files say 1e30 where there is no limit
         if name in _FIXED and name in self.__dict__:
-            raise InputError(f"{name} is fixed when the tokenizer is made; make another one with {name}={value!r}")
+            raise InputError(f"{name} is fixed when the tokenizer is made; make another one to have another {name}")
         if name in SPECIAL and name in self.__dict__:
             if not isinstance(value, str) or (value not in self.vocab and value not in self._added):
-                raise InputError(f"{name} is {value!r}, which is no token; add_special_tokens adds it")
+                raise InputError(f"{name} is {shown(value)}, which is no token; add_special_tokens adds it")
             self._changed()
         elif name.endswith("_token") and name not in SPECIAL:
             raise InputError(f"BERT has no {name}; there are {', '.join(SPECIAL)}")
-        if name == ADDITIONAL and any(token not in self.vocab and token not in self._added for token in value):
-            raise InputError(f"{name} is {value!r}, with what is no token; add_special_tokens adds it")
+        if name == ADDITIONAL:
+            for token in words_of(name, value):
+                if token not in self.vocab and token not in self._added:
+                    raise InputError(f"{name} has {shown(token)}, which is no token; add_special_tokens adds it")
         super().__setattr__(name, value)
+        self.__dict__.pop("_basis", None)
 
     def _changed(self) -> None:
-        self.__dict__.pop("core", None)
+        for made in _MADE:
+            self.__dict__.pop(made, None)
         if hasattr(self, "wordpiece_tokenizer"):
             self.wordpiece_tokenizer.unk_token = self.unk_token
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is built again when it is needed."""
-        return {name: value for name, value in self.__dict__.items() if name != "core"}
+        return {name: value for name, value in self.__dict__.items() if name not in _MADE}
 
     def __repr__(self) -> str:
         """Name the settings that matter most."""
@@ -176,6 +198,17 @@ class BertTokenizer(TokenTable):
         """What splits texts into pieces."""
         return self._plain_core()
 
+    @functools.cached_property
+    def _basis(self) -> Basis:
+        return Basis(
+            begin=self.cls_token_id,
+            end=self.sep_token_id,
+            filler=self.pad_token_id,
+            longest=self.model_max_length,
+            truncation_side=self.truncation_side,
+            padding_side=self.padding_side,
+        )
+
     def _plain_core(self) -> PlainCore:
         return PlainCore(
             self.vocab,
@@ -186,14 +219,15 @@ class BertTokenizer(TokenTable):
         )
 
     def _whole_tokens(self) -> list[tuple[AddedToken, int]]:
-        """List what is to be found in a text before it is split into words, special ones first.
+        """List what is to be found in a text before it is split into words: special ones first, then by their ids.
 
-        Of two that read the same in the normalized text the first is found.
+        Of two that read the same in the normalized text the first is found. That goes by ids, which files keep, not by
+        when they were added, which they do not.
         """
         # Google's program knows no special tokens in a text: it splits them as it does any other word.
         special = () if self.rules == "google" else dict.fromkeys(self.all_special_tokens)
         plain = {token: (AddedToken(token, special=True), self._id(token)) for token in special}
-        return sorted((plain | self._added).values(), key=lambda pair: not pair[0].special)
+        return sorted((plain | self._added).values(), key=lambda pair: (not pair[0].special, pair[1]))
 
     # -- text and tokens ------------------------------------------------------------------------------
 
@@ -201,14 +235,18 @@ class BertTokenizer(TokenTable):
         """Return the pieces of `text`, then those of `pair`.
 
         A word that `never_split` keeps stands as it is, even where the vocabulary has no such token.
+
+        Raises:
+            InputError: no string, or a lone surrogate.
         """
-        parts = [self._pieces_by_name(one) for one in (text, pair) if one is not None]
+        check_flags(add_special_tokens=add_special_tokens)
+        parts = [self._pieces_by_name(one) for one in ((text,) if pair is None else (text, pair))]
         if not add_special_tokens:
             return [piece for part in parts for piece in part]
         return [self.cls_token, *(piece for part in parts for piece in (*part, self.sep_token))]
 
     def _pieces_by_name(self, text: str) -> list[str]:
-        check_strings([text])
+        check_string("text", text)
         pieces: list[str] = []
         for start, stop, whole in self._around(text):
             part = text[start:stop]
@@ -227,21 +265,45 @@ class BertTokenizer(TokenTable):
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """How many special tokens go round one text or a pair."""
+        check_flags(pair=pair)
         return 3 if pair else 2
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """What a call returns unless told otherwise, and a model takes."""
+        return ["input_ids", "token_type_ids", "attention_mask"]
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """Most tokens of one text, without the special ones."""
+        return self.model_max_length - self.num_special_tokens_to_add()
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """Most tokens of two texts together, without the special ones."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Put `[CLS]` and `[SEP]` round one or two lists of ids."""
-        first = [self.cls_token_id, *token_ids_0, self.sep_token_id]
-        return first if token_ids_1 is None else [*first, *token_ids_1, self.sep_token_id]
+        """Put `[CLS]` and `[SEP]` round one or two lists of ids.
+
+        Raises:
+            InputError: no ids.
+        """
+        first = [self.cls_token_id, *whole_numbers(token_ids_0), self.sep_token_id]
+        return first if token_ids_1 is None else [*first, *whole_numbers(token_ids_1), self.sep_token_id]
 
     def create_token_type_ids_from_sequences(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Segment of each token, special ones included: 0 up to the first `[SEP]`, then 1."""
-        first = [0] * (len(token_ids_0) + 2)
-        return first if token_ids_1 is None else first + [1] * (len(token_ids_1) + 1)
+        """Segment of each token, special ones included: 0 up to the first `[SEP]`, then 1.
+
+        Raises:
+            InputError: no ids.
+        """
+        first = [0] * (length_of("token_ids_0", token_ids_0) + 2)
+        return first if token_ids_1 is None else first + [1] * (length_of("token_ids_1", token_ids_1) + 1)
 
     def get_special_tokens_mask(
         self,
@@ -257,15 +319,16 @@ class BertTokenizer(TokenTable):
             already_has_special_tokens: whether the special tokens are among them.
 
         Raises:
-            InputError: a whole sequence and a second text.
+            InputError: no ids, or a whole sequence and a second text.
         """
+        check_flags(already_has_special_tokens=already_has_special_tokens)
         if already_has_special_tokens:
             if token_ids_1 is not None:
                 raise InputError("a sequence that has its special tokens is one list; leave out token_ids_1")
             special = self._special_ids()
             return [int(index in special) for index in whole_numbers(token_ids_0)]
-        second = [] if token_ids_1 is None else [*[0] * len(token_ids_1), 1]
-        return [1, *[0] * len(token_ids_0), 1, *second]
+        second = [] if token_ids_1 is None else [*[0] * length_of("token_ids_1", token_ids_1), 1]
+        return [1, *[0] * length_of("token_ids_0", token_ids_0), 1, *second]
 
     def truncate_sequences(
         self,
@@ -284,16 +347,19 @@ class BertTokenizer(TokenTable):
         Raises:
             InputError: see `__call__`.
         """
+        num_tokens_to_remove = place_of("num_tokens_to_remove", num_tokens_to_remove)
+        stride = count_of("stride", stride)
+        ids, pair_ids = whole_numbers(ids), None if pair_ids is None else whole_numbers(pair_ids)
         second = None if pair_ids is None else len(pair_ids)
         room = len(ids) + (second or 0) - num_tokens_to_remove
-        (kept,) = windows(len(ids), second, room, way=_way(truncation_strategy), side=self.truncation_side)
+        (kept,) = windows(len(ids), second, room, way=check_way(truncation_strategy), side=self.truncation_side)
         cut_second = pair_ids is not None and truncation_strategy == "only_second"
-        left_out: Sequence[int] = []
+        left_out: list[int] = []
         if num_tokens_to_remove > 0 and (pair_ids is None or truncation_strategy in ("only_first", "only_second")):
             whole, part = (pair_ids or [], kept.second) if cut_second else (ids, kept.first)
             right = self.truncation_side == "right"
             left_out = whole[max(0, part.stop - stride) :] if right else whole[: part.start + stride]
-        return list(ids[kept.first]), None if pair_ids is None else list(pair_ids[kept.second]), list(left_out)
+        return ids[kept.first], None if pair_ids is None else pair_ids[kept.second], left_out
 
     # -- texts → sequences ----------------------------------------------------------------------------
 
@@ -320,33 +386,32 @@ class BertTokenizer(TokenTable):
         Raises:
             InputError: see `__call__`.
         """
-        if isinstance(texts, str):
-            raise InputError("texts is one string, expected several; pass [text]")
-        if text_pairs is not None and len(text_pairs) != len(texts):
-            raise InputError(f"there are {len(texts)} texts, but {len(text_pairs)} second ones")
-        pairs = list(zip(texts, [None] * len(texts) if text_pairs is None else text_pairs, strict=True))
-        frame = self._frame(add_special_tokens, truncation, max_length)
-        return [rows[0] for rows in self._encoded(pairs, frame, self.core, details=details)]
+        check_each(texts, "texts")
+        if text_pairs is not None:
+            check_each(text_pairs, "text_pairs")
+            if len(text_pairs) != len(texts):
+                raise InputError(f"there are {len(texts)} texts, but {len(text_pairs)} second ones")
+        check_flags(details=details)
+        frame = frame_of(self._basis, add_special_tokens, truncation, max_length)
+        return [rows[0] for rows in self._encoded(texts, text_pairs, frame, self.core, details=details)]
 
     def _encoded(
-        self, pairs: Sequence[tuple[Text, Text | None]], frame: Frame, core: Core, *, details: bool
+        self, firsts: Sequence[Text], seconds: Sequence[Text] | None, frame: Frame, core: Core, *, details: bool
     ) -> list[list[Encoding]]:
         """Encode each text or pair to its windows."""
-        known = [second for _, second in pairs if second is not None]
         try:
-            firsts = self._pieces([first for first, _ in pairs], core, details=details)
-            seconds = iter(self._pieces(known, core, details=details) if known else ())
+            pieces = self._pieces(firsts, core, details=details)
+            others = None if seconds is None else self._pieces(seconds, core, details=details)
         except InputError:
-            check_pairs(pairs)  # which one is it?
+            check_characters(firsts, seconds)  # which one is it?
             raise
-        return [
-            frame.sequences(pieces, None if second is None else next(seconds))
-            for pieces, (_, second) in zip(firsts, pairs, strict=True)
-        ]
+        if others is None:
+            return [frame.sequences(one, None) for one in pieces]
+        return list(map(frame.sequences, pieces, others))
 
     def _pieces(self, texts: Sequence[Text], core: Core, *, details: bool) -> list[Pieces]:
         """Split each text into pieces, in one call of the core."""
-        if not self.basic_tokenizer.never_split and all(type(text) is str for text in texts):
+        if not self.basic_tokenizer.never_split and all_strings(texts):
             return core.encode(texts, details=details)  # type: ignore[arg-type]  # all are strings
         # Each text is cut into parts that are encoded by themselves: given words, and what stands between words that
         # are kept whole.
@@ -382,24 +447,6 @@ class BertTokenizer(TokenTable):
                 numbers = pieces.words or []
                 words.extend([part.word] * len(numbers) if part.word is not None else (before + one for one in numbers))
         return Pieces(ids, offsets, words) if details else Pieces(ids)
-
-    def _frame(
-        self, special: bool, truncation: Truncation, max_length: int | None, *, overflow: bool = False, stride: int = 0
-    ) -> Frame:
-        return Frame(
-            begin=[self.cls_token_id] * special,
-            end=[self.sep_token_id] * special,
-            limit=self._limit(max_length),
-            way=_way(truncation),
-            side=self.truncation_side,
-            overflow=overflow,
-            stride=stride,
-        )
-
-    def _limit(self, max_length: int | None) -> int:
-        if max_length is None:
-            return self.model_max_length
-        return count_of("max_length", max_length)
 
     def __call__(
         self,
@@ -455,90 +502,50 @@ class BertTokenizer(TokenTable):
             InputError: what is no text, by its place; a lone surrogate; lists of different length; a length that cannot
                 be reached; settings that mean nothing together.
         """
-        pairs, single = as_pairs(text, text_pair, is_split_into_words)
-        if overlap is not None and stride not in (0, overlap):
-            raise InputError(f"overlap={overlap} and stride={stride} are two names for one setting; give one")
-        stride = stride if overlap is None else overlap
-        stride = count_of("stride", stride)
-        check_flags(
-            add_special_tokens=add_special_tokens,
-            is_split_into_words=is_split_into_words,
-            return_token_type_ids=return_token_type_ids,
-            return_attention_mask=return_attention_mask,
-            return_overflowing_tokens=return_overflowing_tokens,
-            return_special_tokens_mask=return_special_tokens_mask,
-            return_offsets_mapping=return_offsets_mapping,
-            return_length=return_length,
+        settings = (
+            self._basis,
+            add_special_tokens,
+            padding,
+            truncation,
+            max_length,
+            stride,
+            overlap,
+            is_split_into_words,
+            pad_to_multiple_of,
+            padding_side,
+            return_tensors,
+            return_token_type_ids,
+            return_attention_mask,
+            return_overflowing_tokens,
+            return_special_tokens_mask,
+            return_offsets_mapping,
+            return_length,
         )
-        way = _way(truncation)
-        if stride and not return_overflowing_tokens:
-            raise InputError("stride has an effect with return_overflowing_tokens=True")
-        _check_effect(max_length, way, padding)
-        frame = self._frame(add_special_tokens, way, max_length, overflow=return_overflowing_tokens, stride=stride)
-        if stride and way is not False and stride >= frame.limit - frame.extra(False):
-            places = frame.limit - frame.extra(False)
-            raise InputError(f"stride is {stride}, but a window has {places} places for the text; it has to be less")
+        try:
+            call = call_of(*settings)
+        except TypeError:  # lists and the like cannot be remembered; none of them is a setting
+            call = call_of.__wrapped__(*settings)
+        firsts, seconds, single = as_texts(text, text_pair, is_split_into_words)
         core = self.core
-        windows_of = self._encoded(pairs, frame, core, details=return_offsets_mapping)
-        encodings = [encoding for rows in windows_of for encoding in rows]
-        names = ["input_ids"]
-        names += ["token_type_ids"] * return_token_type_ids + ["attention_mask"] * return_attention_mask
-        names += ["special_tokens_mask"] * return_special_tokens_mask + ["offset_mapping"] * return_offsets_mapping
-        filling = self._filling(encodings, padding, max_length, pad_to_multiple_of, padding_side)
-
-        def detailed() -> list[tuple[Encoding, list[str], int, int]]:
-            again = self._encoded(pairs, frame, core, details=True)
-            return [self._row(encoding, filling) for rows in again for encoding in rows]
-
+        found = self._encoded(firsts, seconds, call.frame, core, details=call.details)
+        encodings = list(chain.from_iterable(found))
+        filling = call.filling.of([len(encoding.ids) for encoding in encodings])
         values: dict[str, Any]
-        if return_tensors is None:
-            values = dict(as_lists(encodings, filling, names))
+        if call.kind is None:
+            values = dict(as_lists(encodings, filling, call.names))
         else:
-            values = as_arrays(encodings, filling, names, return_tensors)
-        more: dict[str, list[int]] = {}
-        if return_overflowing_tokens:
-            more["overflow_to_sample_mapping"] = [place for place, rows in enumerate(windows_of) for _ in rows]
-        if return_length:
-            more["length"] = [max(len(encoding), filling.length) for encoding in encodings]
-        if more:
-            values |= more if return_tensors is None else as_vectors(more, return_tensors)
-        if single and return_tensors is None and not return_overflowing_tokens:
+            values = as_arrays(encodings, filling, call.names, call.kind)
+        if call.windows or call.lengths:
+            more: dict[str, list[int]] = {}
+            if call.windows:
+                more["overflow_to_sample_mapping"] = [place for place, rows in enumerate(found) for _ in rows]
+            if call.lengths:
+                more["length"] = [max(len(encoding), filling.length) for encoding in encodings]
+            values |= more if call.kind is None else as_vectors(more, call.kind)
+        if single and call.kind is None and not call.windows:
             values = {name: rows[0] for name, rows in values.items()}
-        return BatchEncoding(values, cut=[encoding.cut for encoding in encodings], detailed=detailed)
-
-    def _filling(
-        self,
-        encodings: Sequence[Encoding],
-        padding: PaddingWay,
-        max_length: int | None,
-        multiple: int | None,
-        side: Side | None,
-    ) -> Padding:
-        if padding not in _PADDINGS:
-            raise InputError(f"padding is {padding!r}, expected True, False, longest, max_length or do_not_pad")
-        if side not in (None, "right", "left"):
-            raise InputError(f"padding_side is {side!r}, expected 'right' or 'left'")
-        target = 0
-        if padding == "max_length":
-            target = self._limit(max_length)
-            if target >= NO_LIMIT:
-                raise InputError("padding='max_length' needs max_length, since this tokenizer has no model_max_length")
-        elif padding in (True, "longest"):
-            target = max(map(len, encodings), default=0)
-        if multiple is not None:
-            multiple = count_of("pad_to_multiple_of", multiple)
-            if multiple < 1:
-                raise InputError(f"pad_to_multiple_of is {multiple!r}, expected a whole number from 1 on")
-            if padding in (False, "do_not_pad"):
-                raise InputError("pad_to_multiple_of has an effect with padding=True or padding='max_length'")
-            target = -(-target // multiple) * multiple
-        return Padding(length=target, left=(side or self.padding_side) == "left", ids=self.pad_token_id)
-
-    def _row(self, encoding: Encoding, filling: Padding) -> tuple[Encoding, list[str], int, int]:
-        missing = max(0, filling.length - len(encoding))
-        before, after = (missing, 0) if filling.left else (0, missing)
-        tokens = [self._tokens[index] for index in encoding.ids]
-        return encoding, [self.pad_token] * before + tokens + [self.pad_token] * after, before, after
+        rows = _Rows(self, core, firsts, seconds, call, filling, found)
+        return BatchEncoding(values, cut=[encoding.cut for encoding in encodings], rows=rows)
 
     def encode(self, text: Text | Sequence[Text], text_pair: Text | None = None, **settings: Any) -> Any:
         """Return the `input_ids` of one text or pair; the settings are those of `__call__`.
@@ -568,6 +575,8 @@ class BertTokenizer(TokenTable):
         """Encode a batch of texts, or of pairs as tuples, as calling the tokenizer does."""
         if isinstance(batch_text_or_text_pairs, str):
             raise InputError("batch_text_or_text_pairs is one string, expected several; encode_plus takes one")
+        if isinstance(batch_text_or_text_pairs, bytes) or not isinstance(batch_text_or_text_pairs, Iterable):
+            raise InputError(f"batch_text_or_text_pairs is {shown(batch_text_or_text_pairs)}, expected several texts")
         return self(list(batch_text_or_text_pairs), **settings)
 
     # -- ids → sequences --------------------------------------------------------------------------------
@@ -597,12 +606,12 @@ class BertTokenizer(TokenTable):
             return_special_tokens_mask: …
 
         Raises:
-            InputError: see `__call__`.
+            InputError: no ids, or one outside the vocabulary; see `__call__`.
         """
-        _check_effect(max_length, _way(truncation), padding)
-        first = Pieces(whole_numbers(ids))
-        second = None if pair_ids is None else Pieces(whole_numbers(pair_ids))
-        encodings = self._frame(add_special_tokens, truncation, max_length).sequences(first, second)
+        frame = frame_of(self._basis, add_special_tokens, truncation, max_length, padding)
+        first = Pieces(self._known(ids))
+        second = None if pair_ids is None else Pieces(self._known(pair_ids))
+        encodings = frame.sequences(first, second)
         batch = self.pad_encodings(
             encodings,
             padding=padding,
@@ -624,9 +633,15 @@ class BertTokenizer(TokenTable):
         return_special_tokens_mask: bool = False,
     ) -> BatchEncoding:
         """Fill encodings up to one length and return what a model takes; the settings are those of `__call__`."""
+        check_flags(return_special_tokens_mask=return_special_tokens_mask)
+        if isinstance(encodings, str | bytes) or not isinstance(encodings, Sequence):
+            raise InputError(f"encodings is {shown(encodings)}, expected a list of encodings")
+        for place, encoding in enumerate(encodings):
+            if not isinstance(encoding, Encoding):
+                raise InputError(f"encodings[{place}] is {shown(encoding)}, expected an Encoding")
         names = ["input_ids", "token_type_ids", "attention_mask"]
         names += ["special_tokens_mask"] * return_special_tokens_mask
-        filling = self._filling(encodings, padding, max_length, None, padding_side)
+        filling = filling_of(self._basis, padding, max_length, None, padding_side).of(map(len, encodings))
         cut = [encoding.cut for encoding in encodings]
         if return_tensors is None:
             return BatchEncoding(dict(as_lists(encodings, filling, names)), cut=cut)
@@ -655,17 +670,12 @@ class BertTokenizer(TokenTable):
         Raises:
             InputError: rows without `input_ids`, or of different names.
         """
+        check_flags(return_attention_mask=return_attention_mask)
         values, single = rows_by_name(encoded_inputs)
         ids = values["input_ids"]
         if return_attention_mask and "attention_mask" not in values:
             values["attention_mask"] = [[1] * len(row) for row in ids]
-        filling = self._filling(
-            [Encoding(ids=row, first=len(row), framed=False) for row in ids],
-            padding,
-            max_length,
-            pad_to_multiple_of,
-            None,
-        )
+        filling = filling_of(self._basis, padding, max_length, pad_to_multiple_of, None).of(map(len, ids))
         fillers: dict[str, Any] = {
             "input_ids": self.pad_token_id,
             "token_type_ids": 0,
@@ -732,15 +742,65 @@ class _Part:
         self.text, self.start, self.word, self.whole = text, start, word, whole
 
 
-def _check_effect(max_length: int | None, way: Truncation, padding: PaddingWay) -> None:
-    if max_length is not None and way is False and padding != "max_length":
-        raise InputError(f"max_length={max_length} has an effect with truncation=True or padding='max_length'")
+class _Rows:
+    """The rows of a call. Each is encoded again, with its words and places, when it is first looked at."""
 
+    def __init__(
+        self,
+        tokenizer: BertTokenizer,
+        core: Core,
+        firsts: Sequence[Text],
+        seconds: Sequence[Text] | None,
+        call: Call,
+        padding: Padding,
+        found: list[list[Encoding]],
+    ) -> None:
+        self._tokenizer, self._core = tokenizer, core
+        self._firsts, self._seconds = firsts, seconds
+        self._call, self._padding = call, padding
+        self._found = found  # the windows of each text, as the call gave them
+        self._seen: dict[int, list[RowEncoding]] = {}  # by the number of the text
 
-def _way(truncation: Truncation) -> Truncation:
-    if truncation not in WAYS:
-        raise InputError(
-            f"truncation is {truncation!r}, expected True, False, longest_first, only_first, only_second or "
-            "do_not_truncate"
+    @functools.cached_property
+    def _begins(self) -> list[int]:
+        """The first row of each text, and how many rows there are."""
+        return [0, *accumulate(map(len, self._found))]
+
+    def __len__(self) -> int:
+        return self._begins[-1]
+
+    def look(self, rows: Sequence[int]) -> list[RowEncoding]:
+        texts = [bisect.bisect_right(self._begins, row) - 1 for row in rows]
+        new = [text for text in dict.fromkeys(texts) if text not in self._seen]
+        if new:
+            windows_of = zip(new, self._with_details(new), strict=True)
+            self._seen |= {text: self._rows_of(text, found) for text, found in windows_of}
+        return [self._seen[text][row - self._begins[text]] for text, row in zip(texts, rows, strict=True)]
+
+    def at_hand(self) -> Rows | None:
+        return FoundRows(self.look(range(len(self)))) if self._call.details else None
+
+    def _with_details(self, texts: Sequence[int]) -> list[list[Encoding]]:
+        if self._call.details:
+            return [self._found[text] for text in texts]
+        return self._encoded(texts, self._call.frame)
+
+    def _encoded(self, texts: Sequence[int], frame: Frame) -> list[list[Encoding]]:
+        firsts = [self._firsts[text] for text in texts]
+        seconds = None if self._seconds is None else [self._seconds[text] for text in texts]
+        return self._tokenizer._encoded(firsts, seconds, frame, self._core, details=True)
+
+    def _rows_of(self, text: int, windows: Sequence[Encoding]) -> list[RowEncoding]:
+        first, *more = windows
+        later = [self._row(window) for window in more]
+        return [self._row(first, functools.partial(self._left_out, text) if first.cut else later), *later]
+
+    def _left_out(self, text: int) -> list[RowEncoding]:
+        (windows,) = self._encoded([text], self._call.frame._replace(overflow=True))
+        return [self._row(window) for window in windows[1:]]
+
+    def _row(self, window: Encoding, rest: Rest = ()) -> RowEncoding:
+        tokens = self._tokenizer._tokens
+        return RowEncoding(
+            window, self._padding, [tokens[index] for index in window.ids], tokens[self._padding.ids], rest
         )
-    return False if truncation == "do_not_truncate" else truncation

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, overload
 
 from glassbert.errors import InputError, VocabularyError
 from glassbert.text.added import AddedToken, as_tokens
-from glassbert.text.inputs import is_number, whole_number
+from glassbert.text.checks import check_flags, check_string, shown, words_of
+from glassbert.text.inputs import is_number, whole_number, whole_numbers
 from glassbert.text.vocabulary import checked, load_vocabulary
 
 # What `decode` puts right, in this order.
@@ -50,16 +52,20 @@ class TokenTable:
 
     def __init__(
         self,
-        vocab: Mapping[str, int] | str | Path,
+        vocab: Mapping[str, int] | str | Path | None,
         special: Mapping[str, str],
         additional_special_tokens: Iterable[str | AddedToken],
         added_tokens: Sequence[tuple[AddedToken, int]],
     ) -> None:
         """Enter all tokens."""
+        if not isinstance(vocab, Mapping | str | os.PathLike):
+            raise VocabularyError(f"vocab is {shown(vocab)}, expected tokens and their ids, or the path of a vocab.txt")
         self.vocab = checked(vocab) if isinstance(vocab, Mapping) else load_vocabulary(vocab)
         self._added: dict[str, tuple[AddedToken, int]] = {}
         self._tokens = {index: token for token, index in self.vocab.items()}
         self._next = max(self._tokens, default=-1) + 1
+        self._additional: dict[str, None] = {}  # in order, and quick to look into
+        _check_added(added_tokens)
         try:
             for token, index in sorted(added_tokens, key=lambda pair: pair[1]):
                 as_tokens(token, special=False)
@@ -67,19 +73,28 @@ class TokenTable:
         except InputError as error:
             raise VocabularyError(str(error)) from None
         for name in SPECIAL:
+            check_string(name, special[name], VocabularyError)
             if special[name] not in self.vocab and (special[name] not in self._added or name == "unk_token"):
                 raise VocabularyError(f"the vocabulary of {len(self.vocab)} tokens has no {special[name]}")
             setattr(self, name, special[name])
-        self.additional_special_tokens: list[str] = []
         self.add_special_tokens({ADDITIONAL: additional_special_tokens})
 
     def _changed(self) -> None:
         """Forget what was made from the tokens that were there before."""
 
     @property
+    def additional_special_tokens(self) -> list[str]:
+        """The special tokens beside the five; `add_special_tokens` adds to them, setting them replaces them."""
+        return list(self._additional)
+
+    @additional_special_tokens.setter
+    def additional_special_tokens(self, tokens: Iterable[str]) -> None:
+        self._additional = dict.fromkeys(tokens)
+
+    @property
     def all_special_tokens(self) -> list[str]:
         """The five special tokens and the additional ones."""
-        return [*(getattr(self, name) for name in SPECIAL), *self.additional_special_tokens]
+        return [*(getattr(self, name) for name in SPECIAL), *self._additional]
 
     @property
     def all_special_ids(self) -> list[int]:
@@ -124,11 +139,27 @@ class TokenTable:
 
     def __len__(self) -> int:
         """Number of all tokens: rows that a model needs (V)."""
-        return len(self.vocab) + sum(token not in self.vocab for token in self._added)
+        return len(self._tokens)
 
     def get_vocab(self) -> dict[str, int]:
         """Return all tokens and their ids, added ones too."""
         return self.vocab | {token: index for token, (_, index) in self._added.items()}
+
+    @property
+    def ids_to_tokens(self) -> dict[int, str]:
+        """All tokens by their ids, added ones too, the lowest id first."""
+        return dict(sorted(self._tokens.items()))
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """What is found in a text as a whole, by its id, the lowest first: special and added tokens."""
+        special = {self._id(token): AddedToken(token, special=True) for token in self.all_special_tokens}
+        return dict(sorted((special | {index: token for token, index in self._added.values()}).items()))
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """The ids of what is found in a text as a whole, the lowest first."""
+        return {token.content: index for index, token in self.added_tokens_decoder.items()}
 
     def get_added_vocab(self) -> dict[str, int]:
         """Return the tokens that were added to the vocabulary, and their ids."""
@@ -152,10 +183,14 @@ class TokenTable:
                 finds it in any case; `AddedToken` says more.
             special_tokens: whether they are special: looked for as they are written, and left out by
                 `skip_special_tokens`.
+
+        Raises:
+            InputError: no tokens.
         """
+        check_flags(special_tokens=special_tokens)
         count = 0
         for token in as_tokens(new_tokens, special=special_tokens):
-            known = token.content in self._added or token.content in self.all_special_tokens
+            known = token.content in self._added or self._is_special(token.content)
             self._add(token)
             count += not known
         return count
@@ -171,6 +206,8 @@ class TokenTable:
             InputError: a name that no special token has, or no token.
             VocabularyError: an `unk_token` that the vocabulary lacks.
         """
+        if not isinstance(special_tokens_dict, Mapping):
+            raise InputError(f"special tokens to add are {shown(special_tokens_dict)}, expected them by name")
         before = len(self)
         given: dict[str, list[AddedToken]] = {}
         for name, value in special_tokens_dict.items():
@@ -179,7 +216,7 @@ class TokenTable:
                 raise InputError(f"no special token is called {name!r}; there are {known_names}")
             given[name] = as_tokens(value, special=True)
             if name != ADDITIONAL and len(given[name]) != 1:
-                raise InputError(f"{name} is {value!r:.80}, expected one token")
+                raise InputError(f"{name} is {shown(value)}, expected one token")
         unknown = given.get("unk_token", [])
         if any(token.content not in self.vocab for token in unknown):
             raise VocabularyError(f"unk_token is {unknown[0].content!r}, which has to be in the vocabulary itself")
@@ -193,8 +230,8 @@ class TokenTable:
                     self._add(token)
                 if name != ADDITIONAL:
                     setattr(self, name, token.content)
-                elif token.content not in self.all_special_tokens:
-                    self.additional_special_tokens.append(token.content)
+                elif not self._is_special(token.content):
+                    self._additional[token.content] = None
         self._changed()
         return len(self) - before
 
@@ -203,7 +240,7 @@ class TokenTable:
 
         One that is there gets the settings that it is given; a string gives none but that it is special.
         """
-        if token.content in self.all_special_tokens:
+        if self._is_special(token.content):
             token = dataclasses.replace(token, special=True)
             there: AddedToken | None = AddedToken(token.content, special=True)
         else:
@@ -212,26 +249,32 @@ class TokenTable:
             there = self._added[token.content][0]
         bare = token == AddedToken(token.content, special=token.special)
         if there is None or not bare or (token.special and not there.special):
-            self._register(token, self.get_vocab().get(token.content, self._next))
+            known = self._find(token.content)
+            self._register(token, self._next if known is None else known)
 
     def _register(self, token: AddedToken, index: int) -> None:
         there = self._tokens.get(index)
         if there not in (None, token.content):
             raise VocabularyError(f"the added token {token.content!r} has the id {index}, which is that of {there!r}")
-        known = self.get_vocab().get(token.content, index)
-        if known != index:
+        known = self._find(token.content)
+        if known not in (None, index):
             raise VocabularyError(f"the added token {token.content!r} has the id {index}, but it is {known} already")
         self._added[token.content] = (token, index)
         self._tokens[index] = token.content
         self._next = max(self._next, index + 1)
         self._changed()
 
+    def _is_special(self, token: str) -> bool:
+        return token in self._additional or any(token == getattr(self, name) for name in SPECIAL)
+
+    def _find(self, token: str) -> int | None:
+        return self._added[token][1] if token in self._added else self.vocab.get(token)
+
     def _id(self, token: str) -> int:
-        if token in self._added:
-            return self._added[token][1]
-        if token not in self.vocab:
+        index = self._find(token)
+        if index is None:
             raise VocabularyError(f"{token!r} is not among the {len(self)} tokens; add_special_tokens adds it")
-        return self.vocab[token]
+        return index
 
     # -- tokens and ids -------------------------------------------------------------------------------
 
@@ -240,7 +283,13 @@ class TokenTable:
     @overload
     def convert_tokens_to_ids(self, tokens: list[str]) -> list[int]: ...
     def convert_tokens_to_ids(self, tokens: str | list[str]) -> int | list[int]:
-        """Look up ids; an unknown token gets the id of `unk_token`."""
+        """Look up ids; an unknown token gets the id of `unk_token`.
+
+        Raises:
+            InputError: no token, and no tokens.
+        """
+        if isinstance(tokens, bytes) or not isinstance(tokens, Iterable):
+            raise InputError(f"a token is {shown(tokens)}, expected a string, or several")
         if isinstance(tokens, str):
             return self._id(tokens) if tokens in self._added else self.vocab.get(tokens, self.unk_token_id)
         return [self.convert_tokens_to_ids(token) for token in tokens]
@@ -270,9 +319,20 @@ class TokenTable:
         except KeyError:
             raise InputError(f"id {index} is not in the vocabulary of {len(self)} tokens") from None
 
+    def _known(self, ids: Iterable[int]) -> list[int]:
+        """Return ids as a list, having made sure that there are tokens of these ids."""
+        found = whole_numbers(ids)
+        for index in found:
+            self._token(index)
+        return found
+
     def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
-        """Join pieces: `##` glues to what stands before it."""
-        return " ".join(tokens).replace(" ##", "").strip()
+        """Join pieces: `##` glues to what stands before it.
+
+        Raises:
+            InputError: no strings.
+        """
+        return " ".join(words_of("tokens", tokens)).replace(" ##", "").strip()
 
     def decode(
         self,
@@ -303,5 +363,25 @@ class TokenTable:
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool = True,
     ) -> list[str]:
-        """Decode each of several sequences, or rows of an array or tensor."""
+        """Decode each of several sequences, or rows of an array or tensor.
+
+        Raises:
+            InputError: these are not several, or hold an id outside the vocabulary.
+        """
+        if is_number(sequences):
+            raise InputError(f"the sequences are {shown(sequences)}, expected several")
         return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
+
+
+def _check_added(given: Any) -> None:
+    if isinstance(given, str | bytes) or not isinstance(given, Sequence):
+        raise VocabularyError(f"added_tokens is {shown(given)}, expected tokens, each with its id")
+    for place, pair in enumerate(given):
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise VocabularyError(f"added_tokens[{place}] is {shown(pair)}, expected a token and its id")
+        token, index = pair
+        if not isinstance(token, AddedToken) or type(index) is not int or index < 0:
+            raise VocabularyError(
+                f"added_tokens[{place}] is {shown(token)} with the id {shown(index)}, expected an AddedToken "
+                "with a whole number from 0 on"
+            )

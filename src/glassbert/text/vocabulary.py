@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from glassbert.errors import VocabularyError
+from glassbert.text.checks import check_path, shown
 
 SPECIAL_TOKENS: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -19,6 +20,7 @@ def load_vocabulary(path: str | Path) -> dict[str, int]:
     Raises:
         VocabularyError: no such file, not UTF-8, empty, or the same token on two lines.
     """
+    check_path("the path", path)
     try:
         content = Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -27,6 +29,8 @@ def load_vocabulary(path: str | Path) -> dict[str, int]:
         raise VocabularyError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise VocabularyError(f"{path}: byte {error.start} is not UTF-8") from None
+    except ValueError:
+        raise VocabularyError(f"{str(path)!a} can be no path of a file") from None
     lines = content.split("\n")
     if lines[-1] == "":
         lines.pop()
@@ -47,10 +51,14 @@ def checked(vocabulary: Mapping[str, int]) -> dict[str, int]:
     Raises:
         VocabularyError: a token that is no text, an id that is no whole number from 0 on, or one id twice.
     """
+    if not isinstance(vocabulary, Mapping):
+        raise VocabularyError(f"the vocabulary is {shown(vocabulary)}, expected tokens and their ids")
     by_id: dict[int, str] = {}
     for token, index in vocabulary.items():
         if not isinstance(token, str) or type(index) is not int or index < 0:
-            raise VocabularyError(f"the vocabulary gives {token!r} the id {index!r}, expected a whole number from 0 on")
+            raise VocabularyError(
+                f"the vocabulary gives {shown(token)} the id {shown(index)}, expected a whole number from 0 on"
+            )
         if by_id.setdefault(index, token) is not token:
             raise VocabularyError(f"the vocabulary gives the id {index} to {by_id[index]!r} and to {token!r}")
     try:
@@ -61,12 +69,15 @@ def checked(vocabulary: Mapping[str, int]) -> dict[str, int]:
     return dict(vocabulary)
 
 
-def save_vocabulary(vocabulary: dict[str, int], path: str | Path) -> None:
+def save_vocabulary(vocabulary: Mapping[str, int], path: str | Path) -> None:
     """Write one token a line, in the order of the ids.
 
     Raises:
-        VocabularyError: the ids do not run from 0 without a gap, or a token would not be read as it is.
+        VocabularyError: no tokens with ids, ids that do not run from 0 without a gap, or a token that would not be read
+            as it is.
     """
+    check_path("the path", path)
+    vocabulary = checked(vocabulary)
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     if [vocabulary[token] for token in tokens] != list(range(len(tokens))):
         raise VocabularyError("the ids of the vocabulary do not run from 0 without a gap; a vocab.txt cannot hold it")

@@ -5,13 +5,28 @@ The ways to cut are those of Hugging Face's `tokenizers`.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from glassbert.errors import InputError
+from glassbert.text.checks import shown
 
 Truncation = bool | Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
 Side = Literal["right", "left"]
-WAYS = (True, False, "longest_first", "only_first", "only_second", "do_not_truncate")
+WAYS: Final = (True, False, "longest_first", "only_first", "only_second", "do_not_truncate")
+
+
+def check_way(truncation: Truncation) -> Truncation:
+    """Return how texts are to be cut, False where they are not.
+
+    Raises:
+        InputError: there is no such way.
+    """
+    if not isinstance(truncation, bool | str) or truncation not in WAYS:
+        raise InputError(
+            f"truncation is {shown(truncation)}, expected True, False, longest_first, only_first, only_second or "
+            "do_not_truncate"
+        )
+    return False if truncation == "do_not_truncate" else truncation
 
 
 class Window(NamedTuple):
