@@ -27,6 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glassbert.errors import InputError
+from glassbert.model.blocks import BlockAttention
+from glassbert.model.dropout import drawable, rate_of
 from glassbert.model.layout import Layout, Packed, PackedBackend, Padded, PaddedBackend
 
 AttentionBackend = Literal["eager", "sdpa", "packed", "varlen"]
@@ -128,6 +130,9 @@ def packed(
     """Run torch's fused kernel once for each group of equally long sequences: no padding and, mostly, no mask."""
     assert isinstance(layout, Packed)
     heads, size = query.shape[-2:]
+    if dropout > 0.0 and relative is None and not layout.causal and layout.keys is None and drawable(query, dropout):
+        attended: Tensor = BlockAttention.apply(query, key, value, layout.blocks(heads), rate_of(dropout))  # type: ignore[no-untyped-call]
+        return attended, None
     key_counts = [group.sequences * group.length for group in layout.groups]
     query_counts = [group.sequences for group in layout.groups] if layout.first_only else key_counts
     seen = [None] * len(layout.groups) if layout.keys is None else layout.keys.split(key_counts)
