@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glassbert.errors import InputError
-from glassbert.model.blocks import BlockAttention
+from glassbert.model.blocks import attend_in_blocks
 from glassbert.model.dropout import drawable, rate_of
 from glassbert.model.layout import Layout, Packed, PackedBackend, Padded, PaddedBackend
 
@@ -131,8 +131,7 @@ def packed(
     assert isinstance(layout, Packed)
     heads, size = query.shape[-2:]
     if dropout > 0.0 and relative is None and not layout.causal and layout.keys is None and drawable(query, dropout):
-        attended: Tensor = BlockAttention.apply(query, key, value, layout.blocks(heads), rate_of(dropout))  # type: ignore[no-untyped-call]
-        return attended, None
+        return attend_in_blocks(query, key, value, layout.blocks(heads), rate_of(dropout)), None
     key_counts = [group.sequences * group.length for group in layout.groups]
     query_counts = [group.sequences for group in layout.groups] if layout.first_only else key_counts
     seen = [None] * len(layout.groups) if layout.keys is None else layout.keys.split(key_counts)
@@ -162,7 +161,7 @@ def packed(
             distances = (at[:, :, :1] if layout.first_only else at) - at.transpose(-1, -2)  # (k, 1, Q, n)
             bias = relative.scores(q, k, distances, layout.shape[1] - 1) / math.sqrt(size)
         if dropout > 0.0 and mask is None:
-            # With dropout torch's kernel falls back to a chain of operations; this chain is shorter.
+            # On a CPU torch's kernel falls back to a chain of operations with dropout; this chain is shorter.
             scores = (q / math.sqrt(size)) @ k.transpose(-1, -2)
             weights = (scores if bias is None else scores + bias).softmax(dim=-1)
             context = F.dropout(weights, dropout) @ v

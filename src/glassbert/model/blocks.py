@@ -1,7 +1,7 @@
 """Attention of a packed stream with dropout, for training on a CPU: forward and backward written out.
 
 torch's fused kernel has no dropout on a CPU, and autograd pays for each small operation several times. So this is one
-function for autograd, and what it remembers is its inputs, the weights before dropout and the draws.
+function for autograd, and what it remembers is its inputs, the weights before dropout and which of them are kept.
 
 A matrix product takes many equal matrices at once, so sequences stand in blocks: `(k, A, n, D)`, k sequences of
 nearly equal length side by side, filled up to the longest of them. Keys that fill up are masked, and queries that do
@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from glassbert.model.dropout import Rate, draw, kept
+from glassbert.model.dropout import Rate, draw
 
 # How many scores of a head one more block costs: its calls take as long as these.
 _CALL: Final = 400
@@ -171,33 +171,44 @@ def _pieces(sizes: Sequence[tuple[int, int]], real: Tensor, heads: int, *, first
             yield Piece(some, queries, length, None if hidden is None else hidden[begin : begin + some])
 
 
-class BlockAttention(torch.autograd.Function):
-    """softmax(QKᵀ / √D) with dropout, times V, for a stream whose sequences stand in blocks."""
+def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, blocks: Blocks, rate: Rate) -> Tensor:
+    """Return softmax(QKᵀ / √D), with dropout, times V; it can be differentiated once.
 
+    Args:
+        query: (T, A, D), or (B, A, D) where there is one for each sequence, in the order of the stream.
+        key: (T, A, D).
+        value: (T, A, D).
+        blocks: how the sequences stand.
+        rate: of dropout.
+    """
+    context: Tensor = _BlockAttention.apply(query, key, value, blocks, rate)  # type: ignore[no-untyped-call]
+    return context
+
+
+class _BlockAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: Blocks, rate: Rate) -> Tensor:
-        """Query (T or B, A, D), key and value (T, A, D) -> context in the shape of the query."""
         heads = query.shape[1]
         q, k, v = blocks.queries_to_blocks(query), blocks.to_blocks(key), blocks.to_blocks(value)
-        weights, draws, context = q.new_empty(blocks.scores), draw(blocks.scores), torch.empty_like(q)
+        weights, keep, context = q.new_empty(blocks.scores), draw(blocks.scores, rate), torch.empty_like(q)
         left = 0
         for piece, w, (qs, made), (ks, vs) in blocks.walk(weights, (q, context), (k, v)):
             _product(qs, ks.mT, w, 1.0 / math.sqrt(q.shape[-1]))
             if piece.hidden is not None:
                 w.masked_fill_(piece.hidden, -math.inf)
             torch.softmax(w, -1, out=w)
-            dropped = kept(draws[left : left + w.numel()].view(w.shape), rate, out=torch.empty_like(w)).mul_(w)
-            _product(dropped, vs, made, rate.scale)
+            _product(
+                torch.empty_like(w).copy_(keep[left : left + w.numel()].view(w.shape)).mul_(w), vs, made, rate.scale
+            )
             left += w.numel()
-        ctx.save_for_backward(q, k, v, weights, draws)
+        ctx.save_for_backward(q, k, v, weights, keep)
         ctx.blocks, ctx.rate = blocks, rate
         return blocks.queries_to_stream(context, heads)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradient of the context -> of query, key and value."""
-        q, k, v, weights, draws = ctx.saved_tensors
+        q, k, v, weights, keep = ctx.saved_tensors
         blocks, rate, heads = ctx.blocks, ctx.rate, gradient.shape[1]
         g = blocks.queries_to_blocks(gradient)
         if not blocks.first_only:
@@ -205,9 +216,9 @@ class BlockAttention(torch.autograd.Function):
         by_q, by_k, by_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         left = 0
         for _, w, (qs, gs, dq), (ks, vs, dk, dv) in blocks.walk(weights, (q, g, by_q), (k, v, by_k, by_v)):
-            keep = kept(draws[left : left + w.numel()].view(w.shape), rate, out=torch.empty_like(w))
-            _product((keep * w).mT, gs, dv, rate.scale)
-            by_weights = _product(gs, vs.mT, torch.empty_like(w), rate.scale).mul_(keep)
+            mask = torch.empty_like(w).copy_(keep[left : left + w.numel()].view(w.shape))
+            _product((mask * w).mT, gs, dv, rate.scale)
+            by_weights = _product(gs, vs.mT, torch.empty_like(w), rate.scale).mul_(mask)
             by_scores = torch._softmax_backward_data(by_weights, w, -1, w.dtype)
             _product(by_scores, ks, dq, 1.0 / math.sqrt(q.shape[-1]))
             _product(by_scores.mT, qs, dk, 1.0 / math.sqrt(q.shape[-1]))

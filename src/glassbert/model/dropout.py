@@ -1,9 +1,10 @@
 """Dropout that is quick on a CPU: 16 random bits decide about each number.
 
-`torch.nn.functional.dropout` asks the generator for a number of its own for each decision, one after the other; there
-it costs more than the matrix product before it. Here one word of 64 bits from the same generator decides about four
-numbers. So the rate is rounded to a multiple of 1/65,536, and what is kept is scaled by that rounded rate, which leaves
-the mean exact. Draws depend on `torch.manual_seed` alone, but are others than torch's own.
+`torch.nn.functional.dropout` asks torch's generator for a number of its own for each decision, one after the other;
+there it costs more than the matrix product before it. Here torch's generator gives a seed, and one word of 64 bits from
+numpy's quickest generator decides about four numbers. So the rate is rounded to a multiple of 1/65,536, and what is
+kept is scaled by that rounded rate, which leaves the mean exact. What is dropped depends on `torch.manual_seed` alone,
+as with torch's own function, but is not the same.
 
 Source: arXiv 1207.0580; scaled while training, as everywhere today.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,7 +29,7 @@ class Rate(NamedTuple):
     """A rate of dropout in terms of draws.
 
     Attributes:
-        least: the smallest draw that keeps its number.
+        least: the smallest draw, of -32,768 to 32,767, that keeps its number.
         scale: factor of what is kept, 1 / (1 - rate).
     """
 
@@ -51,31 +53,28 @@ def rate_of(dropout: float) -> Rate:
     return Rate(dropped - _VALUES // 2, _VALUES / (_VALUES - dropped))
 
 
-def draw(count: int) -> Tensor:
-    """Return `count` draws, int16, each of the 65,536 values as likely as the others."""
-    words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    return words.view(torch.int16)[:count]
-
-
-def kept(draws: Tensor, rate: Rate, *, out: Tensor) -> Tensor:
-    """Write 1 where a draw keeps its number and 0 elsewhere into `out`, of the shape of `draws` and any dtype."""
-    return torch.ge(draws, rate.least, out=out)
+def draw(count: int, rate: Rate) -> Tensor:
+    """Return `count` decisions, int16: 1 keeps its number and 0 drops it."""
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    words = np.random.SFC64(seed).random_raw((count + 3) // 4)
+    # In place, and in 16 bits to the end: of all forms of a mask this is the quickest to make and to multiply with.
+    return torch.from_numpy(words.view(np.int16))[:count].ge_(rate.least)
 
 
 class _Drawn(torch.autograd.Function):
-    """Dropout by draws; the draws are what is remembered, two bytes a number."""
+    """Dropout by draws; the decisions are what is remembered, two bytes a number."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, rate: Rate) -> Tensor:
-        draws = draw(values.numel()).view(values.shape)
-        ctx.save_for_backward(draws)
-        ctx.rate = rate
-        return kept(draws, rate, out=torch.empty_like(values)).mul_(values).mul_(rate.scale)
+        keep = draw(values.numel(), rate).view(values.shape)
+        ctx.save_for_backward(keep)
+        ctx.scale = rate.scale
+        return torch.empty_like(values).copy_(keep).mul_(values).mul_(rate.scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (gradient,), (draws,) = gradients, ctx.saved_tensors
-        return gradient * kept(draws, ctx.rate, out=torch.empty_like(gradient)).mul_(ctx.rate.scale), None
+        (gradient,), (keep,) = gradients, ctx.saved_tensors
+        return gradient * torch.empty_like(gradient).copy_(keep).mul_(ctx.scale), None
 
 
 def dropout(values: Tensor, rate: float) -> Tensor:

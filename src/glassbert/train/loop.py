@@ -119,7 +119,7 @@ def fit(
             batch = [features[index] for index in chosen]
             with gradients.collected():
                 value = backward(model, batch, collate, None if whole_batch else settings.token_budget, weight, loss)
-            norm = clip_gradients(model, settings.max_grad_norm)
+            norm = clip_gradients(model, settings.max_grad_norm, rows=gradients.rows())
             for name, number in (("loss", value), ("norm of the gradients", norm)):
                 if not math.isfinite(number):
                     places = ", ".join(map(str, sorted(chosen)))
