@@ -71,8 +71,8 @@ def prepare(data: str, examples: int | None, folder: Path) -> tuple[str, Path]:
 def _records(data: str) -> tuple[str, list[tuple[str, str]], list[tuple[str, str]]]:
     folder = SHARED / data
     if not folder.is_dir():
-        splits = (list(load_sentences("train")), list(load_sentences("test")))
-        return "the embedded sentences", *splits  # type: ignore[return-value]
+        given, held_out = ([(text, label) for text, label in load_sentences(part)] for part in ("train", "test"))
+        return "the embedded sentences", given, held_out
     header = data == "chnsenticorp"
     text, label = ("text_a", "label") if header else ("0", "1")
     train, dev = (

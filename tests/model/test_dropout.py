@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.model.dropout import Dropout, drawable, dropout, rate_of
@@ -56,6 +57,15 @@ def test_the_gradient_has_a_gradient() -> None:
     first.sum().backward()
     assert seeds.grad is not None
     assert set(seeds.grad.tolist()) <= {0.0, 2.0}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, where it begins
+def test_forward_mode() -> None:
+    values, tangent = torch.rand(50).add(0.5), torch.rand(50)
+    with forward_ad.dual_level():
+        found = forward_ad.unpack_dual(dropout(forward_ad.make_dual(values, tangent), 0.5))
+        assert found.tangent is not None
+        assert torch.allclose(found.tangent, found.primal / values * tangent)
 
 
 def test_the_seed_decides() -> None:

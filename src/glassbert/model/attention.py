@@ -127,7 +127,10 @@ def sdpa(
 def packed(
     query: Tensor, key: Tensor, value: Tensor, layout: Layout, *, dropout: float, relative: Relative | None = None
 ) -> tuple[Tensor, None]:
-    """Run torch's fused kernel once for each group of equally long sequences: no padding and, mostly, no mask."""
+    """Run torch's fused kernel once for each group of equally long sequences: no padding and, mostly, no mask.
+
+    With dropout on a CPU, where that kernel has none, sequences of nearly equal length share a block (`blocks.py`).
+    """
     assert isinstance(layout, Packed)
     heads, size = query.shape[-2:]
     if dropout > 0.0 and relative is None and not layout.causal and layout.keys is None and drawable(query, dropout):

@@ -68,6 +68,7 @@ class _Drawn(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, rate: Rate) -> Tensor:
         keep = draw(values.numel(), rate).view(values.shape)
         ctx.save_for_backward(keep)
+        ctx.save_for_forward(keep)
         ctx.scale = rate.scale
         return torch.empty_like(values).copy_(keep).mul_(values).mul_(rate.scale)
 
@@ -75,6 +76,12 @@ class _Drawn(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,), (keep,) = gradients, ctx.saved_tensors
         return gradient * torch.empty_like(gradient).copy_(keep).mul_(ctx.scale), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        (tangent, _), (keep,) = tangents, ctx.saved_for_forward
+        result: Tensor = tangent * keep * ctx.scale
+        return result
 
 
 def dropout(values: Tensor, rate: float) -> Tensor:
