@@ -41,7 +41,7 @@ from glassbert.text import learn_vocabulary, save_vocabulary
 from glassbert.train import FinetuneSettings, Step, TrainingSettings, finetune
 
 BATCH: Final = 32
-RATE: Final = 5e-5
+RATE: Final = 1e-4
 CONTENDERS: Final = ("glassbert", "default batches", "grouped by length")
 
 

@@ -55,6 +55,7 @@ class Blocks:
         filled: int64, the rows of the blocks that fill up.
         first_only: a sequence has one query.
         scores: how many there are in all.
+        largest: how many the largest piece has.
     """
 
     pieces: tuple[Piece, ...]
@@ -63,6 +64,7 @@ class Blocks:
     filled: Tensor
     first_only: bool
     scores: int
+    largest: int
 
     @classmethod
     def plan(cls, lengths: Sequence[int], heads: int, *, first_only: bool) -> Blocks:
@@ -86,13 +88,15 @@ class Blocks:
         real_row[leave.flatten()] = True
         enter[leave.flatten()] = torch.arange(leave.numel())
         pieces = tuple(_pieces(sizes, real, heads, first_only=first_only))
+        scores = [piece.matrices * piece.queries * piece.keys for piece in pieces]
         return cls(
             pieces=pieces,
             enter=enter,
             leave=leave.flatten(),
             filled=(~real_row).nonzero().flatten(),
             first_only=first_only,
-            scores=sum(piece.matrices * piece.queries * piece.keys for piece in pieces),
+            scores=sum(scores),
+            largest=max(scores),
         )
 
     def to_blocks(self, stream: Tensor) -> Tensor:
@@ -111,20 +115,22 @@ class Blocks:
         """Bring them back."""
         return rows.view(-1, heads, rows.shape[-1]) if self.first_only else self.to_stream(rows, heads)
 
-    def walk(self, scores: Tensor, queries: Sequence[Tensor], keys: Sequence[Tensor]) -> Iterator[tuple[Any, ...]]:
+    def walk(
+        self, scores: Sequence[Tensor], queries: Sequence[Tensor], keys: Sequence[Tensor]
+    ) -> Iterator[tuple[Piece, list[Tensor], list[Tensor], list[Tensor]]]:
         """Go through the pieces.
 
         Yields:
-            the piece, its part (m, Q, K) of `scores`, which is flat; a view (m, Q, D) of each of `queries` and
+            the piece; a view (m, Q, K) of each of `scores`, which are flat; a view (m, Q, D) of each of `queries` and
             (m, K, D) of each of `keys`, which are rows of blocks.
         """
-        size = (queries or keys)[0].shape[-1]
+        size = queries[0].shape[-1]
         score = query = key = 0
         for piece in self.pieces:
             m, q, k, _ = piece
             yield (
                 piece,
-                scores[score : score + m * q * k].view(m, q, k),
+                [values[score : score + m * q * k].view(m, q, k) for values in scores],
                 [rows[query : query + m * q].view(m, q, size) for rows in queries],
                 [rows[key : key + m * k].view(m, k, size) for rows in keys],
             )
@@ -188,22 +194,20 @@ def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, blocks: Blocks, 
 class _BlockAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: Blocks, rate: Rate) -> Tensor:
-        heads = query.shape[1]
         q, k, v = blocks.queries_to_blocks(query), blocks.to_blocks(key), blocks.to_blocks(value)
         weights, keep, context = q.new_empty(blocks.scores), draw(blocks.scores, rate), torch.empty_like(q)
-        left = 0
-        for piece, w, (qs, made), (ks, vs) in blocks.walk(weights, (q, context), (k, v)):
+        # One piece after the other in the same memory, which stays in the cache.
+        scratch = q.new_empty(blocks.largest)
+        for piece, (w, kept), (qs, made), (ks, vs) in blocks.walk((weights, keep), (q, context), (k, v)):
             _product(qs, ks.mT, w, 1.0 / math.sqrt(q.shape[-1]))
             if piece.hidden is not None:
                 w.masked_fill_(piece.hidden, -math.inf)
             torch.softmax(w, -1, out=w)
-            _product(
-                torch.empty_like(w).copy_(keep[left : left + w.numel()].view(w.shape)).mul_(w), vs, made, rate.scale
-            )
-            left += w.numel()
+            dropped = scratch[: w.numel()].view(w.shape).copy_(kept).mul_(w)
+            _product(dropped, vs, made, rate.scale)
         ctx.save_for_backward(q, k, v, weights, keep)
         ctx.blocks, ctx.rate = blocks, rate
-        return blocks.queries_to_stream(context, heads)
+        return blocks.queries_to_stream(context, query.shape[1])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -214,15 +218,18 @@ class _BlockAttention(torch.autograd.Function):
         if not blocks.first_only:
             g.index_fill_(0, blocks.filled, 0.0)  # a query that fills up has told nobody anything
         by_q, by_k, by_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        left = 0
-        for _, w, (qs, gs, dq), (ks, vs, dk, dv) in blocks.walk(weights, (q, g, by_q), (k, v, by_k, by_v)):
-            mask = torch.empty_like(w).copy_(keep[left : left + w.numel()].view(w.shape))
-            _product((mask * w).mT, gs, dv, rate.scale)
-            by_weights = _product(gs, vs.mT, torch.empty_like(w), rate.scale).mul_(mask)
-            by_scores = torch._softmax_backward_data(by_weights, w, -1, w.dtype)
-            _product(by_scores, ks, dq, 1.0 / math.sqrt(q.shape[-1]))
-            _product(by_scores.mT, qs, dk, 1.0 / math.sqrt(q.shape[-1]))
-            left += w.numel()
+        scratch = q.new_empty(2, blocks.largest)
+        factor = 1.0 / math.sqrt(q.shape[-1])
+        for _, (w, kept), (qs, gs, dq), (ks, vs, dk, dv) in blocks.walk(
+            (weights, keep), (q, g, by_q), (k, v, by_k, by_v)
+        ):
+            by_weights, dropped = scratch[:, : w.numel()].view(2, *w.shape)
+            dropped.copy_(kept)
+            _product(gs, vs.mT, by_weights, rate.scale).mul_(dropped)
+            _product(dropped.mul_(w).mT, gs, dv, rate.scale)
+            by_scores = torch._softmax_backward_data(by_weights, w, -1, w.dtype, grad_input=by_weights)
+            _product(by_scores, ks, dq, factor)
+            _product(by_scores.mT, qs, dk, factor)
         by_query = blocks.queries_to_stream(by_q, heads)
         return by_query, blocks.to_stream(by_k, heads), blocks.to_stream(by_v, heads), None, None
 
