@@ -20,6 +20,7 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m bench encode --json bench-encode.json
 	$(BIN)/python -m bench train --json bench-train.json
+	$(BIN)/python -m bench finetune --json bench-finetune.json
 	$(BIN)/python -m bench load --json bench-load.json
 	$(BIN)/python -m bench tokenize --json bench-tokenize.json
 

@@ -1,11 +1,11 @@
-"""`python -m bench encode`, `train`, `tasks`, `load` and `tokenize`."""
+"""`python -m bench encode`, `train`, `finetune`, `tasks`, `load` and `tokenize`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from bench import encode, load, tasks, tokenize, train
+from bench import encode, finetune, load, tasks, tokenize, train
 
 
 def main() -> None:
@@ -15,12 +15,23 @@ def main() -> None:
     for name, text in (
         ("encode", "texts to token vectors"),
         ("train", "optimizer steps of a classifier"),
+        ("finetune", "whole fine-tunings: time, accuracy, memory"),
         ("tasks", "every task beside transformers' Trainer: figure, time, memory"),
         ("load", "a folder to a model"),
         ("tokenize", "texts to padded batches, files to ids"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--json", type=Path, help="also write the figures to this file")
+        if name == "finetune":
+            command.add_argument(
+                "--data", choices=("sst2", "chnsenticorp"), default="sst2", help="default: %(default)s"
+            )
+            command.add_argument("--seeds", type=int, default=3, help="how many (default: %(default)s)")
+            command.add_argument("--epochs", type=int, default=1, help="default: %(default)s")
+            command.add_argument(
+                "--examples", type=int, default=1280, help="most of each set; 0 takes all (default: %(default)s)"
+            )
+            continue
         command.add_argument("--rounds", type=int, default=5, help="counted rounds (default: %(default)s)")
         if name == "encode":
             command.add_argument("--texts", type=int, default=256, help="how many texts (default: %(default)s)")
@@ -34,6 +45,10 @@ def main() -> None:
     given = parser.parse_args()
     if given.command == "encode":
         encode.run(texts=given.texts, rounds=given.rounds, file=given.json)
+    elif given.command == "finetune":
+        finetune.run(
+            data=given.data, seeds=given.seeds, epochs=given.epochs, examples=given.examples or None, file=given.json
+        )
     elif given.command == "load":
         load.run(rounds=given.rounds, file=given.json)
     elif given.command == "tasks":

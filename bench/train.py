@@ -57,7 +57,7 @@ def run(*, steps: int, rounds: int, file: Path | None) -> None:
         for batch in next(our_batches):
             with gradients.collected():
                 backward(ours, batch, to_batch, 8192)
-            clip_gradients(ours, 1.0)
+            clip_gradients(ours, 1.0, rows=gradients.rows())
             our_optimizer.step()
             our_optimizer.zero_grad(set_to_none=True)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from glassbert.train import gradients
+from glassbert.train import clip_gradients, gradients
 from glassbert.train.gradients import EmbeddingGradients
 
 
@@ -75,3 +77,36 @@ def test_the_table_is_as_before_when_a_step_fails(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(IndexError), EmbeddingGradients(model).collected():
         model(torch.tensor([20]))
     assert not model.table.sparse
+
+
+def test_clipping_by_the_rows_that_were_read_is_clipping(monkeypatch: pytest.MonkeyPatch) -> None:
+    small(monkeypatch)
+    plain, kept = Reader(), Reader()
+    memory = EmbeddingGradients(kept)
+    assert memory.rows() == {}
+    for parts in STEPS:
+        for part in parts:
+            plain(torch.tensor(part)).backward()
+        with memory.collected():
+            for part in parts:
+                kept(torch.tensor(part)).backward()
+        rows = memory.rows()
+        (read,) = rows.values()
+        assert set(read.tolist()) - {0} == {number for part in parts for number in part} - {0}
+        bound = 0.25 * clip_gradients(plain, math.inf)
+        assert clip_gradients(kept, bound, rows=rows) == pytest.approx(clip_gradients(plain, bound), rel=1e-6)
+        for one, other in zip(plain.parameters(), kept.parameters(), strict=True):
+            assert one.grad is not None
+            assert other.grad is not None
+            assert torch.allclose(one.grad, other.grad, atol=1e-7)
+        plain.zero_grad(set_to_none=True)
+        kept.zero_grad(set_to_none=True)
+        assert memory.rows() == {}
+
+
+def test_the_norm_of_many_numbers_is_exact_enough() -> None:
+    torch.manual_seed(0)
+    holder = nn.Linear(3000, 1000, bias=False)
+    holder.weight.grad = torch.randn(1000, 3000) * torch.logspace(-6, 2, 1000)[:, None]
+    expected = float(holder.weight.grad.double().norm())
+    assert clip_gradients(holder, math.inf) == pytest.approx(expected, rel=1e-5)

@@ -27,6 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glassbert.errors import InputError
+from glassbert.model.blocks import attend_in_blocks
+from glassbert.model.dropout import drawable, rate_of
 from glassbert.model.layout import Layout, Packed, PackedBackend, Padded, PaddedBackend
 
 AttentionBackend = Literal["eager", "sdpa", "packed", "varlen"]
@@ -125,9 +127,14 @@ def sdpa(
 def packed(
     query: Tensor, key: Tensor, value: Tensor, layout: Layout, *, dropout: float, relative: Relative | None = None
 ) -> tuple[Tensor, None]:
-    """Run torch's fused kernel once for each group of equally long sequences: no padding and, mostly, no mask."""
+    """Run torch's fused kernel once for each group of equally long sequences: no padding and, mostly, no mask.
+
+    With dropout on a CPU, where that kernel has none, sequences of nearly equal length share a block (`blocks.py`).
+    """
     assert isinstance(layout, Packed)
     heads, size = query.shape[-2:]
+    if dropout > 0.0 and relative is None and not layout.causal and layout.keys is None and drawable(query, dropout):
+        return attend_in_blocks(query, key, value, layout.blocks(heads), rate_of(dropout)), None
     key_counts = [group.sequences * group.length for group in layout.groups]
     query_counts = [group.sequences for group in layout.groups] if layout.first_only else key_counts
     seen = [None] * len(layout.groups) if layout.keys is None else layout.keys.split(key_counts)
@@ -157,7 +164,7 @@ def packed(
             distances = (at[:, :, :1] if layout.first_only else at) - at.transpose(-1, -2)  # (k, 1, Q, n)
             bias = relative.scores(q, k, distances, layout.shape[1] - 1) / math.sqrt(size)
         if dropout > 0.0 and mask is None:
-            # With dropout torch's kernel falls back to a chain of operations; this chain is shorter.
+            # On a CPU torch's kernel falls back to a chain of operations with dropout; this chain is shorter.
             scores = (q / math.sqrt(size)) @ k.transpose(-1, -2)
             weights = (scores if bias is None else scores + bias).softmax(dim=-1)
             context = F.dropout(weights, dropout) @ v

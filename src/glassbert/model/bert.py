@@ -26,6 +26,7 @@ from glassbert.model.activations import activation
 from glassbert.model.attention import ATTENTION, Relative, backend_for
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.config import BertConfig, PositionEmbeddingType
+from glassbert.model.dropout import Dropout
 from glassbert.model.inputs import Cache, Inputs, is_tracing
 from glassbert.model.layout import Layout, Packed, Padded
 from glassbert.model.outputs import (
@@ -62,7 +63,7 @@ class BertEmbeddings(nn.Module):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.position_embedding_type: PositionEmbeddingType = config.position_embedding_type
 
     def forward(
@@ -125,7 +126,7 @@ class BertSelfAttention(nn.Module):
         self.query = nn.Linear(config.hidden_size, self.all_head_size)
         self.key = nn.Linear(config.hidden_size, self.all_head_size)
         self.value = nn.Linear(config.hidden_size, self.all_head_size)
-        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.dropout = Dropout(config.attention_probs_dropout_prob)
         self.position_embedding_type = position_embedding_type or config.position_embedding_type
         self.distance_embedding: nn.Embedding | None = None
         if self.position_embedding_type != "absolute":
@@ -232,7 +233,7 @@ class BertSelfOutput(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """(…, A·D), residual (…, H) -> (…, H)."""
@@ -341,7 +342,7 @@ class BertOutput(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """(…, I), residual (…, H) -> (…, H)."""

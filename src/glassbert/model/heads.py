@@ -16,6 +16,7 @@ from glassbert.model import losses
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertModel
 from glassbert.model.config import BertConfig
+from glassbert.model.dropout import Dropout
 from glassbert.model.inputs import Inputs
 from glassbert.model.outputs import (
     MultipleChoiceModelOutput,
@@ -31,7 +32,7 @@ _WITHOUT_POOLER: tuple[str, ...] = (r"^bert\.pooler\.", *_PRETRAINING)
 
 def _dropout(config: BertConfig) -> nn.Dropout:
     """Return the dropout before a classifier."""
-    return nn.Dropout(config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout)
+    return Dropout(config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout)
 
 
 class BertForSequenceClassification(BertPreTrainedModel):

@@ -18,6 +18,7 @@ Letters: B batch, S sequence, T tokens in the stream, H hidden, A heads, D head 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from abc import ABC, abstractmethod
 from typing import Final, Literal, NamedTuple, Self, final
 
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 
 from glassbert.errors import InputError
+from glassbert.model.blocks import Blocks
 
 PaddedBackend = Literal["eager", "sdpa"]
 PackedBackend = Literal["packed", "varlen"]
@@ -262,6 +264,17 @@ class Packed(Layout):
         return cls(
             rows=rows, starts=starts, groups=groups, keys=keys, shape=(batch, length), causal=causal, backend=backend
         )
+
+    def blocks(self, heads: int) -> Blocks:
+        """Return how the stream stands in blocks, planned once."""
+        if heads not in self._blocks:
+            lengths = [group.length for group in self.groups for _ in range(group.sequences)]
+            self._blocks[heads] = Blocks.plan(lengths, heads, first_only=self.first_only)
+        return self._blocks[heads]
+
+    @functools.cached_property
+    def _blocks(self) -> dict[int, Blocks]:
+        return {}
 
     def enter(self, values: Tensor) -> Tensor:
         """(B, S, …) -> (T, …)."""

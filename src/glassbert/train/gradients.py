@@ -50,6 +50,12 @@ class EmbeddingGradients:
                 table.sparse = False
                 self._gather(table)
 
+    def rows(self) -> dict[Tensor, Tensor]:
+        """Return, for each table's weight that has a gradient, the rows that the last passes have read, int64."""
+        return {
+            table.weight: used.unique() for table, (dense, used) in self._memory.items() if table.weight.grad is dense
+        }
+
     def _gather(self, table: nn.Embedding) -> None:
         rows = table.weight.grad
         if rows is None or not rows.is_sparse:

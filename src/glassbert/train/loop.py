@@ -117,7 +117,7 @@ def fit(
                     for part in _slices(batch, settings.batch_size) if whole_batch else (batch,):
                         budget = None if whole_batch else settings.token_budget
                         value += backward(model, part, collate, budget, weight, loss, settings.precision, whole)
-                norm = clip_gradients(model, settings.max_grad_norm)
+                norm = clip_gradients(model, settings.max_grad_norm, rows=gradients.rows())
                 for name, number in (("loss", value), ("norm of the gradients", norm)):
                     if not math.isfinite(number):
                         places = ", ".join(map(str, sorted(chosen)))
