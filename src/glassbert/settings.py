@@ -56,7 +56,7 @@ class _Settings:
         for name, (kind, _) in documented(type(self)).items():
             value = getattr(self, name)
             if not _fits(value, kind):
-                raise ConfigError(f"{name} is {value!r}, expected {_in_words(kind)}")
+                raise ConfigError(f"{name} is {_short(value)}, expected {_in_words(kind)}")
 
     @classmethod
     def read(cls, file: str | Path, **changes: Any) -> Self:
@@ -69,12 +69,7 @@ class _Settings:
         Raises:
             ConfigError: a file that is not there or no mapping, an unknown name, or a value out of place.
         """
-        import yaml
-
-        try:
-            values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        values = _read_yaml(file)
         if values is None:
             values = {}
         if not isinstance(values, dict):
@@ -86,6 +81,9 @@ class _Settings:
             # YAML 1.1 takes 5e-5, without a point, for a string.
             if isinstance(value, str) and not _fits(value, fields[name][0]):
                 values[name] = _as_number(value)
+        for name, other in (("epochs", "steps"), ("steps", "epochs")):
+            if changes.get(name) is not None and other not in changes:
+                values.pop(other, None)  # the one takes the place of the other
         values |= changes
         if missing := cls.missing(values):
             raise ConfigError(f"{file}: missing: {', '.join(missing)}")
@@ -178,7 +176,9 @@ class TrainingSettings(_Settings):
         ConfigError: a value that its field cannot have, by name.
     """
 
-    epochs: Annotated[int, Doc("Passes over the training data.", _STEPS)] = 3
+    epochs: Annotated[
+        int | None, Doc("Passes over the training data; 3 where neither these nor steps are given.", _STEPS)
+    ] = None
     steps: Annotated[int | None, Doc("Optimizer steps, in place of epochs.", _STEPS)] = None
     batch_size: Annotated[
         int, Doc("Examples per batch, or windows of long ones, in random order whatever their length.", _STEPS)
@@ -241,6 +241,8 @@ class TrainingSettings(_Settings):
             self._check(name, lambda value: value >= 1, "1 or more")
         for name in ("learning_rate", "max_grad_norm", "layer_decay", "head_learning_rate"):
             self._check(name, lambda value: 0.0 < value < math.inf, "a finite number more than 0")
+        if self.epochs is not None and self.steps is not None:
+            raise ConfigError(f"epochs is {self.epochs} and steps is {self.steps}; give one of them")
         self._check("layer_decay", lambda value: value <= 1.0, "at most 1")
         self._check("weight_decay", lambda value: 0.0 <= value < math.inf, "0 or more")
         self._check("warmup", lambda value: 0.0 <= value <= 1.0, "a share from 0 to 1")
@@ -315,8 +317,8 @@ class FinetuneSettings(TrainingSettings, ReadingSettings):
         super().__post_init__()
         for name in ("train", "validation", "test"):
             value = getattr(self, name)
-            if not _is_data(value) and not (name != "train" and value is None):
-                raise ConfigError(f"{name} is {value!r}, expected the path of a file, several paths, or records")
+            if value is not None or name == "train":
+                _check_data(name, value)
         for name in ("validation", "test"):
             share = getattr(self, f"{name}_share")
             self._check(f"{name}_share", lambda value: 0.0 <= value < 1.0, "a share from 0 to below 1")
@@ -345,8 +347,61 @@ def paths_of(data: Any) -> list[Path] | None:
     return None
 
 
-def _is_data(value: Any) -> bool:
-    return isinstance(value, str | Path) or (isinstance(value, Iterable) and not isinstance(value, bytes | Mapping))
+def _check_data(name: str, value: Any) -> None:
+    """Check what training, validation or test data may be.
+
+    Raises:
+        ConfigError: nothing that holds records.
+    """
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):
+        raise ConfigError(f"{name} is a {type(value).__name__}; pass its records: frame.to_dict('records')")
+    if isinstance(value, str) and value.startswith("<") and value.endswith(">"):
+        raise ConfigError(f"{name} is {value}: that run had its data in memory; give data again")
+    several = isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)
+    if not isinstance(value, str | Path) and not several:
+        raise ConfigError(f"{name} is {_short(value)}, expected the path of a file, several paths, or records")
+    if isinstance(value, list | tuple):
+        kinds = {isinstance(one, str | Path) for one in value}
+        if len(kinds) != 1:
+            what = "paths beside records" if kinds else "empty"
+            raise ConfigError(f"{name} is {what}, expected paths, or records")
+
+
+def _short(value: object) -> str:
+    """Show a value in a message."""
+    shown = " ".join(repr(value).split())
+    return shown if len(shown) <= 80 else f"{shown[:60]}… (of type {type(value).__name__})"
+
+
+def _read_yaml(file: str | Path) -> Any:
+    """Read a YAML file whose mappings name everything once.
+
+    Raises:
+        ConfigError: with the file, and the line where that is known.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Refuses what is named twice, which YAML forbids and its reader lets pass, and names that are no strings."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            names = [self.construct_object(key, deep=True) for key, _ in node.value]
+            for place, name in enumerate(names):
+                line = node.value[place][0].start_mark.line + 1
+                if name in names[:place]:
+                    raise ConfigError(f"{file}:{line}: {name!r} is named twice")
+                if not isinstance(name, str) and type(name) is not int:
+                    written = node.value[place][0].value
+                    raise ConfigError(f"{file}:{line}: the name {written} means {name!r} in YAML; write '{written}'")
+            values = super().construct_mapping(node, deep=deep)
+            return {str(name): value for name, value in values.items()}
+
+    try:
+        return yaml.load(Path(file).read_text(encoding="utf-8"), Loader)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
 
 
 def alternatives(kind: Any) -> tuple[Any, ...]:
@@ -395,7 +450,6 @@ _WORDS: Mapping[Any, str] = {
     float: "a number",
     str: "a string",
     Path: "a path",
-    NoneType: "None",
 }
 
 

@@ -181,7 +181,10 @@ def test_an_output_folder_that_holds_something(
         (["predict", "m"], "TEXT"),
         (["evaluate", "m"], "DATA"),
         (["frobnicate"], "frobnicate"),
-        (["train", "data.csv", "--model", "m", "--out", "out", "--epochs", "many"], "--epochs"),
+        (
+            ["train", "data.csv", "--model", "m", "--out", "out", "--epochs", "many"],
+            "epochs is 'many', expected a whole number",
+        ),
         (["train", "data.csv", "--model", "m", "--out", "out", "--epochs", "0"], "epochs is 0, expected 1 or more"),
         (["train", "data.csv", "--model", "m", "--out", "out", "--lr", "-1"], "learning_rate is -1.0"),
         (["train", "data.csv", "--model", "m", "--out", "out", "--lr", "nan"], "learning_rate is nan"),

@@ -103,7 +103,7 @@ def test_what_is_not_known_is_not_said() -> None:
 def test_folders_of_this_machine_are_not_told(tmp_path: Path) -> None:
     run = record()
     run["settings"] |= {"train": f"{tmp_path}/train.csv", "model": str(tmp_path), "out": f"{tmp_path}/out/name"}
-    run["data"]["train"]["files"] = [f"{tmp_path}/train.csv"]
+    run["data"]["training"]["files"] = [f"{tmp_path}/train.csv"]
     text = card(run)
     assert str(tmp_path.parent) not in text
     assert "base_model" not in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +22,8 @@ from glassbert import (
     FinetuneSettings,
     OutputExistsError,
     SaveError,
+    StopTraining,
+    TrainingError,
     finetune,
     learn_vocabulary,
     load,
@@ -35,6 +38,7 @@ from glassbert.tasks import (
     MultiLabel,
     MultiLabelClassification,
     TaggedSentence,
+    TextClassification,
     TokenClassification,
     TokenClassificationMetrics,
 )
@@ -476,3 +480,121 @@ def test_a_run_of_settings_from_a_file_is_the_same_run(base: Path, data: Path) -
     second = finetune(again)
     one, other = ((result.folder / "model.safetensors").read_bytes() for result in (first, second))
     assert one == other
+
+
+def test_a_place_for_tensorboard_inside_the_result_is_refused_before_training(base: Path, data: Path) -> None:
+    for place in ("out", "out/runs"):
+        with pytest.raises(ConfigError, match=r"tensorboard is .*, inside .*; take a folder beside it"):
+            finetune(settings(base, data, tensorboard=base.parent / place))
+    pytest.importorskip("tensorboard")
+    finetune(settings(base, data, tensorboard=base.parent / "runs", epochs=1))
+    assert any((base.parent / "runs").iterdir())
+
+
+def test_a_metric_is_tried_before_training(base: Path, data: Path) -> None:
+    events: list[Event] = []
+    with pytest.raises(ConfigError, match="'nope' is none of the figures"):
+        finetune(settings(base, data, metric="nope"), on_event=events.append)
+    assert not any(isinstance(event, Step) for event in events)
+
+
+def test_a_wish_to_stop_that_comes_with_a_notice_waits_for_the_first_step(base: Path, data: Path) -> None:
+    def stop(event: Event) -> None:
+        raise StopTraining
+
+    result = finetune(settings(base, data), on_event=stop)
+    assert len(result.history) == 1
+    assert result.saved is result.evaluations[0]
+
+
+def test_what_is_no_settings_task_or_callback_is_named(base: Path, data: Path) -> None:
+    given = settings(base, data, epochs=1)
+    calls: list[tuple[dict[str, Any], str]] = [
+        ({"settings": "settings.yaml"}, r"settings is of type str, expected FinetuneSettings\(…\)"),
+        ({"settings": given, "task": "regression"}, "task is of type str, expected an instance of a task"),
+        ({"settings": given, "task": TextClassification}, "task is the class TextClassification, expected an instance"),
+        ({"settings": given, "on_event": 3}, "on_event is of type int, expected a function"),
+    ]
+    for arguments, message in calls:
+        with pytest.raises(ConfigError, match=message):
+            finetune(**arguments)
+
+
+def own(**parts: Any) -> TextClassification:
+    made: TextClassification = type("Own", (TextClassification,), {"__module__": __name__, **parts})()
+    return made
+
+
+def test_a_task_of_ones_own_that_is_wrong_is_told_what_is_expected(base: Path, data: Path) -> None:
+    cases: list[tuple[TextClassification, type[Exception], str]] = [
+        (own(loss=lambda self, model, batch: 1.0), TrainingError, "the loss is of type float, expected a torch.Tensor"),
+        (own(loss=lambda self, model, batch: model(**batch).logits), TrainingError, r"the loss has shape \(4, 2\)"),
+        (
+            own(loss=lambda self, model, batch: model(**batch).loss.detach()),
+            TrainingError,
+            "does not depend on weights",
+        ),
+        (
+            own(measure=lambda self, examples, results: {}),
+            TrainingError,
+            r"Own\.measure gives dict, expected a dataclass",
+        ),
+        (
+            own(model_class=torch.nn.Linear),
+            ConfigError,
+            r"Own\.model_class is .*Linear.*, expected a model of glassbert",
+        ),
+    ]
+    for task, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            finetune(settings(base, data, epochs=1), task=task)
+
+
+def test_a_task_of_ones_own_is_named_in_what_it_leaves(base: Path, data: Path) -> None:
+    folder = finetune(settings(base, data, epochs=1, task="regression"), task=own()).folder
+    assert (
+        "# This run had a task of its own, tests.train.test_finetuning.Own, " in (folder / "settings.yaml").read_text()
+    )
+    report = read_json(folder / "training.json")
+    assert report["own_task"].endswith(".Own")
+    # The name of the task is that of what was trained.
+    assert report["settings"]["task"] == report["task"] == "text-classification"
+
+
+def test_many_classes_are_written_by_their_confusions_alone(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "many.csv"
+    file.write_text("text,label\n" + "".join(f"good day,c{n}\nbad day,c{n}\n" for n in range(120)), encoding="utf-8")
+    changes = {"text_column": None, "label_column": None, "header": True, "validation": file, "epochs": 1}
+    folder = finetune(settings(base, file, **changes)).folder
+    assert not (folder / "confusion_matrix.png").exists()
+    (last,) = read_json(folder / "training.json")["evaluations"]
+    assert "confusion" not in last
+    assert sum(count for _, _, count in last["confusions"]) == 240 - round(240 * last["accuracy"])
+    assert (folder / "report.html").stat().st_size < 300_000
+
+
+def test_runs_in_threads_are_each_as_if_alone(base: Path, data: Path) -> None:
+    config = read_json(base / "config.json") | {"hidden_dropout_prob": 0.3}
+    (base / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    given = [settings(base, data, epochs=2, out=base.parent / name) for name in ("a", "b", "c")]
+    expected = finetune(settings(base, data, epochs=2, out=base.parent / "alone")).folder
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(finetune, given))
+    files = {(result.folder / "model.safetensors").read_bytes() for result in results}
+    assert files == {(expected / "model.safetensors").read_bytes()}
+
+
+def test_validation_data_that_is_the_training_data_is_told(base: Path, data: Path) -> None:
+    events: list[Event] = []
+    finetune(settings(base, data, epochs=1), on_event=events.append)
+    assert "the validation data holds a file of the training data; its figures say little" in told(events)
+
+
+def test_one_column_is_not_two_roles(base: Path, data: Path) -> None:
+    with pytest.raises(ConfigError, match="the column '0' is given for text and for label"):
+        finetune(settings(base, data, label_column="0"))
+
+
+def test_a_share_that_leaves_nothing_is_named(base: Path, data: Path) -> None:
+    with pytest.raises(DataError, match=r"a share of 0\.01 of 10 examples left none for validation"):
+        finetune(settings(base, data, validation=None, validation_share=0.01))

@@ -86,7 +86,7 @@ def test_batches_count_examples_and_every_example_is_used_once_an_epoch() -> Non
 
     history = fit(fresh(), data, spy, TrainingSettings(epochs=2, batch_size=5, token_budget=11))
     assert len(history) == 10
-    assert [step.epoch for step in history] == [0] * 5 + [1] * 5
+    assert [step.epoch for step in history] == [1] * 5 + [2] * 5
     assert sorted(seen[:23]) == sorted(seen[23:]) == sorted(data)
     assert sum(step.tokens for step in history) == 2 * sum(map(len, data))
     assert [step.step for step in history] == list(range(1, 11))

@@ -47,15 +47,15 @@ def test_where_texts_of_a_batch_are_compared_accumulated_batches_stay_apart() ->
     assert len(history) == 3
 
 
-@pytest.mark.parametrize(("steps", "epochs"), [(4, [0] * 4), (6, [0] * 6), (8, [0] * 6 + [1] * 2)])
+@pytest.mark.parametrize(("steps", "epochs"), [(4, [1] * 4), (6, [1] * 6), (8, [1] * 6 + [2] * 2)])
 def test_steps_take_the_place_of_epochs(steps: int, epochs: list[int]) -> None:
     seen: list[tuple[int, int]] = []
-    settings = TrainingSettings(epochs=5, steps=steps, batch_size=4)
+    settings = TrainingSettings(steps=steps, batch_size=4)
     history, _ = trained(settings, on_evaluation=lambda epoch, step: seen.append((epoch, step)))
     assert [step.epoch for step in history] == epochs
     assert {step.steps for step in history} == {steps}
     assert history[-1].learning_rate > 0.0
-    ends = [(0, 6)] if steps == 6 else [(0, 6), (1, 8)] if steps == 8 else [(0, 4)]
+    ends = [(1, 6)] if steps == 6 else [(1, 6), (2, 8)] if steps == 8 else [(1, 4)]
     assert seen == ends
 
 

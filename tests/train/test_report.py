@@ -92,7 +92,7 @@ def record(task: str = "text-classification", metrics: Metrics | None = None, *,
     """Make what a run of two epochs leaves."""
     metrics = metrics or METRICS[task]
     evaluations = [
-        {"epoch": epoch, "step": steps * (epoch + 1) // 2, "main": metrics.main_name, **metrics.to_dict()}
+        {"epoch": epoch + 1, "step": steps * (epoch + 1) // 2, "main": metrics.main_name, **metrics.to_dict()}
         for epoch in range(2)
     ]
     return {
@@ -100,15 +100,17 @@ def record(task: str = "text-classification", metrics: Metrics | None = None, *,
         "settings": {"train": "train.csv", "model": "models/tiny", "epochs": 2, "seed": 0, "learning_rate": 1e-3},
         "versions": {"glassbert": "1.2.3", "torch": "2.0"},
         "threads": 2,
-        "data": {"train": {"files": ["a/train.csv"], "sha256": ["f00d"], "examples": 1234, "skipped": 1}},
-        "seconds": 75.0,
+        "data": {"training": {"files": ["a/train.csv"], "sha256": ["f00d"], "examples": 1234, "skipped": 1}},
+        "epochs": 2,
+        "seconds": 90.0,
+        "seconds_in_steps": 75.0,
         "tokens": 150_000,
         "peak_memory_bytes": 1_500_000_000,
         "losses": [1.0 / step for step in range(1, steps + 1)],
         "learning_rates": [1e-3] * steps,
         "grad_norms": [float(step % 3) for step in range(steps)],
         "evaluations": evaluations,
-        "saved": {"step": evaluations[0]["step"], "epoch": 0, "why": f"the best {metrics.main_name}"},
+        "saved": {"step": evaluations[0]["step"], "epoch": 1, "why": f"the best {metrics.main_name}"},
         "test": None,
         "hardest": [
             {
@@ -135,7 +137,7 @@ def test_the_page_of_each_task(task: str, tested: bool, tmp_path: Path) -> None:
     found = Page((tmp_path / REPORT_PAGE).read_text(encoding="utf-8"))
     assert f"{METRICS[task].main:.4f}" in found.text
     assert f"on 4 {'test' if tested else 'validation'} examples" in found.text
-    for words in ("1,234", "1 min 15 s", "2,000", "1.5 GB", "after epoch 1, step 10", "dev.csv:7", "f00d", "1.2.3"):
+    for words in ("1,234", "1 min 30 s", "2,000", "1.5 GB", "after epoch 1, step 10", "dev.csv:7", "f00d", "1.2.3"):
         assert words in found.text, words
     assert found.elements.count("svg") == 4
     assert ("By class" in found.text) is (
@@ -198,7 +200,7 @@ def test_steps_without_evaluation_where_training_stopped_early() -> None:
     run = record()
     run["saved"] = {"step": 13, "epoch": 1, "why": "the last"}
     found = Page(page(run))
-    assert "after epoch 2, step 13: the last." in found.text
+    assert "after epoch 1, step 13: the last." in found.text
     assert "badge" not in {value for name, value in found.attributes if name == "class"}
 
 
@@ -249,7 +251,7 @@ def test_elements_escape_texts_but_not_elements() -> None:
 
 
 def test_settings_that_were_changed() -> None:
-    settings = FinetuneSettings(train="t", model="m", out="o", epochs=TrainingSettings().epochs + 1).to_dict()
+    settings = FinetuneSettings(train="t", model="m", out="o", epochs=4).to_dict()
     changed, usual = changed_settings({**settings, "new": 1})
     assert set(changed) == {"train", "model", "out", "epochs", "new"}
     assert usual["learning_rate"] == TrainingSettings().learning_rate

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from glassbert.cli.printing import notes
 
 if TYPE_CHECKING:
-    from glassbert.train import Event
+    from glassbert.train import Evaluation, Event, Step
 
 
 class Display:
@@ -63,11 +63,17 @@ class Display:
 
 
 class TrainingDisplay(Display):
-    """Shows a run's events: a live bar, and a line for each evaluation; pass `show` as `on_event`."""
+    """Shows a run's events: a live bar, and a line for each evaluation; pass `show` as `on_event`.
 
-    def __init__(self) -> None:
+    Args:
+        evaluated: whether there will be evaluations; else there is a line for each epoch.
+    """
+
+    def __init__(self, *, evaluated: bool = True) -> None:
         """Open no display yet; the bar appears with the first event."""
         super().__init__()
+        self._evaluated = evaluated
+        self._last: Step | None = None
         self._loss = 0.0
         self._speed = 0.0
         self._metric = ""
@@ -93,18 +99,22 @@ class TrainingDisplay(Display):
                 f"{self._speed:,.0f} tokens/s",
             )
             amount = "  ".join(filter(None, figures))
-            self.bar("training", event.step, event.steps, amount, title=f"epoch {event.epoch + 1}")
+            self.bar("training", event.step, event.steps, amount, title=f"epoch {event.epoch}")
+            # Where nothing is evaluated, the loss is all that tells how it goes.
+            if not self._evaluated and self._last is not None and event.epoch != self._last.epoch:
+                self._line(self._last)
+            self._last = event
+            if not self._evaluated and event.step == event.steps:
+                self._line(event)
         elif isinstance(event, Evaluation):
             self._metric = f"{event.name.replace('_', ' ')} {event.metrics.figure(event.name):.4f}"
-            self.console.print(
-                escape(
-                    f"epoch {event.epoch + 1}  step {event.step:>5}  loss {self._loss:.4f}  "
-                    f"held-out {self._metric}  {self._speed:,.0f} tokens/s"
-                ),
-                soft_wrap=True,
-            )
+            self._line(event, f"held-out {self._metric}  ")
         else:
             self.console.print(escape(event.message), soft_wrap=True)
+
+    def _line(self, event: Step | Evaluation, metric: str = "") -> None:
+        line = f"epoch {event.epoch}  step {event.step:>5}  loss {self._loss:.4f}  {metric}{self._speed:,.0f} tokens/s"
+        self.console.print(escape(line), soft_wrap=True)
 
 
 class VocabularyDisplay(Display):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -47,6 +48,14 @@ def takes(
                 for name in fields
                 if (value := values.pop(name)) is not None and value != []
             }
+            for name, (kind, _) in fields.items():
+                if kind is bool:
+                    default = settings.__dataclass_fields__[name].default
+                    # The visible half of a switch changes what holds where nobody says; the hidden one does not.
+                    if given.pop(name, False):
+                        given[name] = not default
+                    if values.pop(f"{_OTHER}{name}", None):
+                        given[name] = default
             file = values.pop("config", None)
             made = settings.read(file, **given) if file else _make(settings, given)
             function(made, **values)
@@ -60,6 +69,7 @@ def takes(
                     "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, option]
                 ),
             )
+        parameters += _other_ways(settings)
         unique = {one.name: one for one in reversed([*parameters, *own])}
         ordered = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in reversed(unique.values())]
         command.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
@@ -88,27 +98,53 @@ def _parameter(settings: type[ReadingSettings], name: str, arguments: Sequence[s
     kind, doc = documented(settings)[name]
     field = settings.__dataclass_fields__[name]
     if name in arguments:
-        several = kind is Any
         argument = typer.Argument(metavar=_METAVARS.get(name), help=doc.text, show_default=False)
-        paths: Any = list[Path] if several else Path
-        return inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[paths | None, argument]
-        )
+        return _parameter_of(name, list[Path] if kind is Any else Path, argument)
+    default: Any = field.default
+    if kind is bool:
+        # Help shows the one that changes something; the other one takes back what a file says.
+        flag = f"--no-{_flag(name)[2:]}" if default else _flag(name)
+        option = typer.Option(flag, help=doc.text, show_default=False, rich_help_panel=doc.group)
+        return _parameter_of(name, bool, option)
     flags = [_flag(name)]
     if name in _ALSO:
         flags.append(_ALSO[name])
-    default: Any = field.default
-    if kind is bool:
-        flags = [f"{flags[0]}/--no-{flags[0][2:]}"]
-        default = flags[0].split("/")[0 if default else 1]
+    several = any(get_origin(part) is Mapping for part in _kinds(kind))
     # What typer calls the default is None, which says that an option was not given.
-    known = f" [dim]\\[default: {default}][/]" if isinstance(default, str | int | float) else ""
+    notes = []
+    if isinstance(default, str | int | float):
+        notes.append(f"default: {default}")
+    if names := [name for part in _kinds(kind) if get_origin(part) is Literal for name in get_args(part)]:
+        notes.append(f"names: {', '.join(names)}")
+    known = f" [dim]\\[{'; '.join(notes)}][/]" if notes else ""
     option = typer.Option(
-        *flags, help=doc.text + known, show_default=False, rich_help_panel=doc.group, metavar=_METAVARS.get(name)
+        *flags,
+        help=doc.text + known,
+        show_default=False,
+        rich_help_panel=doc.group,
+        metavar=_METAVARS.get(name) or _metavar(kind),
     )
+    return _parameter_of(name, list[str] if several else str, option)
+
+
+def _parameter_of(name: str, kind: Any, about: Any) -> inspect.Parameter:
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[_typed(kind) | None, option]
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, about]
     )
+
+
+def _other_ways(settings: type[ReadingSettings]) -> list[inspect.Parameter]:
+    """Return the hidden halves of switches: `--header` beside `--no-header`."""
+    found = []
+    for name, (kind, _) in documented(settings).items():
+        if kind is bool:
+            default = settings.__dataclass_fields__[name].default
+            flag = _flag(name) if default else f"--no-{_flag(name)[2:]}"
+            found.append(_parameter_of(f"{_OTHER}{name}", bool, typer.Option(flag, hidden=True)))
+    return found
+
+
+_OTHER = "other_"
 
 
 _METAVARS: Mapping[str, str] = {
@@ -119,18 +155,20 @@ _METAVARS: Mapping[str, str] = {
 }
 
 
-def _typed(kind: Any) -> Any:
-    """Return the type that typer reads a field's value as."""
-    parts = [part for part in alternatives(kind) if part is not NoneType]
-    if any(get_origin(part) is Mapping for part in parts):
-        return list[str]
-    if len(parts) == 1 and parts[0] is not Any:
-        return parts[0]
-    return Path if Path in parts or parts == [Any] else str
+def _kinds(kind: Any) -> list[Any]:
+    return [part for part in alternatives(kind) if part is not NoneType]
+
+
+def _metavar(kind: Any) -> str:
+    """Return what stands for a value in help."""
+    parts = _kinds(kind)
+    if len(parts) == 1 and get_origin(parts[0]) is Literal:
+        return "NAME"
+    return {int: "INT", float: "FLOAT"}.get(parts[0], "PATH" if Path in parts or parts == [Any] else "TEXT")
 
 
 def _read(name: str, kind: Any, value: Any) -> Any:
-    """Make a field's value of what was typed."""
+    """Make a field's value of what was typed; what is none of its kind is left to the settings to refuse."""
     if name == "columns":
         return _by_name(name, value, lambda text: text.split(",") if "," in text else text)
     if name == "options":
@@ -139,6 +177,10 @@ def _read(name: str, kind: Any, value: Any) -> Any:
         return value[0] if value == ["balanced"] else _by_name(name, value, _json)
     if kind is Any and isinstance(value, list) and len(value) == 1:
         return value[0]
+    for part in _kinds(kind):
+        if part in (int, float) and str not in _kinds(kind):
+            with contextlib.suppress(ValueError):
+                return part(value)
     return value
 
 
@@ -161,7 +203,7 @@ def _by_name(name: str, given: Sequence[str], read: Callable[[str], Any]) -> dic
     found: dict[str, Any] = {}
     for one in given:
         key, sign, value = one.partition("=")
-        if not (key and sign and value) or key in found:
+        if not (key and sign and (value or name == "columns")) or key in found:
             expected = f"one {key} alone" if key in found else _METAVARS[name]
             raise ConfigError(f"{_ALSO.get(name, _flag(name))} is {one!r}, expected {expected}")
         found[key] = read(value)

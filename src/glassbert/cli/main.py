@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         # A wrong argument; the class says which option or command it is about.
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _fail(f"{message} (see: glassbert --help)", 2, debug)
+        command = getattr(getattr(error, "ctx", None), "command_path", "glassbert")
+        return _fail(f"{message} (see: {command} --help)", 2, debug)
     except GlassbertError as error:
         return _fail(str(error), 1 if isinstance(error, TrainingError) else 2, debug)
     except (KeyboardInterrupt, typer.Abort):

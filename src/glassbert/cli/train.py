@@ -83,7 +83,7 @@ def train(settings: FinetuneSettings, json: Json = False) -> None:
     from glassbert.cli.printing import print_json, print_metrics, program, typed
     from glassbert.train import finetune
 
-    with TrainingDisplay() as display:
+    with TrainingDisplay(evaluated=settings.is_evaluated) as display:
         result = finetune(settings, on_event=display.show)
     if json:
         metrics = {} if result.metrics is None else result.metrics.to_dict()

@@ -175,7 +175,7 @@ def write_card(folder: Path, record: Record) -> None:
 
     Args:
         folder: where to.
-        record: what `training.json` holds; epochs count from 0 in it.
+        record: what `training.json` holds; epochs count from 1 in it.
     """
     (folder / CARD).write_bytes(signed(card(record)).encode("utf-8"))
 
@@ -340,7 +340,7 @@ def _training(record: Record, settings: Record) -> str:
         lines.append(f"{len(losses):,} {'steps' if len(losses) != 1 else 'step'}{time}.")
     if saved:
         lines.append(
-            f"These are the weights after epoch {saved['epoch'] + 1}, step {saved['step']:,}: {said(saved['why'])}."
+            f"These are the weights after epoch {saved['epoch']}, step {saved['step']:,}: {said(saved['why'])}."
         )
     rows = [
         [_plain(pretty(name)), _code(_shown(name, value))]
@@ -364,7 +364,7 @@ def _shown(name: str, value: Any) -> str:
 def _limits(record: Record, settings: Record) -> str:
     lines = []
     for part, did in (
-        ("train", "It has learned from"),
+        ("training", "It has learned from"),
         ("validation", "It was measured on"),
         ("test", "It was tested on"),
     ):

@@ -16,7 +16,7 @@ class Step:
 
     Attributes:
         step, steps: its number, from 1, and how many there will be.
-        epoch: from 0.
+        epoch: from 1.
         loss: mean over the examples of the step.
         learning_rate: that the step was made with, the highest where parts have rates of their own.
         grad_norm: joint norm of the gradients before clipping.
@@ -36,7 +36,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The metrics on held-out data after optimizer step `step`, in epoch `epoch` from 0.
+    """The metrics on held-out data after optimizer step `step`, in epoch `epoch`, from 1.
 
     Attributes:
         value: the figure that models are compared by, made so that more is better.

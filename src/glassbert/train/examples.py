@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from glassbert.data import Record, Skipped, Source, as_records, data_hash, guess_columns, split, to_questions
 from glassbert.data.records import refuse
-from glassbert.errors import DataError
+from glassbert.errors import ConfigError, DataError
 from glassbert.settings import ReadingSettings, paths_of
 from glassbert.tasks import AnyTask
 from glassbert.tasks.task import Columns, Example
@@ -98,9 +98,14 @@ def given_columns(task: AnyTask, reading: ReadingSettings) -> Columns:
     Raises:
         ConfigError: a role that the task does not have.
     """
-    return task.columns(
+    columns = task.columns(
         text=reading.text_column, pair=reading.pair_column, label=reading.label_column, roles=reading.columns
     )
+    roles: dict[str, str] = {}
+    for role, column in columns.items():
+        if column != "" and roles.setdefault(str(column), role) != role:
+            raise ConfigError(f"the column {column!r} is given for {roles[str(column)]} and for {role}")
+    return columns
 
 
 @dataclasses.dataclass
@@ -113,6 +118,7 @@ class Part:
         features: of the examples, each with the number of its own.
         skipped: bad records that were passed over; None where none may be.
         source: what it was read from.
+        drawn: whether it is a part of other data, drawn by chance.
     """
 
     name: str
@@ -120,6 +126,7 @@ class Part:
     examples: Spool[Any]
     skipped: Skipped | None
     features: Spool[Any] = dataclasses.field(default_factory=Spool)
+    drawn: bool = False
 
     @classmethod
     def read(
@@ -144,11 +151,13 @@ class Part:
 
     def split(self, shares: dict[str, float], seed: int) -> dict[str, Part]:
         """Draw parts by chance; this one is among them."""
-        parts = {name: Part(name, self.source, Spool(), self.skipped) for name in shares}
+        parts = {name: Part(name, self.source, Spool(), self.skipped, drawn=True) for name in shares}
         for name, example in split(self.examples, shares, seed=seed):
             parts[name].examples.append(example)
-        for part in parts.values():
-            part._check()
+        for name, part in parts.items():
+            if not part.examples:
+                share = f"a share of {shares[name]:.4g} of {len(self.examples)} examples"
+                raise DataError(f"{share} left none for {name}; take a larger share, or another seed")
         return parts
 
     def encode(self, task: AnyTask, tokenizer: BertTokenizer, max_length: int, on_event: OnEvent = silent) -> None:

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from glassbert.checkpoint import check_vocabulary, load_config, load_model, load_tokenizer, model_folder
-from glassbert.errors import ConfigError
+from glassbert.checkpoint import check_vocabulary, load_config, load_model, load_tokenizer
+from glassbert.errors import ConfigError, TrainingError
 from glassbert.files import check_output
 from glassbert.model import BertPreTrainedModel
 from glassbert.settings import FinetuneSettings, TrainingSettings, paths_of
 from glassbert.tasks import AnyTask, task_class
 from glassbert.tasks.batching import drop_tokens
 from glassbert.tasks.multiple_choice import ChoiceFeatures
-from glassbert.tasks.task import Metrics
+from glassbert.tasks.task import Metrics, Task
 from glassbert.tasks.texts import TextFeatures, crop
 from glassbert.text import BertTokenizer, BertTokenizerFast
-from glassbert.train.events import Evaluation, Event, Notice, OnEvent, StopTraining, TrainingResult, silent
+from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Step, StopTraining, TrainingResult, silent
 from glassbert.train.examples import Part
 from glassbert.train.loop import fit, predict
 from glassbert.train.outputs import save_result
+from glassbert.train.spool import Spool
+
+# Features of the held-out data on which a metric is tried.
+_SOME: Final = 32
 
 
 def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_event: OnEvent = silent) -> TrainingResult:
@@ -45,12 +51,18 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
 
     Raises:
         GlassbertError: one of its kinds, before training begins where that can be known before; see `glassbert.errors`.
+
+    Runs in several threads wait for each other, since dropout draws from torch's one random state.
     """
+    _check_arguments(settings, task, on_event)
+    on_event = _patient(on_event)
     if task is None:
         task_class(settings.task).check_options(settings.options)
         task = task_class(settings.task)(**settings.options)
-    elif settings.options:
-        raise ConfigError(f"options is {dict(settings.options)!r}, but the task is given; it has its own")
+    else:
+        if settings.options:
+            raise ConfigError(f"options is {dict(settings.options)!r}, but the task is given; it has its own")
+        settings = dataclasses.replace(settings, task=task.name)
     _check_loss(task, settings)
     task.columns(
         text=settings.text_column, pair=settings.pair_column, label=settings.label_column, roles=settings.columns
@@ -58,7 +70,8 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
     data = [settings.train, settings.validation, settings.test]
     needed = [path for one in data for path in paths_of(one) or [] if one is not None]
     out = check_output(settings.out, overwrite=settings.overwrite, keep=[*needed, settings.model])
-    folder = model_folder(settings.model)
+    _check_board(settings, out)
+    load_config(settings.model)  # what is no model is told before the data is read
     notes: list[str] = []
 
     def say(message: str) -> None:
@@ -68,7 +81,7 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
 
     parts = _read(task, settings, say, on_event)
     task = task.learn(parts["training"].examples)
-    tokenizer = load_tokenizer(BertTokenizerFast, folder)
+    tokenizer = load_tokenizer(BertTokenizerFast, settings.model)
     limit = settings.max_length or tokenizer.model_max_length
     if limit > tokenizer.model_max_length:
         raise ConfigError(f"max_length is {limit}, but the model takes {tokenizer.model_max_length} tokens at most")
@@ -83,6 +96,7 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
     for message in task.notes(parts["training"].examples, parts["training"].features):
         say(message)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_ONE_AT_A_TIME)
         if settings.tensorboard is not None:
             from glassbert.train.tensorboard import TensorBoard  # with a library of its own
 
@@ -90,7 +104,7 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
             on_event = _both(board.show, on_event)
         stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(settings.seed)
-        model = model_for(task, folder, say)
+        model = model_for(task, settings.model, say)
         check_vocabulary(tokenizer, model.config)
         return train_task(
             task,
@@ -103,6 +117,59 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
             notes=notes,
             on_event=on_event,
         )
+
+
+# Runs that share torch's random state would not be the same again.
+_ONE_AT_A_TIME: Final = threading.RLock()
+
+
+def _check_arguments(settings: object, task: object, on_event: object) -> None:
+    """Check what else would fail somewhere inside.
+
+    Raises:
+        ConfigError: an argument of another type.
+    """
+    if not isinstance(settings, FinetuneSettings):
+        expected = "FinetuneSettings(…) or FinetuneSettings.read(file)"
+        raise ConfigError(f"settings is of type {type(settings).__name__}, expected {expected}")
+    if task is not None and not isinstance(task, Task):
+        what = f"the class {task.__name__}" if isinstance(task, type) else f"of type {type(task).__name__}"
+        raise ConfigError(f"task is {what}, expected an instance of a task; a name goes into the settings")
+    if isinstance(task, Task) and not (
+        isinstance(task.model_class, type) and issubclass(task.model_class, BertPreTrainedModel)
+    ):
+        raise ConfigError(f"{type(task).__name__}.model_class is {task.model_class!r}, expected a model of glassbert")
+    if not callable(on_event):
+        raise ConfigError(f"on_event is of type {type(on_event).__name__}, expected a function of an event")
+
+
+def _check_board(settings: FinetuneSettings, out: Path) -> None:
+    """Refuse a place for TensorBoard that the result would replace.
+
+    Raises:
+        ConfigError: it is the output folder, or inside it.
+    """
+    if settings.tensorboard is not None and Path(settings.tensorboard).resolve().is_relative_to(out.resolve()):
+        raise ConfigError(
+            f"tensorboard is {settings.tensorboard}, inside {settings.out}, which appears as a whole at the end; "
+            f"take a folder beside it, such as {out}-runs"
+        )
+
+
+def _patient(on_event: OnEvent) -> OnEvent:
+    """Let a wish to stop that comes with a notice wait for the next step, or evaluation, which can follow it."""
+    stop = False
+
+    def show(event: Event) -> None:
+        nonlocal stop
+        try:
+            on_event(event)
+        except StopTraining:
+            stop = True
+        if stop and isinstance(event, Step | Evaluation):
+            raise StopTraining
+
+    return show
 
 
 def _both(one: OnEvent, other: OnEvent) -> OnEvent:
@@ -129,7 +196,7 @@ def _read(task: AnyTask, settings: FinetuneSettings, say: Any, on_event: OnEvent
     return parts
 
 
-def model_for(task: AnyTask, folder: Path, say: Any) -> BertPreTrainedModel:
+def model_for(task: AnyTask, folder: str | Path, say: Any) -> BertPreTrainedModel:
     """Load a model for a task; its head is fresh unless the folder's own is for the same labels."""
     stored = load_config(folder)
     config = task.configure(stored)
@@ -166,6 +233,10 @@ def train_task(
         on_event: called with every step, evaluation and notice.
     """
     data = {name: part.to_dict() for name, part in parts.items()}
+    hashes = {name: set(part["sha256"]) for name, part in data.items()}
+    for name in ("validation", "test"):
+        if hashes.get(name, set()) & hashes["training"] and not parts[name].drawn:
+            on_event(Notice(message=f"the {name} data holds a file of the training data; its figures say little"))
     started = time.perf_counter()
     training = parts["training"].features
     judge = _Judge(task, model, tokenizer, parts.get("validation"), settings, on_event)
@@ -174,6 +245,7 @@ def train_task(
     def loss(model: BertPreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
         return task.loss(model, {**batch, **choices})
 
+    judge.check_metric()
     history = fit(
         model,
         training,
@@ -253,7 +325,26 @@ class _Judge:
         if calibrate:
             self.task = self.task.calibrate(part.examples, part.features, rows)
         answers = self.task.answers(part.examples, part.features, rows)
-        return answers, self.task.measure(part.examples, answers)
+        metrics = self.task.measure(part.examples, answers)
+        if not isinstance(metrics, Metrics):
+            name = f"{type(self.task).__name__}.measure"
+            raise TrainingError(f"{name} gives {type(metrics).__name__}, expected a dataclass of type Metrics")
+        return answers, metrics
+
+    def check_metric(self) -> None:
+        """Ask for the chosen figure before the model is trained by it.
+
+        Raises:
+            ConfigError: there is no such figure.
+        """
+        if self._part is None or self._settings.metric is None:
+            return
+        some = [feature for feature in self._part.features[:_SOME] if feature.example < _SOME]
+        count = some[-1].example  # the last one may be cut in two here
+        few = Part(self._part.name, None, self._part.examples, None)
+        few.examples = Spool(self._part.examples[: max(1, count)])
+        few.features = Spool(feature for feature in some if feature.example < max(1, count))
+        self.measured(few)[1].figure(self._settings.metric)
 
     def evaluate(self, epoch: int, step: int) -> None:
         """Measure the weights as they are now.

@@ -7,12 +7,12 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor
 
-from glassbert.errors import TrainingError
+from glassbert.errors import ConfigError, TrainingError
 from glassbert.model import BertPreTrainedModel
 from glassbert.settings import Precision, TrainingSettings
 from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run, without_labels
@@ -23,6 +23,8 @@ from glassbert.train.optimizer import clip_gradients, make_adamw
 from glassbert.train.schedules import get_scheduler
 
 Item = TypeVar("Item")
+# Where neither epochs nor steps are given.
+DEFAULT_EPOCHS: Final = 3
 # Computes the mean loss of a batch.
 Loss = Callable[[BertPreTrainedModel, dict[str, Tensor]], Tensor]
 
@@ -63,7 +65,7 @@ def fit(
         loss: computes the mean loss of what `collate` returns.
         whole_batch: whether a batch has to be computed at once, whatever the settings' `token_budget` says.
         on_step: called after every optimizer step.
-        on_evaluation: called with epoch, from 0, and step, from 1, after every epoch, or after every `evaluate_every`
+        on_evaluation: called with epoch and step, both from 1, after every epoch, or after every `evaluate_every`
             steps, and after the last; the model is in training mode again after it.
 
     Both may raise `StopTraining`, which ends the training as its last step does.
@@ -78,7 +80,10 @@ def fit(
     """
     at_once = settings.batch_size * settings.accumulation
     steps_per_epoch = math.ceil(len(features) / at_once)
-    steps = settings.steps or steps_per_epoch * settings.epochs
+    steps = settings.steps or steps_per_epoch * (settings.epochs or DEFAULT_EPOCHS)
+    if settings.freeze_layers > model.config.num_hidden_layers:
+        layers = model.config.num_hidden_layers
+        raise ConfigError(f"freeze_layers is {settings.freeze_layers}, but the model has {layers} layers")
     if settings.freeze_embeddings or settings.freeze_layers:
         freeze(model, embeddings=settings.freeze_embeddings, layers=settings.freeze_layers)
     optimizer = make_adamw(
@@ -133,7 +138,7 @@ def fit(
                     Step(
                         step=step,
                         steps=steps,
-                        epoch=epoch,
+                        epoch=epoch + 1,
                         loss=value,
                         learning_rate=rate,
                         grad_norm=norm,
@@ -144,7 +149,7 @@ def fit(
                 on_step(history[-1])
                 every = settings.evaluate_every or steps_per_epoch
                 if step % every == 0 or step == steps:
-                    evaluate(epoch)
+                    evaluate(epoch + 1)
                 if step == steps:
                     break
         except StopTraining:
@@ -209,10 +214,25 @@ def backward(
         part = [batch[place] for place in group]
         share = weight(part) / whole if whole else 0.0
         with computing(model, precision):
-            mean = loss(model, collate(part)) * share
+            mean = _checked_loss(loss(model, collate(part))) * share
         mean.backward()
         total += float(mean.detach())
     return total
+
+
+def _checked_loss(value: object) -> Tensor:
+    """Return what a loss function gave, if gradients can be taken of it.
+
+    Raises:
+        TrainingError: it is no tensor of one number, or none that depends on the weights.
+    """
+    if not isinstance(value, Tensor):
+        raise TrainingError(f"the loss is of type {type(value).__name__}, expected a torch.Tensor")
+    if value.numel() != 1:
+        raise TrainingError(f"the loss has shape {tuple(value.shape)}, expected one number, the mean over the batch")
+    if not value.requires_grad:
+        raise TrainingError("the loss does not depend on weights that are trained; is it detached?")
+    return value.reshape(())
 
 
 @torch.inference_mode()

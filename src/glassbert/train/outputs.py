@@ -17,12 +17,18 @@ from glassbert.errors import MissingExtraError
 from glassbert.files import new_folder, write_json
 from glassbert.model import BertPreTrainedModel
 from glassbert.settings import TrainingSettings
-from glassbert.tasks import ClassificationMetrics
-from glassbert.tasks.task import Example, Verdict
+from glassbert.tasks import TASKS, ClassificationMetrics
+from glassbert.tasks.task import Example, Metrics, Verdict
 from glassbert.text import BertTokenizer
 from glassbert.train.card import write_card
 from glassbert.train.events import Notice, OnEvent, TrainingResult
-from glassbert.train.plots import CONFUSION_MATRIX, LEARNING_CURVE, plot_confusion_matrix, plot_learning_curve
+from glassbert.train.plots import (
+    CONFUSION_MATRIX,
+    LEARNING_CURVE,
+    MOST_CLASSES,
+    plot_confusion_matrix,
+    plot_learning_curve,
+)
 from glassbert.train.report import write_report
 
 RECORD: Final = "training.json"
@@ -62,7 +68,9 @@ def save_result(
     with new_folder(result.folder, overwrite=overwrite) as stage:
         save_model(model, stage)
         save_tokenizer(tokenizer, stage)
-        (stage / SETTINGS).write_text(settings.to_yaml(), encoding="utf-8")
+        own = _own_task(result)
+        head = f"# This run had a task of its own, {own}, which --config does not know.\n" if own else ""
+        (stage / SETTINGS).write_text(head + settings.to_yaml(), encoding="utf-8")
         write_json(stage / RECORD, record)
         write_report(stage, record)
         write_card(stage, record)
@@ -70,7 +78,7 @@ def save_result(
             name = result.evaluations[-1].name if result.evaluations else ""
             figures = [(done.step, done.metrics.figure(name)) for done in result.evaluations]
             plot_learning_curve(result.history, figures, stage / LEARNING_CURVE, metric=name)
-            if isinstance(result.metrics, ClassificationMetrics):
+            if isinstance(result.metrics, ClassificationMetrics) and len(result.metrics.labels) <= MOST_CLASSES:
                 plot_confusion_matrix(result.metrics, stage / CONFUSION_MATRIX)
         except MissingExtraError as error:
             on_event(Notice(message=f"no pictures: {error}"))
@@ -90,6 +98,7 @@ def _record(
     hardest = heapq.nlargest(_HARDEST, verdicts, key=lambda pair: pair[1].error)
     return {
         "task": result.task.name,
+        "own_task": _own_task(result),
         "settings": settings.to_dict(),
         "versions": {
             "glassbert": glassbert.__version__,
@@ -98,14 +107,16 @@ def _record(
         },
         "threads": torch.get_num_threads(),
         "data": dict(data),
+        "epochs": last.epoch,
         "seconds": round(seconds, 3),
+        "seconds_in_steps": round(sum(step.seconds for step in result.history), 3),
         "tokens": sum(step.tokens for step in result.history),
         "peak_memory_bytes": _peak_memory(),
         "losses": [step.loss for step in result.history],
         "learning_rates": [step.learning_rate for step in result.history],
         "grad_norms": [step.grad_norm for step in result.history],
         "evaluations": [
-            {"epoch": done.epoch, "step": done.step, "main": done.name, **done.metrics.to_dict()}
+            {"epoch": done.epoch, "step": done.step, "main": done.name, **_plain(done.metrics, done is saved)}
             for done in result.evaluations
         ],
         "saved": {
@@ -113,7 +124,7 @@ def _record(
             "epoch": saved.epoch if saved else last.epoch,
             "why": f"the best {saved.name}" if best and saved else "the last",
         },
-        "test": {"main": _main(result), **result.test.to_dict()} if result.test else None,
+        "test": {"main": _main(result), **_plain(result.test, True)} if result.test else None,
         "hardest": [
             {
                 "file": example.file,
@@ -129,6 +140,30 @@ def _record(
         ],
         "notes": list(notes),
     }
+
+
+def _own_task(result: TrainingResult) -> str | None:
+    """Return the name of a task's class that is not one of the package's own."""
+    kind = type(result.task)
+    return None if TASKS.get(result.task.name) is kind else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _plain(metrics: Metrics, whole: bool) -> dict[str, Any]:
+    """Return metrics for the record: confusions of the saved weights alone, of many classes only those that occur."""
+    values = metrics.to_dict()
+    if isinstance(metrics, ClassificationMetrics):
+        if not whole:
+            del values["confusion"]
+        elif len(metrics.labels) > MOST_CLASSES:
+            matrix, labels = values.pop("confusion"), metrics.labels
+            values["confusions"] = [
+                (labels[true], labels[predicted], count)
+                for true, row in enumerate(matrix)
+                for predicted, count in enumerate(row)
+                if count and true != predicted
+            ]
+            values["counts"] = dict(zip(labels, map(sum, matrix), strict=True))
+    return values
 
 
 def _main(result: TrainingResult) -> str:

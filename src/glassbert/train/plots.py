@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
 
 LEARNING_CURVE: Final = "learning_curve.png"
 CONFUSION_MATRIX: Final = "confusion_matrix.png"
+# Classes up to which a matrix of confusions is drawn, or written.
+MOST_CLASSES: Final = 100
+# With signs that matplotlib's own font lacks.
+_FONTS: Final = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "Noto Sans",
+)
 _BLUE: Final = "#2f5d9b"
 _ORANGE: Final = "#d9762b"
 
@@ -62,7 +74,18 @@ def plot_learning_curve(
         handles, names = handles + more[0], names + more[1]
     figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     axes.set_title("Learning curve", loc="left")
-    figure.savefig(path)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a picture, with a font for Chinese and its like where the system has one; else such a sign is a box."""
+    from matplotlib import font_manager, rc_context
+
+    there = {font.name for font in font_manager.fontManager.ttflist}
+    fonts = ["DejaVu Sans", *(name for name in _FONTS if name in there)]
+    with rc_context({"font.family": fonts}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(path)
 
 
 def _running_mean(values: Sequence[float], share: float = 0.9) -> list[float]:
@@ -95,4 +118,4 @@ def plot_confusion_matrix(metrics: ClassificationMetrics, path: Path) -> None:
                 value = metrics.confusion[row][column]
                 colour = "white" if shares[row][column] > 0.5 else "#8a8a8a" if value == 0 else "black"
                 axes.text(column, row, str(value), ha="center", va="center", color=colour, fontsize=9)
-    figure.savefig(path)
+    _save(figure, path)

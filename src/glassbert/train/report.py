@@ -41,8 +41,7 @@ def write_report(folder: Path, record: Record) -> None:
 
     Args:
         folder: where to.
-        record: what `training.json` holds. Parts that are missing, or None, or empty are left out of the page; epochs
-            count from 0 in it, and from 1 on the page.
+        record: what `training.json` holds. Parts that are missing, or None, or empty are left out of the page.
     """
     (folder / REPORT_PAGE).write_text(page(record), encoding="utf-8", errors="backslashreplace")
 
@@ -273,7 +272,7 @@ def _top(record: Record, heading: str) -> Markup:
     if test is None and saved is None:
         lines.append(tag("p", "Trained without data to evaluate on.", class_="result"))
     if kept := record.get("saved"):
-        line = f"Saved: the weights after epoch {kept['epoch'] + 1}, step {kept['step']:,}: {said(kept['why'])}."
+        line = f"Saved: the weights after epoch {kept['epoch']}, step {kept['step']:,}: {said(kept['why'])}."
         lines.append(tag("p", line, class_="aside"))
     return tag("header", *lines, _facts(record))
 
@@ -281,14 +280,15 @@ def _top(record: Record, heading: str) -> Markup:
 def _facts(record: Record) -> Markup:
     losses: Sequence[float] = record.get("losses") or []
     seconds, tokens, peak = (record.get(name) for name in ("seconds", "tokens", "peak_memory_bytes"))
-    examples = ((record.get("data") or {}).get("train") or {}).get("examples")
-    epochs = settings_of(record).get("epochs")
+    in_steps = record.get("seconds_in_steps")
+    examples = ((record.get("data") or {}).get("training") or {}).get("examples")
+    epochs = record.get("epochs")
     facts = {
         "Training examples": None if examples is None else f"{examples:,}",
-        "Epochs": None if epochs is None else str(epochs),
+        "Epochs": None if epochs is None else f"{epochs:.4g}",
         "Steps": f"{len(losses):,}",
         "Time": None if seconds is None else duration(seconds),
-        "Tokens per second": f"{tokens / seconds:,.0f}" if tokens and seconds else None,
+        "Tokens per second": f"{tokens / in_steps:,.0f}" if tokens and in_steps else None,
         "Peak memory": memory(peak) if peak else None,
     }
     return tag(
@@ -353,7 +353,7 @@ def _evaluations(record: Record) -> Markup:
     rows = []
     for one in evaluations:
         badge = [tag("span", "saved", class_="badge")] if one is saved else []
-        head = tag("th", f"Epoch {one['epoch'] + 1}", *badge, scope="row")
+        head = tag("th", f"Epoch {one['epoch']}", *badge, scope="row")
         cells = (_cell(figure(figures(one).get(name))) for name in names)
         rows.append(tag("tr", head, _cell(f"{one['step']:,}"), *cells, class_="saved" if one is saved else None))
     if test:
@@ -410,12 +410,20 @@ def _classes(record: Record) -> Markup:
 
 def _confusions(record: Record) -> Markup:
     metrics, part = _final(record)
-    matrix: Sequence[Sequence[int]] = (metrics or {}).get("confusion") or []
     labels = [str(label) for label in (metrics or {}).get("labels") or []]
+    if metrics and metrics.get("confusions"):  # those that occur, where a matrix would be too large
+        return _confusion_list([tuple(one) for one in metrics["confusions"]], metrics.get("counts") or {}, labels, part)
+    matrix: Sequence[Sequence[int]] = (metrics or {}).get("confusion") or []
     if not matrix or len(labels) != len(matrix):
         return Markup()
     if len(labels) > _MOST_CLASSES:
-        return _confusion_list(matrix, labels, part)
+        found = [
+            (labels[true], labels[predicted], count)
+            for true, row in enumerate(matrix)
+            for predicted, count in enumerate(row)
+            if count and true != predicted
+        ]
+        return _confusion_list(found, dict(zip(labels, map(sum, matrix))), labels, part)
     many, tilted = len(labels) > 12, len(labels) > 6 or max(map(len, labels)) > 9
     corner = tag("th", "true ╲ predicted", scope="col", class_="corner")
     head = tag("tr", corner, *(tag("th", _foreign(label), scope="col") for label in labels), tag("td", class_="total"))
@@ -438,23 +446,19 @@ def _confusions(record: Record) -> Markup:
     return _section("Confusions", tag("div", table, class_="scroll", tabindex="0"), about=about)
 
 
-def _confusion_list(matrix: Sequence[Sequence[int]], labels: Sequence[str], part: str) -> Markup:
-    found = [
-        (count, true, predicted)
-        for true, row in enumerate(matrix)
-        for predicted, count in enumerate(row)
-        if count and true != predicted
-    ]
-    found.sort(key=lambda one: (-one[0], one[1], one[2]))
+def _confusion_list(
+    found: Sequence[tuple[str, str, int]], counts: Mapping[str, int], labels: Sequence[str], part: str
+) -> Markup:
+    found = sorted(found, key=lambda one: -one[2])
     rows = [
         tag(
             "tr",
-            tag("td", _foreign(labels[true]), class_="name"),
-            tag("td", _foreign(labels[predicted]), class_="name"),
+            tag("td", _foreign(true), class_="name"),
+            tag("td", _foreign(predicted), class_="name"),
             _cell(f"{count:,}"),
-            _cell(f"{100 * count / max(1, sum(matrix[true])):.0f}%"),
+            _cell(f"{100 * count / max(1, counts.get(true, 0)):.0f}%"),
         )
-        for count, true, predicted in found[:_CONFUSIONS]
+        for true, predicted, count in found[:_CONFUSIONS]
     ]
     heads = [("True", None), ("Predicted", None), ("Times", "number"), ("Of the true", "number")]
     about = f"On the {part} data: the {len(rows)} most frequent of {len(found):,} kinds, among {len(labels)} classes."
