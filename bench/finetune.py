@@ -291,8 +291,9 @@ def theirs(folder: Path, model: Path, epochs: int, seed: int, *, grouped: bool) 
         bert = transformers.BertForSequenceClassification.from_pretrained(model, num_labels=len(labels))
         trained = trainer(bert, features, out, epochs)
         trained.train()
-        answers = torch.tensor(trained.predict(held_out).predictions).argmax(dim=-1)
-    right = answers == torch.tensor([row["labels"] for row in held_out])
+        # Grouped by length, the Trainer gives its answers in another order than that of the data, labels with them.
+        predicted = trained.predict(held_out)
+    right = torch.tensor(predicted.predictions).argmax(dim=-1) == torch.tensor(predicted.label_ids)
     state = 16 * sum(parameter.numel() for parameter in bert.parameters()) / 2**20
     return {
         "seconds": spent,
