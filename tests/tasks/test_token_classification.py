@@ -184,8 +184,8 @@ def test_what_is_said_of_the_tags() -> None:
         return list(TokenClassification().learn(examples).notes(examples, []))
 
     assert notes("B-a I-a O", "B-b") == [
-        "the 4 tags are read as IOB2; types of entities: a, b; tags of the scheme that never occur, and that the model "
-        "knows nevertheless: I-b"
+        "the 4 tags are read as IOB2; types of entities: a, b",
+        "tags of the scheme that never occur, but that the model knows too: I-b",
     ]
     (line,) = notes("B-a I-a O", "B-a", "O I-a")
     assert line.endswith("a; entities that begin with I, against the scheme, and are taken as they are: 1")

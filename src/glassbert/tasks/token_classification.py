@@ -245,9 +245,9 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
             wrong, letter = (letters["I"], "I") if scheme == "IOB2" else (letters["B"], "B")
             if wrong:
                 line += f"; entities that begin with {letter}, against the scheme, and are taken as they are: {wrong}"
-        if unseen:
-            line += f"; tags of the scheme that never occur, and that the model knows nevertheless: {shown(unseen)}"
         yield line
+        if unseen:
+            yield f"tags of the scheme that never occur, but that the model knows too: {shown(unseen)}"
 
     @property
     def _scheme(self) -> Scheme:
