@@ -137,15 +137,32 @@ def test_a_question_without_an_id_has_its_position() -> None:
         ({"answers": "noon"}, "answers have neither the form"),
         ({"answers": ["noon"]}, "answers have neither the form"),
         ({"answers": {"text": ["noon"], "answer_start": []}}, "answers have neither the form"),
-        ({"answers": [{"text": "noon"}]}, "an answer's text is 'noon' and its answer_start None"),
-        ({"answers": [{"text": "noon", "answer_start": True}]}, "an answer's text is 'noon' and its answer_start True"),
-        ({"answers": [{"text": "noon", "answer_start": "21"}]}, "an answer's text is 'noon' and its answer_start '21'"),
+        ({"answers": [{"text": 12, "answer_start": 0}]}, "an answer's text is 12, expected a string"),
+        ({"answers": [{"text": "noon"}]}, "the answer_start of 'noon' is None, expected a whole number"),
+        (
+            {"answers": [{"text": "noon", "answer_start": True}]},
+            "the answer_start of 'noon' is True, expected a whole number",
+        ),
+        ({"answers": [{"text": "noon", "answer_start": "21"}]}, "the answer_start of 'noon' is '21', expected a whole"),
     ],
 )
 def test_another_shape_is_refused_by_place_and_id(question: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
         _one(question)
     assert str(caught.value).startswith(f"<list>, record 1: {message}")
+
+
+def test_data_without_a_question_is_refused() -> None:
+    with pytest.raises(DataError, match=r"<list>, record 1: holds no questions: data is an empty list"):
+        list(to_questions(as_records([{"version": "v2.0", "data": []}])))
+    with pytest.raises(DataError, match=r"<list>: holds no questions: its articles are empty"):
+        list(to_questions(as_records([_article(), {"paragraphs": []}])))
+    assert list(to_questions(iter(()))) == []
+
+
+def test_an_answer_without_a_place_is_kept_for_a_message() -> None:
+    assert _one({"answer": "noon"})["answer"] == "noon"
+    assert "answer" not in _one({"answer": "noon", "answers": NOON})
 
 
 @pytest.mark.parametrize("article", [{"paragraphs": {}}, {"paragraphs": [1]}, {"paragraphs": [{"qas": 3}]}])

@@ -19,6 +19,7 @@ from glassbert import (
     learn_vocabulary,
     pipeline,
 )
+from glassbert.data import Skipped
 from glassbert.tasks import ClassificationExample as Example
 
 TEXTS = ["the sun is warm", "rain", "snow and ice and wind and hail all day long"]
@@ -70,6 +71,22 @@ def test_evaluation_compares_with_the_true_labels() -> None:
     assert metrics.accuracy == pytest.approx(right / 3)
     with pytest.raises(DataError, match=r"f\.tsv:2: label 'snow'"):
         classify.evaluate([Example(text="a", label="snow", file="f.tsv", line=2)])
+
+
+def test_bad_examples_can_be_passed_over_in_evaluation() -> None:
+    classify = pipeline("text-classification", model=classifier(), tokenizer=TOKENIZER)
+    good = [Example(text=text, label="wet") for text in TEXTS]
+    bad = [Example(text=text, label=label, file="f.tsv", line=2) for text, label in [("a", "snow"), (" ", "wet")]]
+    skipped = Skipped()
+    metrics, answers = classify.evaluate([bad[0], *good[:2], bad[1], good[2]], skipped=skipped)
+    expected, expected_answers = classify.evaluate(good)
+    assert (metrics, [one.label for one in answers]) == (expected, [one.label for one in expected_answers])
+    assert [error.reason for error in skipped.errors] == [
+        "label 'snow' is not one the model knows (dry, wet)",
+        "the text is empty",
+    ]
+    with pytest.raises(InputError, match=r"no examples to evaluate; 2 bad records skipped"):
+        classify.evaluate(bad, skipped=Skipped())
 
 
 @pytest.mark.parametrize("text", ["", " \n\t"])

@@ -79,8 +79,11 @@ def test_answers_of_both_forms_are_read() -> None:
         ({"answers": None, "is_impossible": False}, "no answers, and is_impossible does not say"),
         ({"answers": [{"text": "me", "answer_start": 0}], "is_impossible": True}, "but there are answers"),
         ({"answers": [{"text": "me", "answer_start": 0}], "is_impossible": 3}, "expected true or false"),
-        ({"answers": [{"text": "me"}]}, "answer_start is no whole number"),
-        ({"answers": [{"text": " ", "answer_start": 0}]}, "or empty"),
+        ({"answers": [{"text": "me"}]}, "the answer_start of 'me' is None, expected a whole number"),
+        ({"answers": [{"text": "me", "answer_start": "0"}], "id": 7}, r"is '0', expected .* \(question 7\)"),
+        ({"answers": [{"text": 3, "answer_start": 0}]}, "an answer's text is 3, expected a string"),
+        ({"answers": [{"text": " ", "answer_start": 0}]}, "an answer is empty; .* is_impossible is true"),
+        ({"answers": None, "answer": "me"}, "no column answers; a column answer does not tell where"),
         ({"answers": {"text": ["me"], "answer_start": []}}, "neither the form"),
         ({"answers": {"text": "me", "answer_start": 0}}, "neither the form"),
         ({"answers": "me"}, "neither the form"),
@@ -92,6 +95,15 @@ def test_what_is_no_answer_is_refused_by_its_place(values: dict[str, Any], messa
         list(QuestionAnswering().examples([Row(**values)], COLUMNS))
     with pytest.raises(DataError, match="no column 'answers'"):
         list(QuestionAnswering().examples([Row()], COLUMNS))
+
+
+def test_an_empty_text_is_named_with_its_question() -> None:
+    for bad, name in (
+        (Example(question=" ", context="b", id="q7", file="f.json", position=3), "question"),
+        (Example(question="a", context="\n", id="q7", file="f.json", position=3), "context"),
+    ):
+        with pytest.raises(DataError, match=rf"^f\.json, record 3: the {name} is empty \(question 'q7'\)$"):
+            features(QuestionAnswering(), bad, labelled=False)
 
 
 def test_other_columns_are_refused() -> None:
@@ -146,18 +158,20 @@ def test_the_first_answer_that_is_found_is_learned() -> None:
 def test_what_cannot_be_learned_counts_nothing_and_is_told() -> None:
     task = QuestionAnswering(max_seq_length=9, max_query_length=2)
     given = [
-        example("b c d", "c"),
-        Example(question="a?", context="b c", answers=(Reference("z", 0),)),
+        example("b c d", "c", id="x"),
+        Example(question="a?", context="b c", answers=(Reference("z", 0),), id="x"),
         example("b c d e f g h", "b c d e f g"),  # longer than any window
-        Example(question="a b c", context="b c", answers=(Reference("c", 0),)),  # stands elsewhere
+        Example(question="a b c", context="b c", answers=(Reference("c", 0),), id="z", file="f", line=7),  # elsewhere
         example("b c d e f g h"),  # has none, and that can be learned
     ]
     rows = features(task, *given)
     assert [row.span == (-100, -100) for row in rows] == [row.example in (1, 2) for row in rows]
     assert task.weight(rows) == sum(row.example not in (1, 2) for row in rows)
     assert list(task.notes(given, rows)) == [
-        "1 of 5 answers do not stand where answer_start says; the place nearest to it was taken",
-        "2 of 5 answers are left out of training: they do not stand in their context, or are longer than a window",
+        "1 of 5 answers do not stand where answer_start says; the place nearest to it was taken: f:7: question 'z'",
+        "2 of 5 answers are left out of training: they do not stand in their context, or are longer than a window: "
+        "question 'x', question 'a?'",
+        "1 id of questions stand there more than once: x",
         "1 of 5 questions are longer than a question may be and were cut",
     ]
     torch.manual_seed(0)
@@ -366,6 +380,17 @@ def test_whether_there_may_be_no_answer_is_learned_from_the_data() -> None:
             QuestionAnswering().learn(few)
 
 
+def test_answers_that_stand_nowhere_teach_nothing() -> None:
+    lost = Example(question="a?", context="b", answers=(Reference("z", 0),), id="q", file="f.json", position=2)
+    with pytest.raises(DataError) as caught:
+        QuestionAnswering().learn([example("b c"), lost, lost])
+    assert str(caught.value) == (
+        "f.json, record 2: none of the 2 questions with an answer has one that stands in its context, so nothing can "
+        "be learned; the first is 'z' (question 'q')"
+    )
+    assert QuestionAnswering().learn([lost, example("b c", "c")]).null_threshold is None
+
+
 def test_settings_are_kept_in_the_config() -> None:
     task = QuestionAnswering(doc_stride=32, characters=True, null_threshold=-1.5)
     assert QuestionAnswering.of_model(task.configure(BertConfig())) == task
@@ -453,10 +478,8 @@ def test_answers_of_real_files_are_where_they_are_said_to_be_or_found(file: str,
     assert len(found) == count
     assert all(locate(one.context, right.text, right.start) for one in found for right in one.answers or ())
     notes = [note for note in QuestionAnswering().notes(found, []) if "stand where" in note]
-    assert notes == (
-        [f"{moved} of {count} answers do not stand where answer_start says; the place nearest to it was taken"]
-        * bool(moved)
-    )
+    said = f"{moved} of {count} answers do not stand where answer_start says; the place nearest to it was taken: "
+    assert [note.startswith(said) and note.endswith(", …") for note in notes] == [True] * bool(moved)
 
 
 def test_places_of_tokens_lead_back_to_the_answers() -> None:

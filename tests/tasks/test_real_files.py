@@ -54,13 +54,14 @@ def test_wnut17() -> None:
 def test_wikigold_is_iob1() -> None:
     task, examples, remarks = learned(sentences("wikigold/wikigold.conll.txt"))
     assert (len(examples), task.scheme) == (1696, "IOB1")
-    assert remarks == ["the 5 tags are read as IOB1; types of entities: LOC, MISC, ORG, PER"]
+    assert remarks[0] == "the 5 tags are read as IOB1; types of entities: LOC, MISC, ORG, PER"
+    assert task.tags == ("B-LOC", "B-MISC", "B-ORG", "B-PER", "I-LOC", "I-MISC", "I-ORG", "I-PER", "O")
     assert entities(task, examples).total() == 3558
 
 
 def test_resume_is_bmes_and_a_sentence_may_end_inside_an_entity() -> None:
     task, examples, _ = learned(sentences("resume_ner/train.char.bmes"))
-    assert (len(examples), len(task.tags), task.scheme) == (3821, 28, "BMES")
+    assert (len(examples), len(task.tags), task.scheme) == (3821, 33, "BMES")  # 28 of them occur
     held_out = list(task.examples(sentences("resume_ner/dev.char.bmes"), {"tokens": "tokens", "tags": "tags"}))
     assert len(list(task.features(held_out, tokenizer("bert-base-chinese"), max_length=64))) > len(held_out) == 463
     begun = sum(tag[0] in "BS" for example in examples for tag in example.tags or ())

@@ -263,6 +263,32 @@ def test_retrieval_is_measured_where_there_are_none() -> None:
     assert metrics.main_name == "mean_reciprocal_rank"
 
 
+def test_negatives_are_among_those_to_choose_from() -> None:
+    task = SentenceEmbedding(widths=(1,))
+    query, near, far = torch.tensor([1.0, 0.0]), torch.tensor([0.9, 0.1]), torch.tensor([0.5, 0.5])
+    examples = [Example(text="a", pair="p", negative="n"), Example(text="a", pair="q", negative="m")]
+
+    def metrics(first: Tensor, second: Tensor) -> RetrievalMetrics:
+        results = [
+            Embedding(vector=query, pair=far, negative=first),
+            Embedding(vector=query, pair=far, negative=second),
+        ]
+        found = task.measure(examples, results)
+        assert isinstance(found, RetrievalMetrics)
+        return found
+
+    assert metrics(-query, -query).mean_reciprocal_rank == 1.0
+    # Every text chooses among the negatives of all.
+    assert metrics(near, -query).mean_reciprocal_rank == 0.5
+    found = metrics(near, near)
+    assert found.mean_reciprocal_rank == pytest.approx(1 / 3)
+    assert found.accuracy_at_1 == 0.0
+    assert found.by_width == {1: pytest.approx(1 / 3)}  # equal ones win nothing
+    # A text that belongs to the same first text is no wrong one, wherever it stands.
+    examples = [Example(text="a", pair="p", negative="q"), Example(text="a", pair="q", negative="p")]
+    assert metrics(near, near).mean_reciprocal_rank == 1.0
+
+
 def test_equal_cosines_win_nothing() -> None:
     same = np.ones((3, 2), dtype=np.float32) / np.float32(math.sqrt(2))
     assert ranks_of(same, same, [{0}, {1}, {0, 2}]) == [3, 3, 2]

@@ -79,6 +79,21 @@ def test_words_and_tags_are_lists_or_texts_with_spaces(words: Any, tags: Any) ->
     assert (found.file, found.line) == ("f.conll", 7)
 
 
+@pytest.mark.parametrize(
+    ("words", "tags", "message"),
+    [
+        (["a", "b"], ["O"], "2 words, but 1 tag$"),
+        (["a"], ["O", "O"], "1 word, but 2 tags"),
+        ([], [], "a sentence without words"),
+        (["a", ""], ["O", "O"], "word 2 is empty"),
+        (["a"], [""], "the tag of word 1 is empty"),
+    ],
+)
+def test_a_bad_record_is_found_when_it_is_read(words: list[str], tags: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=rf"f\.conll:7: {message}"):
+        list(TASK.examples([row(tokens=words, tags=tags)], COLUMNS))
+
+
 def test_words_between_spaces_may_be_other_white_space_and_brackets() -> None:
     (found,) = TASK.examples([row(tokens="[ a \u3000 \u00a0 ]", tags="O O O O O")], COLUMNS)
     assert found.words == ("[", "a", "\u3000", "\u00a0", "]")
@@ -93,8 +108,11 @@ def test_what_is_no_list_of_words_is_refused(value: Any) -> None:
 def test_sentences_that_cannot_be_learned_are_named() -> None:
     place: dict[str, Any] = {"file": "f.conll", "line": 3}
     for bad, message in (
-        (example("a b", "O", **place), "2 words, but 1 tags"),
-        (example("a b", "O B-ORG", **place), r"tag 'B-ORG' is not one the model knows \(B-LOC, B-PER, I-PER, O\)"),
+        (example("a b", "O", **place), "2 words, but 1 tag"),
+        (
+            example("a b", "O B-ORG", **place),
+            r"the tag 'B-ORG' of word 2 \('b'\) is not one the model knows \(B-LOC, B-PER, I-PER, O\)",
+        ),
         (example("", "", **place), "a sentence without words"),
         (Example(words=("a", ""), tags=("O", "O"), **place), "word 2 is empty"),
         (Example(words=("a", "b"), tags=("O", ""), **place), "the tag of word 2 is empty"),
@@ -117,21 +135,22 @@ def learned(*sentences: str, **options: Any) -> TokenClassification:
 
 
 @pytest.mark.parametrize(
-    ("sentences", "scheme"),
+    ("sentences", "scheme", "tags"),
     [
-        (["B-a I-a O", "O B-b"], "IOB2"),
-        (["I-a I-a B-a O", "O I-b"], "IOB1"),
-        (["B-a I-a O", "O I-a", "B-a"], "IOB2"),  # the more of both
-        (["B-a O", "O I-a"], "IOB2"),  # as many of both
-        (["B-a I-a E-a", "S-a O"], "IOBES"),
-        (["B-a M-a E-a", "S-a O"], "BMES"),
-        (["DET NOUN", "VERB"], "none"),
+        (["B-a I-a O", "O B-b"], "IOB2", "B-a B-b I-a I-b O"),
+        (["I-a I-a B-a O", "O I-b"], "IOB1", "B-a B-b I-a I-b O"),
+        (["B-a I-a O", "O I-a", "B-a"], "IOB2", "B-a I-a O"),  # the more of both
+        (["B-a O", "O I-a"], "IOB2", "B-a I-a O"),  # as many of both
+        (["B-a I-a E-a", "S-a O"], "IOBES", "B-a E-a I-a O S-a"),
+        (["B-a M-a E-a", "S-a O", "M-b"], "BMES", "B-a B-b E-a E-b M-a M-b O S-a S-b"),
+        (["B E", "S"], "IOBES", "B E I S"),
+        (["DET NOUN", "VERB"], "none", "DET NOUN VERB"),
     ],
 )
-def test_the_scheme_is_found(sentences: list[str], scheme: str) -> None:
+def test_the_scheme_is_found_and_its_tags_are_completed(sentences: list[str], scheme: str, tags: str) -> None:
     task = learned(*sentences)
     assert task.scheme == scheme
-    assert task.tags == tuple(sorted({tag for tags in sentences for tag in tags.split()}))
+    assert task.tags == tuple(tags.split())
     config = task.configure(BertConfig())
     assert config.id2label == dict(enumerate(task.tags))
     assert task_of(config, "BertForTokenClassification") == task
@@ -140,7 +159,9 @@ def test_the_scheme_is_found(sentences: list[str], scheme: str) -> None:
 def test_the_scheme_may_be_set() -> None:
     assert learned("I-a O", "O I-a", scheme="BIO").scheme == "IOB2"
     assert learned("B-a O", scheme="none").scheme == "none"
-    with pytest.raises(DataError, match=r"f:2: the tag 'E-a' is not one of the scheme IOB2; .*none"):
+    with pytest.raises(
+        DataError, match=r"f:2: the tag 'E-a' of word 2 \('a'\) is not .* scheme IOB2; .* --option scheme=none"
+    ):
         learned("B-a O", "B-a E-a", scheme="IOB2")
     with pytest.raises(ConfigError, match="scheme is 'BOI'"):
         learned("B-a O", scheme="BOI")
@@ -149,7 +170,7 @@ def test_the_scheme_may_be_set() -> None:
 
 
 def test_tags_that_fit_no_scheme_are_refused() -> None:
-    with pytest.raises(DataError, match=r"f:2: the tag 'PER' is not one of the scheme IOB2"):
+    with pytest.raises(DataError, match=r"f:2: the tag 'PER' of word 2 \('a'\) is not one of the scheme IOB2"):
         learned("B-a I-a", "O PER")
     with pytest.raises(DataError, match="letters of several schemes"):
         learned("B-a M-a", "L-a O")
@@ -162,7 +183,10 @@ def test_what_is_said_of_the_tags() -> None:
         examples = [example(" ".join("a" for _ in tags.split()), tags) for tags in sentences]
         return list(TokenClassification().learn(examples).notes(examples, []))
 
-    assert notes("B-a I-a O", "B-b") == ["the 4 tags are read as IOB2; types of entities: a, b"]
+    assert notes("B-a I-a O", "B-b") == [
+        "the 4 tags are read as IOB2; types of entities: a, b",
+        "tags of the scheme that never occur, but that the model knows too: I-b",
+    ]
     (line,) = notes("B-a I-a O", "B-a", "O I-a")
     assert line.endswith("a; entities that begin with I, against the scheme, and are taken as they are: 1")
     assert notes("X Y") == ["the 2 tags are no chunks: each word is scored by itself"]

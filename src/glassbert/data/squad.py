@@ -21,6 +21,7 @@ def to_questions(records: Iterable[Record], *, skipped: Skipped | None = None) -
     - answers: `{"text": [str, …], "answer_start": [int, …]}`; offsets, in characters, are not checked. None where
       nobody gave answers (a file to predict on), which does not make the question impossible.
     - is_impossible: None where nothing tells. Plausible answers are no answers, and left out.
+    - answer: as it stands in a record that has this and no answers, for a message.
 
     Records that are in this shape already stay as they are.
 
@@ -29,9 +30,10 @@ def to_questions(records: Iterable[Record], *, skipped: Skipped | None = None) -
         skipped: counts articles and questions of another shape; None refuses them.
 
     Raises:
-        DataError: a record of another shape, with its place and the question's id.
+        DataError: a record of another shape, with its place and the question's id; records that hold no question.
     """
     position = 0
+    record = None
     for record in records:
         try:
             found = _found_in(record)
@@ -48,6 +50,8 @@ def to_questions(records: Iterable[Record], *, skipped: Skipped | None = None) -
                 refuse(place.error(f"{error} (question {position if name is None else name!r})"), skipped)
             else:
                 yield place
+    if record is not None and not position and not (skipped and skipped.count):
+        raise DataError("holds no questions: its articles are empty", file=record.file)
 
 
 class _Found(NamedTuple):
@@ -59,6 +63,8 @@ class _Found(NamedTuple):
 def _found_in(record: Record) -> list[_Found]:
     values = record.values
     if "paragraphs" not in values:
+        if values.get("data") == [] and "question" not in values:
+            raise record.error("holds no questions: data is an empty list")
         return [_Found(values, values.get("context"), values.get("title"))]
     paragraphs = values["paragraphs"]
     if not isinstance(paragraphs, list) or not all(isinstance(one, dict) for one in paragraphs):
@@ -97,6 +103,7 @@ def _values(found: _Found, position: int) -> dict[str, Any]:
         "question": found.values["question"],
         "answers": {"text": [], "answer_start": []} if impossible else answers,
         "is_impossible": impossible,
+        **({"answer": found.values["answer"]} if given is None and "answer" in found.values else {}),
     }
 
 
@@ -108,6 +115,9 @@ def _answers(given: Any) -> dict[str, list[Any]]:
     if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
         raise ValueError("answers have neither the form [{text, answer_start}, …] nor {text: […], answer_start: […]}")
     for text, start in zip(texts, starts):
-        if not isinstance(text, str) or isinstance(start, bool) or not isinstance(start, int):
-            raise ValueError(f"an answer's text is {text!r} and its answer_start {start!r}")
+        if not isinstance(text, str):
+            raise ValueError(f"an answer's text is {text!r}, expected a string")
+        if isinstance(start, bool) or not isinstance(start, int):
+            shown = text if len(text) <= 60 else text[:59] + "…"
+            raise ValueError(f"the answer_start of {shown!r} is {start!r}, expected a whole number")
     return {"text": texts, "answer_start": starts}

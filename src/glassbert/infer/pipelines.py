@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from glassbert.checkpoint import check_vocabulary, load, load_tokenizer
 from glassbert.errors import CheckpointError, ConfigError, DataError, InputError
 from glassbert.infer.engine import Engine
 from glassbert.model import BertPreTrainedModel
 from glassbert.tasks import AnyTask, task_class, task_of
+from glassbert.tasks.batching import of_good
 from glassbert.text import BertTokenizer, BertTokenizerFast
+
+
+class SkippedExamples(Protocol):
+    """Counts what is passed over, as `glassbert.data.Skipped` does."""
+
+    def add(self, error: DataError, /) -> object:
+        """Count one more."""
 
 
 class Pipeline:
@@ -81,17 +90,32 @@ class Pipeline:
         features = list(self.task.features(examples, self.tokenizer, max_length=self.max_length, labelled=False))
         return self._answers(examples, features)
 
-    def evaluate(self, examples: Sequence[Any]) -> tuple[Any, list[Any]]:
+    def evaluate(self, examples: Sequence[Any], *, skipped: SkippedExamples | None = None) -> tuple[Any, list[Any]]:
         """Answer labelled examples and compare.
+
+        Args:
+            examples: of the task.
+            skipped: counts bad examples, which are then passed over and have no answer; None refuses them.
 
         Returns:
             The metrics, and the answers in order.
 
         Raises:
             DataError: an empty text, or a label that the model does not know, with file and line.
-            InputError: no examples.
+            InputError: no examples, or none that is good.
         """
-        features = list(self.task.features(examples, self.tokenizer, max_length=self.max_length))
+        make = functools.partial(self.task.features, tokenizer=self.tokenizer, max_length=self.max_length)
+        features: list[Any] = []
+        if skipped is None:
+            features = list(make(examples))
+        else:
+            good: list[Any] = []
+            for some, found in of_good(examples, make, skipped.add):
+                features += [dataclasses.replace(one, example=len(good) + one.example) for one in found]
+                good += some
+            if examples and not good:
+                raise InputError(f"no examples to evaluate; {skipped}")
+            examples = good
         answers = self._answers(examples, features)
         return self.task.measure(examples, answers), answers
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Sized
-from typing import Final, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from itertools import islice
+from typing import Any, Final, TypeVar, cast
 
 import torch
 from torch import Tensor
 
+from glassbert.errors import DataError
+
 FeaturesT = TypeVar("FeaturesT", bound=Sized)
 RowT = TypeVar("RowT")
+ItemT = TypeVar("ItemT")
+# Examples that are tried together before they are tried one by one.
+_TRIED: Final = 512
 # Makes the keyword arguments of a forward call from some features.
 Collate = Callable[[Sequence[FeaturesT]], dict[str, Tensor]]
 
@@ -21,6 +27,32 @@ _LABELS: Final = ("labels", "start_positions", "end_positions")
 def without_labels(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return what a model needs of a batch to answer, without what it needs for a loss."""
     return {name: tensor for name, tensor in batch.items() if name not in _LABELS}
+
+
+def of_good(
+    examples: Iterable[ItemT],
+    features: Callable[[Sequence[ItemT]], Iterable[Any]],
+    on_bad: Callable[[DataError], object],
+) -> Iterator[tuple[Sequence[ItemT], list[Any]]]:
+    """Give examples with their features, some at a time, and leave out those that have none.
+
+    Args:
+        examples: any number.
+        features: makes them, each with the number of its example among those that it is given.
+        on_bad: called with the error of each example that is left out.
+    """
+    rest = iter(examples)
+    while some := list(islice(rest, _TRIED)):
+        try:
+            yield some, list(features(some))
+        except DataError:
+            for example in some:  # which one is it?
+                try:
+                    found = list(features([example]))
+                except DataError as error:
+                    on_bad(error)
+                else:
+                    yield [example], found
 
 
 def by_tokens(lengths: Sequence[int], token_budget: int) -> list[list[int]]:

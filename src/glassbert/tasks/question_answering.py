@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar, Final, NamedTuple, Self
@@ -23,7 +24,7 @@ from glassbert.model import BertConfig, BertForQuestionAnswering, ModelOutput
 from glassbert.model.losses import IGNORED
 from glassbert.tasks.spans import Place, best_spans, locate, stated, windows_over, with_most_context
 from glassbert.tasks.squad import Scores, scores
-from glassbert.tasks.task import TASK, Column, Columns, Example, Metrics, Record, Task, Verdict
+from glassbert.tasks.task import TASK, Column, Columns, Example, Metrics, Record, Task, Verdict, counted
 from glassbert.tasks.text_classification import finite
 from glassbert.tasks.texts import brief
 from glassbert.text import BertTokenizer, Encoding
@@ -38,6 +39,8 @@ _NO_ANSWER: Final = "no answer"
 _BEFORE: Final = 80
 # Where the windows of an answer that cannot be learned point.
 _UNKNOWN: Final = (IGNORED, IGNORED)
+# Questions that a note names.
+_NAMED: Final = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,13 +243,27 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
         return {role: role for role in cls.roles}
 
     def learn(self, examples: Iterable[QuestionAnsweringExample]) -> Self:
-        """Find out whether there always is an answer."""
-        with_answer = without = False
+        """Find out whether there always is an answer.
+
+        Raises:
+            DataError: no question has an answer, or none that stands in its context.
+        """
+        with_answer = without = usable = 0
+        lost: QuestionAnsweringExample | None = None
         for example in examples:
-            with_answer |= bool(_answers(example))
-            without |= not _answers(example)
+            answers = _answers(example)
+            with_answer += bool(answers)
+            without += not answers
+            # One that can be learned is enough.
+            usable = usable or any(locate(example.context, one.text, one.start) is not None for one in answers)
+            lost = lost or (example if answers and not usable else None)
         if not with_answer:
             raise DataError("the training data has no question with an answer")
+        if not usable and lost is not None:
+            raise lost.error(
+                f"none of the {counted(with_answer, 'question')} with an answer has one that stands in its context, so "
+                f"nothing can be learned; the first is {brief(_answers(lost)[0].text)!r}{_identity(lost)}"
+            )
         return dataclasses.replace(self, null_threshold=0.0 if without else None)
 
     @classmethod
@@ -380,23 +397,31 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
     def notes(
         self, examples: Sequence[QuestionAnsweringExample], features: Sequence[QuestionFeatures]
     ) -> Iterator[str]:
-        """Tell of answers that stand elsewhere than they are said to, and of those that cannot be learned."""
-        moved = 0
-        for example in examples:
+        """Tell of answers that stand elsewhere than they are said to, of those that cannot be learned, of ids twice."""
+        moved = []
+        ids = Counter[str]()
+        for number, example in enumerate(examples):
+            ids[example.id] += bool(example.id)
             for answer in _answers(example)[:1]:
                 place = locate(example.context, answer.text, answer.start)
-                moved += place is not None and place.start != stated(answer.text, answer.start)
-        lost = len({feature.example for feature in features if feature.span == _UNKNOWN})
+                if place is not None and place.start != stated(answer.text, answer.start):
+                    moved.append(number)
+        lost = list(dict.fromkeys(feature.example for feature in features if feature.span == _UNKNOWN))
         cut = len({feature.example for feature in features if feature.cut})
         if moved:
             yield (
-                f"{moved} of {len(examples)} answers do not stand where answer_start says; the place nearest to it "
-                "was taken"
+                f"{len(moved)} of {len(examples)} answers do not stand where answer_start says; the place nearest to "
+                f"it was taken: {_first(examples, moved)}"
             )
         if lost:
             yield (
-                f"{lost} of {len(examples)} answers are left out of training: they do not stand in their context, or "
-                "are longer than a window"
+                f"{len(lost)} of {len(examples)} answers are left out of training: they do not stand in their "
+                f"context, or are longer than a window: {_first(examples, lost)}"
+            )
+        if twice := [identity for identity, count in ids.items() if count > 1]:
+            yield (
+                f"{counted(len(twice), 'id')} of questions stand there more than once: {', '.join(twice[:_NAMED])}"
+                + (", …" if len(twice) > _NAMED else "")
             )
         if cut:
             yield f"{cut} of {len(examples)} questions are longer than a question may be and were cut"
@@ -559,12 +584,23 @@ def _answers(example: QuestionAnsweringExample) -> tuple[Reference, ...]:
     return example.answers
 
 
+def _identity(example: QuestionAnsweringExample) -> str:
+    return f" (question {example.id!r})" if example.id else ""
+
+
+def _first(examples: Sequence[QuestionAnsweringExample], numbers: Sequence[int]) -> str:
+    """Name the first of some questions: their place, as errors have it, and their id."""
+    some = [examples[number] for number in numbers[:_NAMED]]
+    named = (str(one.error(f"question {one.id!r}" if one.id else f"question {brief(one.question)!r}")) for one in some)
+    return ", ".join(named) + (", …" if len(numbers) > _NAMED else "")
+
+
 def _check(example: QuestionAnsweringExample) -> None:
     for name, text in (("question", example.question), ("context", example.context)):
         if not isinstance(text, str):
             raise InputError(f"the {name} is of type {type(text).__name__}, expected str")
         if not text.strip():
-            raise example.error(f"the {name} is empty")
+            raise example.error(f"the {name} is empty{_identity(example)}")
 
 
 def _encoded(
@@ -656,17 +692,34 @@ def _references(record: Record, columns: Columns) -> tuple[Reference, ...]:
     fault = None
     if texts is None or starts is None or len(texts) != len(starts):
         fault = "answers have neither the form {text: […], answer_start: […]} nor [{text, answer_start}, …]"
-    elif not all(isinstance(text, str) and text.strip() and type(start) is int for text, start in zip(texts, starts)):
-        fault = "an answer is no text, or empty, or its answer_start is no whole number"
+    elif faults := [found for text, start in zip(texts, starts) if (found := _fault(text, start))]:
+        fault = faults[0]
     elif not isinstance(impossible, bool | None):
         fault = f"is_impossible is {impossible!r}, expected true or false"
     elif impossible and texts:
         fault = "is_impossible is true, but there are answers"
     elif not impossible and not texts:
         fault = "no answers, and is_impossible does not say that there are none"
+        if record.values.get("answer") is not None:
+            fault = (
+                "no column answers; a column answer does not tell where the answer begins. answers are "
+                '{"text": ["…"], "answer_start": [0]}, in JSON lines'
+            )
     if fault is not None:
-        raise record.error(fault)
+        name = record.value(columns["id"]) if _holds(record, columns, "id") else None
+        raise record.error(fault if name is None else f"{fault} (question {name!r})")
     return tuple(map(Reference, texts or (), starts or ()))
+
+
+def _fault(text: Any, start: Any) -> str | None:
+    """Tell what is wrong with one answer."""
+    if not isinstance(text, str):
+        return f"an answer's text is {text!r}, expected a string"
+    if not text.strip():
+        return "an answer is empty; of a question without an answer is_impossible is true, and answers are []"
+    if type(start) is not int:
+        return f"the answer_start of {brief(text)!r} is {start!r}, expected a whole number: its place in the context"
+    return None
 
 
 def _texts_and_starts(given: Any) -> tuple[list[Any] | None, list[Any] | None]:

@@ -115,7 +115,7 @@ class SimilarityMetrics(Metrics):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RetrievalMetrics(Metrics):
-    """How well a text finds what belongs to it among all second texts, by cosine.
+    """How well a text finds what belongs to it among all second texts, and all third ones (negatives), by cosine.
 
     Attributes:
         mean_reciprocal_rank: of the first that belongs to it.
@@ -341,7 +341,7 @@ class SentenceEmbedding(
     def measure(
         self, examples: Sequence[EmbeddingExample], results: Sequence[Embedding]
     ) -> SimilarityMetrics | RetrievalMetrics:
-        """Compare cosines with scores where all pairs have one; else let each text find its pair among all.
+        """Compare cosines with scores where all pairs have one; else let each text find its pair among all texts.
 
         Raises:
             InputError: no examples.
@@ -359,7 +359,8 @@ class SentenceEmbedding(
             seconds.append(result.pair)
         one, other = torch.stack(firsts), torch.stack(seconds)
         if examples[0].score is None:
-            return _retrieval(examples, one, other, self.widths)
+            negatives = [result.negative for result in results]
+            return _retrieval(examples, one, other, negatives, self.widths)
         scores = [example.score for example in examples if example.score is not None]
 
         def cosines(width: int) -> list[float]:
@@ -402,21 +403,31 @@ class SentenceEmbedding(
 
 
 def _retrieval(
-    examples: Sequence[EmbeddingExample], one: Tensor, other: Tensor, widths: Sequence[int]
+    examples: Sequence[EmbeddingExample],
+    one: Tensor,
+    other: Tensor,
+    negatives: Sequence[Tensor | None],
+    widths: Sequence[int],
 ) -> RetrievalMetrics:
     # Each second text stands there once, and belongs to every example that has the same first text as one of its own.
     numbers: dict[str, int] = {}
-    places = []
+    vectors: list[Tensor] = []
     right: dict[str, set[int]] = {}
-    for place, example in enumerate(examples):
+    for example, vector in zip(examples, other, strict=True):
         pair = example.pair or ""
         if pair not in numbers:
             numbers[pair] = len(numbers)
-            places.append(place)
+            vectors.append(vector)
         right.setdefault(example.text, set()).add(numbers[pair])
+    # So does each third text, which belongs to none; one that is a second text too stands there already.
+    for example, negative in zip(examples, negatives, strict=True):
+        if example.negative is not None and negative is not None and example.negative not in numbers:
+            numbers[example.negative] = len(numbers)
+            vectors.append(negative)
+    candidates = torch.stack(vectors)
 
     def ranks(width: int) -> list[float]:
-        queries, texts = (F.normalize(vectors[:, :width], dim=-1).numpy() for vectors in (one, other[places]))
+        queries, texts = (F.normalize(some[:, :width], dim=-1).numpy() for some in (one, candidates))
         return [float(rank) for rank in ranks_of(queries, texts, [right[example.text] for example in examples])]
 
     whole = np.array(ranks(one.shape[1]))

@@ -76,6 +76,15 @@ def fits(tag: str, scheme: Scheme) -> bool:
     return tag[:1] in tuple(_LETTERS[scheme]) and (len(tag) == 1 or (tag[1] == "-" and len(tag) > 2))
 
 
+def completed(tags: Iterable[str], scheme: Scheme) -> set[str]:
+    """Return tags of a scheme with those that it has for the same types beside them: `I-PER` where there is `B-PER`."""
+    found = set(tags)
+    if scheme == "none":
+        return found
+    kinds = {tag[1:] for tag in found if tag != OUTSIDE}  # with the hyphen; empty for a letter alone
+    return found | {letter + kind for kind in kinds for letter in _LETTERS[scheme]}
+
+
 def first_letters(sentences: Iterable[Sequence[str]]) -> tuple[int, int]:
     """Count the entities that begin with B, and those that begin with I, where no entity of their type stands before.
 

@@ -158,6 +158,11 @@ class Metrics:
         return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]  # all are dataclasses
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 tag`, `2 tags`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 ExampleT = TypeVar("ExampleT", bound=Example)
 FeatureT = TypeVar("FeatureT", bound=Features)
 ResultT = TypeVar("ResultT")

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from glassbert.errors import DataError, InputError
 from glassbert.model import BertConfig, BertForTokenClassification, ModelOutput
-from glassbert.tasks.tags import Scheme, Span, first_letters, fits, scheme_by_name, scheme_of, spans
-from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task, Verdict
+from glassbert.tasks.tags import Scheme, Span, completed, first_letters, fits, scheme_by_name, scheme_of, spans
+from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task, Verdict, counted
 from glassbert.tasks.text_classification import finite, shown, sorted_labels
 from glassbert.tasks.texts import AT_ONCE, brief, encode_all
 from glassbert.tasks.words import join_words, split_words
@@ -204,7 +204,10 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
             object.__setattr__(self, "scheme", scheme_by_name(self.scheme))
 
     def learn(self, examples: Iterable[TokenClassificationExample]) -> Self:
-        """Find the tags that occur and, unless it is set, their scheme."""
+        """Find the tags that occur and, unless it is set, their scheme.
+
+        The scheme's other tags for the same types are added, since other data may have them.
+        """
         examples = list(examples)
         tags = sorted_labels(tag for example in examples for tag in _tags(example))
         scheme = self.scheme
@@ -212,35 +215,39 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
             scheme = scheme_of(tags)
             if scheme is None:
                 raise DataError(
-                    f"the tags ({shown(tags)}) have letters of several schemes; say which: scheme IOB1, IOB2, IOBES, "
-                    "BMES, BILOU, or none where tags are no chunks"
+                    f"the tags ({shown(tags)}) have letters of several schemes; say which: --option scheme=IOB1, "
+                    "IOB2, IOBES, BMES, BILOU, or none where tags are no chunks"
                 )
         for example in examples:
-            strange = [tag for tag in _tags(example) if not fits(tag, scheme)]
+            strange = [place for place, tag in enumerate(_tags(example)) if not fits(tag, scheme)]
             if strange:
                 raise example.error(
-                    f"the tag {strange[0]!r} is not one of the scheme {scheme}; if that is not the scheme, set it "
-                    "(none: tags are no chunks)"
+                    f"the tag {_tag_of(example, strange[0])} is not one of the scheme {scheme}; where tags are no "
+                    "chunks: --option scheme=none"
                 )
         if scheme == "IOB2" and self.scheme is None:
             begun, bare = first_letters(map(_tags, examples))
             scheme = "IOB1" if bare > begun else "IOB2"
-        return dataclasses.replace(self, tags=tags, scheme=scheme)
+        return dataclasses.replace(self, tags=sorted_labels(sorted(completed(tags, scheme))), scheme=scheme)
 
     def notes(self, examples: Sequence[TokenClassificationExample], features: Sequence[TokenFeatures]) -> Iterator[str]:
-        """Tell the scheme, and how many entities begin against it."""
+        """Tell the scheme, how many entities begin against it, and which tags never occur."""
         scheme = self._scheme
         if scheme == "none":
             yield f"the {len(self.tags)} tags are no chunks: each word is scored by itself"
             return
         types = sorted({span.type for example in examples for span in spans(_tags(example), scheme)})
-        line = f"the {len(self.tags)} tags are read as {scheme}; types of entities: {shown(types)}"
+        known = {tag for example in examples for tag in _tags(example)}
+        unseen = [tag for tag in self.tags if tag not in known]
+        line = f"the {counted(len(known), 'tag')} are read as {scheme}; types of entities: {shown(types)}"
         if scheme in ("IOB1", "IOB2"):
             letters = dict(zip("BI", first_letters(map(_tags, examples)), strict=True))
             wrong, letter = (letters["I"], "I") if scheme == "IOB2" else (letters["B"], "B")
             if wrong:
                 line += f"; entities that begin with {letter}, against the scheme, and are taken as they are: {wrong}"
         yield line
+        if unseen:
+            yield f"tags of the scheme that never occur, but that the model knows too: {shown(unseen)}"
 
     @property
     def _scheme(self) -> Scheme:
@@ -281,7 +288,11 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
                 raise InputError("a sentence is given by its words as tokens; one without tags also as a text")
             tags = tuple(record.strings(columns["tags"], split=True)) if labelled else None
             words = tuple(record.strings(columns["tokens"], split=True))
-            yield TokenClassificationExample(words=words, tags=tags, **place)
+            example = TokenClassificationExample(words=words, tags=tags, **place)
+            _check_words(example)
+            if labelled:
+                _tags(example)
+            yield example
 
     def features(
         self,
@@ -312,9 +323,11 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
 
     def _labels(self, example: TokenClassificationExample, ids: dict[str, int]) -> tuple[int, ...]:
         tags = _tags(example)
-        strange = [tag for tag in tags if tag not in ids]
+        strange = [place for place, tag in enumerate(tags) if tag not in ids]
         if strange:
-            raise example.error(f"tag {strange[0]!r} is not one the model knows ({shown(self.tags)})")
+            raise example.error(
+                f"the tag {_tag_of(example, strange[0])} is not one the model knows ({shown(self.tags)})"
+            )
         return tuple(ids[tag] for tag in tags)
 
     def collate(self, features: Sequence[TokenFeatures], tokenizer: BertTokenizer) -> dict[str, Tensor]:
@@ -421,10 +434,15 @@ def _tags(example: TokenClassificationExample) -> tuple[str, ...]:
     if example.tags is None:
         raise example.error("no tags")
     if len(example.tags) != len(example.words):
-        raise example.error(f"{len(example.words)} words, but {len(example.tags)} tags")
+        raise example.error(f"{counted(len(example.words), 'word')}, but {counted(len(example.tags), 'tag')}")
     if "" in example.tags:
         raise example.error(f"the tag of word {example.tags.index('') + 1} is empty")
     return example.tags
+
+
+def _tag_of(example: TokenClassificationExample, place: int) -> str:
+    """Name a tag with its word: only the place of the whole sentence is known."""
+    return f"{_tags(example)[place]!r} of word {place + 1} ({brief(example.words[place])!r})"
 
 
 def _check_words(example: TokenClassificationExample) -> None:
