@@ -582,3 +582,24 @@ def test_model_and_tokenizer_are_pushed_by_themselves(
 def test_push_needs_a_folder_here(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such folder"):
         push_to_hub(tmp_path / "none", "me/mine")
+
+
+def test_training_begins_with_a_model_of_the_hub(
+    hub: HubServer, processes: dict[str, Client], model_folder: Path, tmp_path: Path
+) -> None:
+    hub.repos.clear()
+    hub.repo("owner/bert", {file.name: file.read_bytes() for file in model_folder.iterdir()})
+    (tmp_path / "data.csv").write_text("text,label\na b,x\nb a,y\n", encoding="utf-8")
+    command = [sys.executable, "-m", "glassbert", "train", "data.csv", "--model", "owner/bert", "--out", "out"]
+    done = subprocess.run(
+        [*command, "--epochs", "1"],
+        cwd=tmp_path,
+        env=processes["plain"].environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    # What a repo on the hub and no folder is called is fit for the card.
+    assert "base_model: owner/bert" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
