@@ -55,9 +55,11 @@ def evaluate(
     settings: ReadingSettings,
     folder: Folder,
     data: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
-            metavar="DATA", help="Labelled data: .csv, .tsv, .jsonl, .json, .parquet or .conll.", show_default=False
+            metavar="DATA...",
+            help="Labelled data: .csv, .tsv, .jsonl, .json, .parquet or .conll; one file or several.",
+            show_default=False,
         ),
     ],
     json: Json = False,
@@ -77,9 +79,9 @@ def evaluate(
     answering = pipeline(model=folder)
     skipped = Skipped() if settings.skip_bad else None
     examples = list(read_examples(answering.task, data, settings, skipped=skipped, say=note))
-    metrics, answers = answering.evaluate(examples)
-    if skipped and skipped.count:
-        note(str(skipped))
+    metrics, answers = answering.evaluate(examples, skipped=skipped)
+    for line in str(skipped).splitlines() if skipped and skipped.count else ():
+        note(line.strip())
     note_cut(sum(_cut(answer) for answer in answers), len(examples), answering.task.text_limit(answering.max_length))
     if json:
         print_json(metrics.to_dict())

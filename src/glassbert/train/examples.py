@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 from glassbert.data import Record, Skipped, Source, as_records, data_hash, guess_columns, split, to_questions
@@ -12,6 +12,7 @@ from glassbert.data.records import refuse
 from glassbert.errors import ConfigError, DataError
 from glassbert.settings import ReadingSettings, paths_of
 from glassbert.tasks import AnyTask
+from glassbert.tasks.batching import of_good
 from glassbert.tasks.task import Columns, Example
 from glassbert.text import BertTokenizer
 from glassbert.train.events import OnEvent, Progress, silent
@@ -176,22 +177,11 @@ class Part:
             return
         good: Spool[Any] = Spool()
         found: Spool[Any] = Spool()
-        rest = iter(everything)
-        while some := list(islice(rest, 512)):
-            try:
-                groups = [(some, list(features(some)))]
-            except DataError:
-                groups = []
-                for example in some:
-                    try:
-                        groups.append(([example], list(features([example]))))
-                    except DataError as error:
-                        refuse(error, self.skipped)
-            for examples, ours in groups:
-                for feature in ours:
-                    found.append(dataclasses.replace(feature, example=len(good) + feature.example))
-                for example in examples:
-                    good.append(example)
+        for examples, ours in of_good(everything, features, self.skipped.add):
+            for feature in ours:
+                found.append(dataclasses.replace(feature, example=len(good) + feature.example))
+            for example in examples:
+                good.append(example)
         self.examples, self.features = good, found
         self._check()
 
