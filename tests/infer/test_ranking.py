@@ -44,6 +44,14 @@ def answering(*labels: str, **settings: Any) -> Pipeline:
     return pipeline(model=BertForSequenceClassification(config).eval(), tokenizer=TOKENIZER)
 
 
+def test_a_model_of_single_texts_ranks_nothing() -> None:
+    for labels, name in ((("n", "y"), "text-classification"), ((), "regression")):
+        for pairs in (True, None):
+            scoring(answering(*labels, extra={"glassbert_task": {"name": name, "pairs": pairs}}))
+        with pytest.raises(InputError, match="single texts; ranking takes one that has learned pairs"):
+            scoring(answering(*labels, extra={"glassbert_task": {"name": name, "pairs": False}}))
+
+
 def test_the_best_come_first_with_the_score_of_the_pair() -> None:
     ranking = answering(extra={"glassbert_task": {"name": "regression", "mean": 2.0, "spread": 3.0}})
     alone = [ranking(("rain", text)).score for text in TEXTS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -33,7 +34,8 @@ COLUMNS: dict[str, str | int] = {"text": "text", "labels": "labels"}
         ("[1, 2]", ("1", "2")),
         ("x", ("x",)),
         (["x", 1], ("x", "1")),
-        (None, ()),
+        ([], ()),
+        ([0, 1], ("0", "1")),
     ],
 )
 def test_labels_of_a_column(value: Any, labels: tuple[str, ...]) -> None:
@@ -47,10 +49,50 @@ def test_columns_that_hold_no_labels_are_refused(value: Any) -> None:
         list(TASK.examples([row(value)], COLUMNS))
 
 
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_missing_labels_are_no_empty_list(value: Any) -> None:
+    with pytest.raises(DataError, match=r"f\.csv:4: the labels are missing \(null\); an empty list"):
+        list(TASK.examples([row(value)], COLUMNS))
+
+
+@pytest.mark.parametrize("value", [[0, 1, 0], [True, True], [1.0, 1.0, 0.0], "[0, 0]"])
+def test_a_list_that_tells_which_labels_hold_is_refused(value: Any) -> None:
+    with pytest.raises(DataError, match=r"f\.csv:4: labels is \[.*\], as if it told .* --column labels=toxic,obscene"):
+        list(TASK.examples([row(value)], COLUMNS))
+
+
+def test_lists_of_0_and_1_alone_are_no_labels() -> None:
+    examples = [Example(text="a", labels=labels) for labels in (("0", "1"), ("1", "0"))]
+    with pytest.raises(DataError, match=r"every text has the labels 0 and 1, .*names are expected"):
+        MultiLabelClassification().learn(examples)
+    assert MultiLabelClassification().learn([*examples, Example(text="a", labels=("1",))]).labels == ("0", "1")
+
+
+def test_a_column_for_each_label() -> None:
+    columns = MultiLabelClassification.columns(text="text", roles={"labels": ["toxic", 2, "rare"]})
+    assert columns == {"text": "text", "labels.0": "toxic", "labels.1": 2, "labels.2": "rare"}
+
+    def read(**values: Any) -> Example:
+        record = Record(values={"text": "a", "toxic": 0, "mild": 0, "rare": 0, **values}, file="f.csv", line=4)
+        (example,) = MultiLabelClassification().examples([record], columns)
+        return example
+
+    for yes, no in ((1, 0), ("1", "0"), (True, False), ("TRUE", "false"), (1.0, 0.0), (" 1 ", "0.0")):
+        assert read(toxic=yes, mild=no).labels == ("toxic",)
+    both = read(toxic=1, mild=True)
+    assert both.labels == ("toxic", "mild")
+    assert read().labels == ()
+    # A label that holds for no text is known nevertheless.
+    assert MultiLabelClassification().learn([both]).labels == ("mild", "rare", "toxic")
+    for bad in ("x", 2, None, ""):
+        with pytest.raises(DataError, match=r"f\.csv:4: the column 'mild' holds .*, expected 0 or 1"):
+            read(mild=bad)
+
+
 def test_labels_become_ones_and_zeros() -> None:
     examples = [Example(text="a", labels=("z", "x")), Example(text="b", labels=())]
     task = MultiLabelClassification().learn([*examples, Example(text="c", labels=("y",))])
-    assert task == TASK
+    assert task == dataclasses.replace(TASK, pairs=False)
     batch = task.collate(list(task.features(examples, TOKENIZER, max_length=8)), TOKENIZER)
     assert batch["labels"].tolist() == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
     assert task.of_model(task.configure(BertConfig())) == task

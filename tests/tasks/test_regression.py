@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from glassbert import BertConfig, BertTokenizer, ConfigError, DataError, InputError
-from glassbert.tasks import Regression
+from glassbert.tasks import Estimate, Regression
 from glassbert.tasks import RegressionExample as Example
 from glassbert.tasks.metrics import pearson, spearman
 from glassbert.tasks.texts import TextFeatures
@@ -36,8 +36,15 @@ def test_a_scale_that_is_none_is_refused(extra: dict[str, object]) -> None:
 
 
 def test_what_cannot_be_learned_from_is_refused() -> None:
-    with pytest.raises(DataError, match="1 different scores"):
+    with pytest.raises(DataError, match="1 different score;"):
         Regression().learn([Example(text="a", score=2.0)] * 3)
+    with pytest.raises(DataError, match=r"f\.tsv:3: the score is -1e\+300, too large"):
+        Regression().learn([Example(text="a", score=s, file="f.tsv", line=n) for n, s in enumerate([1, 2, 9, -1e300])])
+    with pytest.raises(DataError, match=r"2 different scores .* too near"):
+        Regression().learn([Example(text="a", score=score) for score in (0.0, 1e-300)])
+    far = Example(text="a", score=1e300, file="f.tsv", line=3)
+    with pytest.raises(DataError, match=r"f\.tsv:3: the score is 1e\+300, beyond all measure .*: 0 ± 1$"):
+        list(Regression().features([far], TOKENIZER, max_length=8))
     with pytest.raises(DataError, match=r"f\.tsv:3: no score"):
         Regression().learn([Example(text="a", file="f.tsv", line=3)])
     with pytest.raises(DataError, match="the score is nan"):
@@ -47,6 +54,11 @@ def test_what_cannot_be_learned_from_is_refused() -> None:
     feature = TextFeatures(encoding=Encoding(ids=[2, 3], first=0))
     with pytest.raises(InputError, match="not finite"):
         Regression().answers([Example(text="a")], [feature], [torch.tensor([float("nan")])])
+
+
+def test_an_error_beyond_all_numbers_is_infinite() -> None:
+    metrics = Regression().measure([Example(text="a", score=1e300)], [Estimate(score=0.0)])
+    assert metrics.mean_squared_error == float("inf")
 
 
 def test_correlations_by_hand() -> None:

@@ -175,8 +175,8 @@ def test_what_cannot_be_learned_from_is_refused(examples: list[Example], message
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (Example(text="a", pair=" ", file="f", line=2), "f:2: the second text is empty"),
-        (Example(text="a", pair="b", negative="", file="f", line=2), "f:2: the third text is empty"),
+        (Example(text="a", pair=" ", file="f", line=2), r"f:2: the second text \(pair\) is empty"),
+        (Example(text="a", pair="b", negative="", file="f", line=2), r"f:2: the third text \(negative\) is empty"),
         (Example(text="a", negative="b", file="f", line=2), "f:2: a negative, but no second text"),
         (Example(text="a", file="f", line=2), "f:2: a second or third text stands here"),
         (Example(text="a", pair="\ud800", file="f", line=2), "f:2: .*surrogate"),

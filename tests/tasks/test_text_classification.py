@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from glassbert import BertTokenizer, DataError, InputError
+from glassbert import BertConfig, BertTokenizer, ConfigError, DataError, InputError
+from glassbert.data import Record
 from glassbert.tasks import ClassificationExample as Example
-from glassbert.tasks import TextClassification
+from glassbert.tasks import (
+    MultiLabelClassification,
+    MultiLabelExample,
+    Regression,
+    RegressionExample,
+    TextClassification,
+)
 from glassbert.tasks.batching import by_tokens, drop_tokens, run
 from glassbert.tasks.metrics import accuracy, confusion_matrix, f1_by_class
 from glassbert.tasks.text_classification import measure
@@ -32,6 +41,84 @@ def test_labels_are_sorted_numbers_by_value() -> None:
 def test_one_class_is_not_enough() -> None:
     with pytest.raises(DataError, match=r"1 class \(x\)"):
         TextClassification().learn([Example(text="a", label="x")] * 3)
+
+
+def row(label: object, text: object = "a") -> Record:
+    return Record(values={"text": text, "label": label}, file="f.tsv", line=6)
+
+
+def read(task: TextClassification, *records: Record) -> list[Example]:
+    return list(task.examples(records, {"text": "text", "label": "label"}))
+
+
+class NotAvailable:
+    """As pandas' NA: neither equal to anything nor different."""
+
+    def __ne__(self, other: object) -> bool:
+        raise TypeError("boolean value of NA is ambiguous")
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float64("nan"), np.datetime64("NaT"), NotAvailable()])
+def test_a_missing_value_is_no_label_and_no_text(missing: object) -> None:
+    with pytest.raises(DataError, match=r"f\.tsv:6: the label is empty"):
+        read(TASK, row(missing))
+    (example,) = read(TASK, row("y", missing))
+    with pytest.raises(DataError, match=r"f\.tsv:6: the text is empty"):
+        list(TASK.features([example], TOKENIZER, max_length=6))
+
+
+def test_several_labels_are_refused_with_a_hint() -> None:
+    with pytest.raises(DataError, match=r'f\.tsv:6: the label is \["a", "b"\], .* --task multi-label-classification'):
+        read(TASK, row(["a", "b"]))
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, "1.0"), ("-2", -2.0), (1, True), ("0", "False")])
+def test_classes_that_look_alike_are_refused(one: object, other: object) -> None:
+    examples = read(TASK, row("x"), row(one), row(other))
+    with pytest.raises(DataError, match=r"f\.tsv:6: the classes '.*' and '.*' look alike"):
+        TextClassification().learn(examples)
+
+
+def test_classes_that_differ_may_stand_side_by_side() -> None:
+    examples = read(TASK, *map(row, ["1", "01", "1.1", "1.10", 2.0, "False"]))
+    assert len(TextClassification().learn(examples).labels) == 6
+
+
+def test_labels_that_mean_none_are_told_and_can_be_left_out() -> None:
+    records = [row("x"), row("-"), row("y"), row("-"), row("null")]
+    task = TextClassification().learn(read(TextClassification(), *records))
+    assert list(task.notes([], [])) == [
+        "a class is named '-', which may mean that there is no label; --option ignore=- leaves such records out",
+        "a class is named 'null', which may mean that there is no label; "
+        "--option ignore='\"null\"' leaves such records out",
+    ]
+    TextClassification.check_options({"ignore": "-"})
+    blank = TextClassification(ignore="-")
+    task = blank.learn(read(blank, *records[:4]))
+    assert task.labels == ("x", "y")
+    assert list(task.notes([], [])) == ["2 records with the label '-' left out, of all files"]
+    # The model keeps it, and what is only answered is not left out.
+    again = TextClassification.of_model(task.configure(BertConfig()))
+    assert again == task
+    assert [example.label for example in read(again, *records[:4])] == ["x", "y"]
+    assert len(list(again.examples(records, {"text": "text"}, labelled=False))) == 5
+    assert TextClassification(ignore=0).ignore == "0"  # type: ignore[arg-type]  # as a command reads it
+    for wrong in ("", True, ["x"]):
+        with pytest.raises(ConfigError, match="expected the name of a label"):
+            TextClassification.check_options({"ignore": wrong})
+
+
+def test_classes_that_are_hardly_classes_are_told() -> None:
+    def notes(labels: Sequence[str]) -> list[str]:
+        examples = [Example(text="a", label=label) for label in labels]
+        return list(TextClassification().learn(examples).notes(examples, []))
+
+    (note,) = notes([f"0.{number:02}" for number in range(30)])
+    assert note.startswith("the 30 classes of 30 texts are all numbers; ")
+    assert "--task regression" in note
+    assert notes([f"L{number}" for number in range(30)]) == []
+    assert notes([f"0.{number:02}" for number in range(30)] * 2) == []
+    assert notes([str(number) for number in range(20)]) == []
 
 
 def test_features_and_batches() -> None:
@@ -69,8 +156,42 @@ def test_pairs_are_encoded_as_pairs() -> None:
     mixed = [Example(text="a", pair="b", label="y"), Example(text="a", label="y", file="f.tsv", line=7)]
     with pytest.raises(DataError, match=r"f\.tsv:7: a second text"):
         list(TASK.features(mixed, TOKENIZER, max_length=6))
-    with pytest.raises(DataError, match="the second text is empty"):
+    with pytest.raises(DataError, match=r"the second text \(pair\) is empty"):
         list(TASK.features([Example(text="a", pair=" ", label="y")], TOKENIZER, max_length=6))
+
+
+@pytest.mark.parametrize(
+    ("kind", "example", "values"),
+    [
+        (TextClassification, Example, [{"label": "x"}, {"label": "y"}]),
+        (MultiLabelClassification, MultiLabelExample, [{"labels": ("x",)}, {"labels": ("y",)}]),
+        (Regression, RegressionExample, [{"score": 1.0}, {"score": 2.0}]),
+    ],
+)
+def test_whether_pairs_are_learned_is_kept(kind: Any, example: Any, values: list[dict[str, Any]]) -> None:
+    pairs, singles = ([example(text="a", pair=pair, **one) for one in values] for pair in ("b", None))
+    placed = [dataclasses.replace(some[0], file="f.tsv", line=7) for some in (pairs, singles)]
+    for learned, good, bad, words in (
+        (True, pairs, placed[1], "pairs of texts, but here is no second text"),
+        (False, singles, placed[0], "single texts, but here is a second text"),
+    ):
+        task = kind().learn(good)
+        assert task.pairs is learned
+        again = kind.of_model(task.configure(BertConfig()))
+        assert again == task
+        list(again.features(good, TOKENIZER, max_length=8))
+        with pytest.raises(DataError, match=rf"^f\.tsv:7: the model has learned {words} \(pair\)"):
+            list(again.features([bad], TOKENIZER, max_length=8))
+        with pytest.raises(InputError, match=rf"^the model has learned {words}"):
+            list(again.features([dataclasses.replace(bad, file=None)], TOKENIZER, max_length=8))
+    # A model that says nothing takes both.
+    config = task.configure(BertConfig())
+    config.extra["glassbert_task"]["pairs"] = None
+    old = kind.of_model(config)
+    assert len([*old.features(pairs, TOKENIZER, max_length=8), *old.features(singles, TOKENIZER, max_length=8)]) == 4
+    config.extra["glassbert_task"]["pairs"] = "yes"
+    with pytest.raises(ConfigError, match=r"glassbert_task\.pairs is 'yes'"):
+        kind.of_model(config)
 
 
 def test_answers_are_probabilities() -> None:

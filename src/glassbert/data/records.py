@@ -46,15 +46,16 @@ class Record:
         raise self.error(f"no column {column!r}; the columns are {self.column_names()}")
 
     def value(self, column: str | int) -> Any:
-        """Return the value of a column, by name or by number from 0, as it is.
+        """Return the value of a column, by name or by number from 0, as it is; None for a missing one (NaN, NA).
 
         Raises:
             DataError: no such column; names those that are there.
         """
-        return self.values[self.name(column)]
+        value = self.values[self.name(column)]
+        return None if _is_missing(value) else value
 
     def get(self, column: str | int) -> str:
-        """Return a value as text: strings as they are, null as the empty text, all else as JSON.
+        """Return a value as text: strings as they are, a missing one as the empty text, all else as JSON.
 
         Raises:
             DataError: no such column, or bytes in it.
@@ -113,6 +114,18 @@ class Record:
     def is_unnamed(self) -> bool:
         """Whether the columns have no names but their numbers."""
         return all(name == str(index) for index, name in enumerate(self.values))
+
+
+def _is_missing(value: object) -> bool:
+    """Whether a value is one of Python's and pandas' signs for none: None, NaN, NaT, NA."""
+    if value is None or isinstance(value, str | int | list | dict):
+        return value is None
+    try:
+        return bool(value != value)  # true of NaN and NaT alone
+    except TypeError:  # NA is neither equal nor different
+        return True
+    except ValueError:  # an array
+        return False
 
 
 def _short(value: object) -> str:

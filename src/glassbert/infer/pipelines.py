@@ -145,6 +145,10 @@ class _Row:
         self.line = None
         self.position = number + 1
 
+    def name(self, column: str | int) -> str:
+        """Return the name of a column."""
+        return str(column)
+
     def value(self, column: str | int) -> Any:
         """Return a value as it is."""
         return self.values[str(column)]

@@ -59,9 +59,14 @@ def scoring(pipeline: Pipeline, label: str | None = None) -> Scoring:
         label: the class that means that a document fits; None takes the second of two.
 
     Raises:
-        InputError: a model of another task; a class that it does not have, or none named where there are several.
+        InputError: a model of another task, or of single texts; a class that it does not have, or none named where
+            there are several.
     """
     task = pipeline.task
+    if isinstance(task, Regression | TextClassification) and task.pairs is False:
+        raise InputError(
+            "the model has learned single texts; ranking takes one that has learned pairs, query and document"
+        )
     if isinstance(task, Regression):
         if label is not None:
             raise InputError(f"label is {label!r}, but the model gives a number and has no classes")

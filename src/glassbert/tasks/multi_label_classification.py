@@ -12,23 +12,34 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from glassbert.errors import ConfigError, InputError
+from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks.metrics import surprise
 from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task, Verdict
-from glassbert.tasks.text_classification import finite, shown, sorted_labels
-from glassbert.tasks.texts import TextExample, TextFeatures, brief, collate_texts, encoded, texts_of
+from glassbert.tasks.text_classification import finite, refuse_alike, shown, sorted_labels
+from glassbert.tasks.texts import TextExample, TextFeatures, brief, collate_texts, encoded, known_pairs, texts_of
 from glassbert.text import BertTokenizer
 
 # How a person reads that no label holds.
 _NONE: Final = "none"
+# What a column of one label holds, as text.
+_HOLDS: Final = {"1": True, "true": True, "1.0": True, "0": False, "false": False, "0.0": False}
+_HINT: Final = (
+    'names are expected, such as ["toxic"]; a column of 0 and 1 for each label is read by --column labels=toxic,obscene'
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MultiLabelExample(TextExample):
-    """A text, or a pair, with its labels by name, perhaps none; None where nobody knows them yet."""
+    """A text, or a pair, with its labels by name, perhaps none; None where nobody knows them yet.
+
+    Attributes:
+        labels: those that hold.
+        among: all that it might have, where its record names them; None where not.
+    """
 
     labels: tuple[str, ...] | None = None
+    among: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,20 +91,39 @@ class MultiLabelClassification(Task[MultiLabelExample, TextFeatures, MultiLabel,
         labels: their names, in the order of their ids.
         thresholds: of each label, the probability from which it holds.
         separator: between the labels in a column of text; JSON lists need none.
+        pairs: whether pairs of texts are learned; None where nothing tells.
     """
 
     labels: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     separator: str = ","
+    pairs: bool | None = None
     name: ClassVar[str] = "multi-label-classification"
     model_class = BertForSequenceClassification
     roles: ClassVar = {"text": True, "pair": False, "labels": True}
     labels_in: ClassVar[tuple[str, ...]] = ("labels",)
+    in_several: ClassVar[tuple[str, ...]] = ("labels",)
 
     def learn(self, examples: Iterable[MultiLabelExample]) -> Self:
-        """Find the labels that occur; each holds from a probability of one half, until `calibrate` finds better."""
-        labels = sorted_labels(label for example in examples for label in _labels(example))
-        return dataclasses.replace(self, labels=labels, thresholds=(0.5,) * len(labels))
+        """Find the labels that occur; each holds from a probability of one half, until `calibrate` finds better.
+
+        Raises:
+            DataError: one label only, two that look alike, or 0 and 1 in place of names.
+        """
+        first: dict[str, MultiLabelExample] = {}
+        pairs: bool | None = None
+        sets = set()
+        for example in examples:
+            found = _labels(example)
+            sets.add(frozenset(found))
+            for label in (*found, *(example.among or ())):
+                first.setdefault(label, example)
+            pairs = example.pair is not None if pairs is None else pairs
+        if sets == {frozenset("01")}:
+            raise DataError(f"every text has the labels 0 and 1, as if lists told which labels hold; {_HINT}")
+        refuse_alike(first)
+        labels = sorted_labels(first)
+        return dataclasses.replace(self, labels=labels, thresholds=(0.5,) * len(labels), pairs=pairs)
 
     @classmethod
     def of_model(cls, config: BertConfig) -> Self:
@@ -104,7 +134,7 @@ class MultiLabelClassification(Task[MultiLabelExample, TextFeatures, MultiLabel,
         stored = config.extra.get(TASK, {}).get("thresholds", [0.5] * len(labels))
         if len(stored) != len(labels) or not all(type(one) in (int, float) and 0 <= one <= 1 for one in stored):
             raise ConfigError(f"{TASK}.thresholds is {stored!r}, expected {len(labels)} numbers from 0 to 1")
-        return cls(labels=labels, thresholds=tuple(map(float, stored)))
+        return cls(labels=labels, thresholds=tuple(map(float, stored)), pairs=known_pairs(config))
 
     def configure(self, config: BertConfig) -> BertConfig:
         """Return the config of a classifier for these labels."""
@@ -114,26 +144,46 @@ class MultiLabelClassification(Task[MultiLabelExample, TextFeatures, MultiLabel,
             id2label=dict(enumerate(self.labels)),
             label2id={},
             problem_type="multi_label_classification",
-            extra={**config.extra, TASK: {"name": self.name, "thresholds": list(self.thresholds)}},
+            extra={
+                **config.extra,
+                TASK: {"name": self.name, "thresholds": list(self.thresholds), "pairs": self.pairs},
+            },
         )
 
     def examples(
         self, records: Iterable[Record], columns: Columns, *, labelled: bool = True
     ) -> Iterator[MultiLabelExample]:
-        """Take text, second text and labels out of rows: a JSON list, or names between separators."""
+        """Take text, second text and labels out of rows.
+
+        Labels are a JSON list, or names between separators; or there is a column for each that holds 0 or 1 (false or
+        true), and has the label's name.
+        """
+        several = [column for role, column in columns.items() if role.startswith("labels.")]
         for record in records:
-            labels = self._names(record, columns["labels"]) if labelled else None
-            yield MultiLabelExample(**texts_of(record, columns), labels=labels)
+            labels: tuple[str, ...] | None = None
+            among: tuple[str, ...] | None = None
+            if labelled and several:
+                among = tuple(map(record.name, several))
+                labels = tuple(name for name in among if _holds(record, name))
+            elif labelled:
+                labels = self._names(record, columns["labels"])
+            yield MultiLabelExample(**texts_of(record, columns), labels=labels, among=among)
 
     def _names(self, record: Record, column: str | int) -> tuple[str, ...]:
         value = record.value(column)
+        if value is None:
+            raise record.error("the labels are missing (null); an empty list says that there are none")
         if isinstance(value, str) and value.lstrip().startswith("["):
             try:
                 value = json.loads(value)
             except ValueError:
-                raise record.error(f"labels is {value!r}, which is no list of names") from None
-        if isinstance(value, str) or value is None:
-            names = [name.strip() for name in value.split(self.separator)] if value and value.strip() else []
+                raise record.error(f'labels is {value!r}, which is no list of names such as ["a", "b"]') from None
+        # With [0, 1] this is only known when all records are: there may be labels of these names.
+        told = isinstance(value, list) and all(isinstance(one, int | float) and one in (0, 1) for one in value)
+        if told and len(value) > len(set(value)):
+            raise record.error(f"labels is {value!r}, as if it told which labels hold; {_HINT}")
+        if isinstance(value, str):
+            names = [name.strip() for name in value.split(self.separator)] if value.strip() else []
         elif isinstance(value, list) and all(type(name) in (str, int) for name in value):
             names = [str(name) for name in value]
         else:
@@ -146,7 +196,7 @@ class MultiLabelClassification(Task[MultiLabelExample, TextFeatures, MultiLabel,
         self, examples: Iterable[MultiLabelExample], tokenizer: BertTokenizer, *, max_length: int, labelled: bool = True
     ) -> Iterator[TextFeatures]:
         """Turn texts into tokens and labels into ones and zeros."""
-        for number, example, encoding in encoded(examples, tokenizer, max_length):
+        for number, example, encoding in encoded(examples, tokenizer, max_length, pairs=self.pairs):
             label = None
             if labelled:
                 strange = [name for name in _labels(example) if name not in self.labels]
@@ -224,6 +274,14 @@ def _best_threshold(scores: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_
     place = int(f1.argmax())
     below = sorted_scores[place + 1] if place + 1 < len(scores) else 0.0
     return float((sorted_scores[place] + below) / 2)
+
+
+def _holds(record: Record, column: str) -> bool:
+    """Whether a label holds, by its own column."""
+    value = record.get(column).strip().lower()
+    if value not in _HOLDS:
+        raise record.error(f"the column {column!r} holds {value[:30]!r}, expected 0 or 1")
+    return _HOLDS[value]
 
 
 def _labels(example: MultiLabelExample) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import torch
 from torch import Tensor
@@ -13,10 +13,13 @@ from torch import Tensor
 from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks.metrics import pearson, spearman
-from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task, Verdict
+from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task, Verdict, counted
 from glassbert.tasks.text_classification import finite
-from glassbert.tasks.texts import TextExample, TextFeatures, brief, collate_texts, encoded, texts_of
+from glassbert.tasks.texts import TextExample, TextFeatures, brief, collate_texts, encoded, known_pairs, texts_of
 from glassbert.text import BertTokenizer
+
+# In spreads: how far a number may lie from the mean, so that its squared error is a number too.
+_FARTHEST: Final = 1e12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,21 +73,43 @@ class Regression(Task[RegressionExample, TextFeatures, Estimate, RegressionMetri
 
     Attributes:
         mean, spread: of the training data's numbers.
+        pairs: whether pairs of texts are learned; None where nothing tells.
     """
 
     mean: float = 0.0
     spread: float = 1.0
+    pairs: bool | None = None
     name: ClassVar[str] = "regression"
     model_class = BertForSequenceClassification
     roles: ClassVar = {"text": True, "pair": False, "score": True}
     labels_in: ClassVar[tuple[str, ...]] = ("score",)
 
     def learn(self, examples: Iterable[RegressionExample]) -> Self:
-        """Find mean and spread of the numbers."""
-        scores = torch.tensor([_score(example) for example in examples], dtype=torch.float64)
-        if not len(scores) or float(scores.std(correction=0)) == 0.0:
-            raise DataError(f"the training data has {len(scores.unique())} different scores; it takes two or more")
-        return dataclasses.replace(self, mean=float(scores.mean()), spread=float(scores.std(correction=0)))
+        """Find mean and spread of the numbers.
+
+        Raises:
+            DataError: all numbers are the same, or so large that there is no spread.
+        """
+        values = []
+        pairs: bool | None = None
+        largest: RegressionExample | None = None
+        for example in examples:
+            values.append(_score(example))
+            if largest is None or abs(values[-1]) > abs(_score(largest)):
+                largest = example
+            pairs = example.pair is not None if pairs is None else pairs
+        different = len(set(values))
+        if different < 2 or largest is None:
+            raise DataError(f"the training data has {counted(different, 'different score')}; it takes two or more")
+        scores = torch.tensor(values, dtype=torch.float64)
+        mean, spread = float(scores.mean()), float(scores.std(correction=0))
+        if not math.isfinite(mean) or not math.isfinite(spread):
+            raise largest.error(
+                f"the score is {_score(largest):g}, too large: all scores have no finite mean and spread"
+            )
+        if spread == 0.0:
+            raise DataError(f"the {different} different scores of the training data are too near to each other")
+        return dataclasses.replace(self, mean=mean, spread=spread, pairs=pairs)
 
     @classmethod
     def of_model(cls, config: BertConfig) -> Self:
@@ -97,7 +122,7 @@ class Regression(Task[RegressionExample, TextFeatures, Estimate, RegressionMetri
             raise ConfigError(
                 f"{TASK} holds mean {scale[0]!r} and spread {scale[1]!r}, expected numbers, spread above 0"
             )
-        return cls(mean=float(scale[0]), spread=float(scale[1]))
+        return cls(mean=float(scale[0]), spread=float(scale[1]), pairs=known_pairs(config))
 
     def configure(self, config: BertConfig) -> BertConfig:
         """Return the config of a model with one output."""
@@ -107,7 +132,10 @@ class Regression(Task[RegressionExample, TextFeatures, Estimate, RegressionMetri
             id2label={},
             label2id={},
             problem_type="regression",
-            extra={**config.extra, TASK: {"name": self.name, "mean": self.mean, "spread": self.spread}},
+            extra={
+                **config.extra,
+                TASK: {"name": self.name, "mean": self.mean, "spread": self.spread, "pairs": self.pairs},
+            },
         )
 
     def examples(
@@ -122,8 +150,13 @@ class Regression(Task[RegressionExample, TextFeatures, Estimate, RegressionMetri
         self, examples: Iterable[RegressionExample], tokenizer: BertTokenizer, *, max_length: int, labelled: bool = True
     ) -> Iterator[TextFeatures]:
         """Turn texts into tokens, and numbers into what the model learns."""
-        for number, example, encoding in encoded(examples, tokenizer, max_length):
+        for number, example, encoding in encoded(examples, tokenizer, max_length, pairs=self.pairs):
             label = (_score(example) - self.mean) / self.spread if labelled else None
+            if label is not None and abs(label) > _FARTHEST:
+                raise example.error(
+                    f"the score is {_score(example):g}, beyond all measure beside those that were learned: "
+                    f"{self.mean:g} ± {self.spread:g}"
+                )
             yield TextFeatures(encoding=encoding, label=label, example=number)
 
     def collate(self, features: Sequence[TextFeatures], tokenizer: BertTokenizer) -> dict[str, Tensor]:
@@ -147,7 +180,8 @@ class Regression(Task[RegressionExample, TextFeatures, Estimate, RegressionMetri
         return RegressionMetrics(
             pearson=pearson(gold, found),
             spearman=spearman(gold, found),
-            mean_squared_error=sum((one - other) ** 2 for one, other in zip(gold, found, strict=True)) / len(gold),
+            mean_squared_error=sum((one - other) * (one - other) for one, other in zip(gold, found, strict=True))
+            / len(gold),
             examples=len(gold),
         )
 

@@ -452,7 +452,11 @@ def _no_negatives(texts: Tensor) -> Tensor:
 
 
 def _check(example: EmbeddingExample) -> None:
-    for name, text in (("text", example.text), ("second text", example.pair), ("third text", example.negative)):
+    for name, text in (
+        ("text", example.text),
+        ("second text (pair)", example.pair),
+        ("third text (negative)", example.negative),
+    ):
         if text is not None and not isinstance(text, str):
             raise InputError(f"the {name} is of type {type(text).__name__}, expected str")
         if text is not None and not text.strip():

@@ -43,11 +43,14 @@ class Record(Protocol):
     def values(self) -> Mapping[str, Any]:
         """What its columns hold, by name."""
 
+    def name(self, column: str | int) -> str:
+        """Return the name of a column that is given by name or number."""
+
     def get(self, column: str | int) -> str:
         """Return the value of a column as text, by name or number."""
 
     def value(self, column: str | int) -> Any:
-        """Return the value of a column as it is."""
+        """Return the value of a column as it is; None for a missing one."""
 
     def number(self, column: str | int) -> float:
         """Return the value of a column as a finite number."""

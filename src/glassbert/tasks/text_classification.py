@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Self
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final, Self
 
 import torch
 from torch import Tensor
@@ -12,9 +16,15 @@ from torch import Tensor
 from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks.metrics import accuracy, confusion_matrix, f1_by_class, matthews, surprise
-from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task, Verdict
-from glassbert.tasks.texts import TextExample, TextFeatures, brief, collate_texts, encoded, texts_of
+from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task, Verdict, counted
+from glassbert.tasks.texts import TextExample, TextFeatures, brief, collate_texts, encoded, known_pairs, texts_of
 from glassbert.text import BertTokenizer
+
+# What data sets write where there is no label.
+_NO_LABEL: Final = ("-", "--", "?", "n/a", "na", "null", "none", "nan", "<na>")
+# So many classes that are numbers, and so large a share of the texts, are hardly classes.
+_MANY: Final = 20
+_SHARE: Final = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,24 +85,69 @@ class TextClassification(Task[ClassificationExample, TextFeatures, Classificatio
 
     Attributes:
         labels: the names of the classes, in the order of their ids.
+        ignore: a label that means that there is none: labelled records that have it are left out.
+        pairs: whether pairs of texts are learned; None where nothing tells.
+        left_out: how many records were, by this task and those that it was made from.
+
+    Raises:
+        ConfigError: an `ignore` that is no label.
     """
 
     labels: tuple[str, ...] = ()
+    ignore: str | None = None
+    pairs: bool | None = None
+    left_out: Counter[str] = dataclasses.field(default_factory=Counter, compare=False, repr=False)
     name: ClassVar[str] = "text-classification"
     model_class = BertForSequenceClassification
     roles: ClassVar = {"text": True, "pair": False, "label": True}
     loss_choices: ClassVar[tuple[str, ...]] = ("class_weights", "label_smoothing")
+    options: ClassVar[tuple[str, ...]] = ("ignore",)
+
+    def __post_init__(self) -> None:
+        """Check what is ignored; a number is taken as the label that is written so."""
+        ignore = self.ignore
+        if isinstance(ignore, int | float) and not isinstance(ignore, bool):
+            ignore = str(ignore)
+        if ignore is not None and (not isinstance(ignore, str) or not ignore.strip()):
+            raise ConfigError(f"ignore is {self.ignore!r}, expected the name of a label")
+        object.__setattr__(self, "ignore", ignore)
 
     def learn(self, examples: Iterable[ClassificationExample]) -> Self:
-        """Find the classes: those that occur, numbers by value and names by letter."""
-        return dataclasses.replace(self, labels=sorted_labels(_label(example) for example in examples))
+        """Find the classes: those that occur, numbers by value and names by letter.
+
+        Raises:
+            DataError: one class only, or two that look alike.
+        """
+        first: dict[str, ClassificationExample] = {}
+        for example in examples:
+            first.setdefault(_label(example), example)
+        refuse_alike(first)
+        pairs = next((example.pair is not None for example in first.values()), None)
+        return dataclasses.replace(self, labels=sorted_labels(first), pairs=pairs)
+
+    def notes(self, examples: Sequence[ClassificationExample], features: Sequence[TextFeatures]) -> Iterator[str]:
+        """Tell what was left out, and of classes that may be none."""
+        for name, count in self.left_out.items():
+            yield f"{counted(count, 'record')} with the label {name!r} left out, of all files"
+        for name in self.labels:
+            if name.strip().casefold() in _NO_LABEL:
+                yield (
+                    f"a class is named {name!r}, which may mean that there is no label; --option "
+                    f"ignore={_as_option(name)} leaves such records out"
+                )
+        if len(self.labels) > max(_MANY, _SHARE * len(examples)) and all(map(_is_number, self.labels)):
+            yield (
+                f"the {len(self.labels)} classes of {counted(len(examples), 'text')} are all numbers; if more and less "
+                "mean something, --task regression learns that"
+            )
 
     @classmethod
     def of_model(cls, config: BertConfig) -> Self:
         """Take the classes from the model's config."""
         if config.problem_type not in (None, "single_label_classification") or config.num_labels < 2:
             raise ConfigError(f"the model's problem_type is {config.problem_type!r}, with {config.num_labels} labels")
-        return cls(labels=tuple(config.id2label.values()))
+        ignore = config.extra.get(TASK, {}).get("ignore")
+        return cls(labels=tuple(config.id2label.values()), ignore=ignore, pairs=known_pairs(config))
 
     def configure(self, config: BertConfig) -> BertConfig:
         """Return the config of a classifier for these classes."""
@@ -102,17 +157,27 @@ class TextClassification(Task[ClassificationExample, TextFeatures, Classificatio
             id2label=dict(enumerate(self.labels)),
             label2id={},
             problem_type="single_label_classification",
-            extra={**config.extra, TASK: {"name": self.name}},
+            extra={**config.extra, TASK: {"name": self.name, "pairs": self.pairs, "ignore": self.ignore}},
         )
 
     def examples(
         self, records: Iterable[Record], columns: Columns, *, labelled: bool = True
     ) -> Iterator[ClassificationExample]:
-        """Take text, second text and label out of rows."""
+        """Take text, second text and label out of rows; where labels are read, leave out those with `ignore`."""
         for record in records:
-            label = record.get(columns["label"]) if labelled else None
-            if label is not None and not label.strip():
-                raise record.error("the label is empty")
+            label = None
+            if labelled:
+                if isinstance(record.value(columns["label"]), list | tuple | dict):
+                    raise record.error(
+                        f"the label is {brief(record.get(columns['label']))}, expected one name; several labels a text "
+                        "are for --task multi-label-classification"
+                    )
+                label = record.get(columns["label"])
+                if label == self.ignore:
+                    self.left_out[label] += 1
+                    continue
+                if not label.strip():
+                    raise record.error("the label is empty")
             yield ClassificationExample(**texts_of(record, columns), label=label)
 
     def features(
@@ -125,7 +190,7 @@ class TextClassification(Task[ClassificationExample, TextFeatures, Classificatio
     ) -> Iterator[TextFeatures]:
         """Turn texts into tokens and labels into ids."""
         ids = {name: index for index, name in enumerate(self.labels)}
-        for number, example, encoding in encoded(examples, tokenizer, max_length):
+        for number, example, encoding in encoded(examples, tokenizer, max_length, pairs=self.pairs):
             label = None
             if labelled:
                 if _label(example) not in ids:
@@ -186,6 +251,38 @@ def sorted_labels(names: Iterable[str]) -> tuple[str, ...]:
         classes = f"{len(found)} class" + (f" ({', '.join(found)})" if found else "es")
         raise DataError(f"the training data has {classes}; a classifier needs two or more")
     return tuple(sorted(found, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
+
+
+def refuse_alike(first: Mapping[str, Example]) -> None:
+    """Refuse classes that are hardly two: 1 and 1.0, or 1 and true, as JSON and tables mix them.
+
+    Args:
+        first: of each class the example where it stands first.
+
+    Raises:
+        DataError: two such classes, with the file and line of one of them.
+    """
+    for name, example in first.items():
+        whole = re.fullmatch(r"(-?[0-9]+)\.0+", name)
+        other = whole[1] if whole else {"true": "1", "false": "0"}.get(name.lower())
+        if other is not None and other in first:
+            raise example.error(f"the classes {other!r} and {name!r} look alike; write all labels in one way")
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return math.isfinite(float(name))
+    except ValueError:
+        return False
+
+
+def _as_option(name: str) -> str:
+    """Return a name so that a command reads it as a string."""
+    try:
+        json.loads(name)
+    except ValueError:
+        return name
+    return f"'{json.dumps(name)}'"
 
 
 def shown(labels: Sequence[str]) -> str:

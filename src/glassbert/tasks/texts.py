@@ -10,8 +10,9 @@ from typing import Any, Final, TypeVar
 import torch
 from torch import Tensor
 
-from glassbert.errors import InputError
-from glassbert.tasks.task import Columns, Example, ExampleT, Record
+from glassbert.errors import ConfigError, InputError
+from glassbert.model import BertConfig
+from glassbert.tasks.task import TASK, Columns, Example, ExampleT, Record
 from glassbert.text import BertTokenizer, Encoding
 
 # Texts that are encoded in one call: enough for all cores.
@@ -71,20 +72,40 @@ def texts_of(record: Record, columns: Columns) -> dict[str, Any]:
     }
 
 
+def known_pairs(config: BertConfig) -> bool | None:
+    """Return whether a model has learned pairs of texts, as its config says; None where it does not.
+
+    Raises:
+        ConfigError: another value.
+    """
+    pairs = config.extra.get(TASK, {}).get("pairs")
+    if not isinstance(pairs, bool | None):
+        raise ConfigError(f"{TASK}.pairs is {pairs!r}, expected true or false")
+    return pairs
+
+
 def encoded(
-    examples: Iterable[TextExampleT], tokenizer: BertTokenizer, max_length: int
+    examples: Iterable[TextExampleT], tokenizer: BertTokenizer, max_length: int, *, pairs: bool | None = None
 ) -> Iterator[tuple[int, TextExampleT, Encoding]]:
     """Give each example with its number and its tokens; longer texts are cut, as `encoding.cut` tells.
 
+    Args:
+        examples: any number.
+        tokenizer: belongs to the model.
+        max_length: most tokens of one or both texts.
+        pairs: whether the texts must come in pairs; None takes both.
+
     Raises:
-        DataError: an empty text, one that is no text, or pairs beside single texts, with file and line.
+        DataError: an empty text, one that is no text, pairs beside single texts, or what `pairs` does not allow, with
+            file and line.
+        InputError: the latter, of what did not come from a file.
     """
     rest = iter(examples)
     number = 0
     paired: bool | None = None
     while some := list(islice(rest, AT_ONCE)):
         for example in some:
-            for name, text in (("text", example.text), ("second text", example.pair)):
+            for name, text in (("text", example.text), ("second text (pair)", example.pair)):
                 if text is not None and not isinstance(text, str):
                     raise InputError(f"the {name} is of type {type(text).__name__}, expected str")
                 if text is not None and not text.strip():
@@ -93,6 +114,10 @@ def encoded(
                 paired = example.pair is not None
             if paired != (example.pair is not None):
                 raise example.error("a second text stands here but not in the examples before, or the reverse")
+            if pairs is not None and pairs != paired:
+                learned, here = ("pairs of texts", "no second text") if pairs else ("single texts", "a second text")
+                fault = example.error(f"the model has learned {learned}, but here is {here} (pair)")
+                raise InputError(str(fault)) if example.file is None else fault
         for example, encoding in zip(some, _encode(some, tokenizer, max_length), strict=True):
             yield number, example, encoding
             number += 1
