@@ -43,7 +43,7 @@ def blocks(text: str, language: str) -> list[str]:
 @pytest.mark.parametrize("task", list(TASKS))
 def test_the_card_of_each_task(task: str, tmp_path: Path) -> None:
     run = record(task)
-    run["settings"] |= {"out": "runs/my-model", "model": "owner/some-bert", "max_length": 64, "pair_column": None}
+    run["settings"] |= {"out": "runs/my-model", "model": "owner/some-bert", "max_length": 64}
     write_card(tmp_path, run)
     whole = (tmp_path / CARD).read_text(encoding="utf-8")
     data = front(whole)
@@ -152,3 +152,12 @@ def test_a_card_that_nobody_changed_may_be_replaced_and_another_may_not(tmp_path
         file.write_text(text, "utf-8")
         with pytest.raises(OutputExistsError, match=r"README\.md"):
             check_output(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("task", ["text-classification", "multi-label-classification", "regression"])
+def test_a_model_of_pairs_is_shown_with_pairs(task: str) -> None:
+    text = card(record(task) | {"pairs": True})
+    assert '--pair "another"' in text
+    assert 'answer(("a text", "another"))' in text
+    assert 'classify({"text": "a text", "text_pair": "another"}' in text
+    assert "another" not in card(record(task) | {"pairs": False})

@@ -97,6 +97,6 @@ def train(settings: FinetuneSettings, json: Json = False) -> None:
     example = {
         "multiple-choice": '"a question" --choice "one" --choice "another"',
         "question-answering": '"a question" --context "a text"',
-    }.get(settings.task, '"a text"')
+    }.get(settings.task, '"a text" --pair "another"' if getattr(result.task, "pairs", None) else '"a text"')
     command = escape(f"{program()} predict {typed(Path(settings.out))} {example}")
     results().print(f"saved in [bold]{place}[/]; next: {command}", soft_wrap=True)

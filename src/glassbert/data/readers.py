@@ -74,7 +74,10 @@ def read_records(
         raise InputError(f"quoting is {quoting!r}, expected one of {', '.join(get_args(Quoting))}")
     named = FORMATS.get(Path(Path(path).name.lower().removesuffix(".gz")).suffix)
     if format is None and named is None:
-        raise DataError(f"cannot tell the format by the ending; expected one of {', '.join(FORMATS)}", file=path)
+        if Path(path).is_dir():
+            raise DataError("is a folder, expected a file", file=path)
+        expected = f"expected one of {', '.join(FORMATS)}, or a format (--format) of {', '.join(get_args(Format))}"
+        raise DataError(f"cannot tell the format by the ending; {expected}", file=path)
     if format == "squad" and named == "jsonl":
         lines = read_records(path, format="jsonl", encoding=encoding, skip_bad=skip_bad)
         return to_questions(lines, skipped=skip_bad)

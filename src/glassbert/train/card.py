@@ -190,7 +190,7 @@ def card(record: Record) -> str:
         f"# {_plain(name)}",
         _summary(record, settings, use),
         _results(record),
-        _usage(settings, use, name),
+        _usage(record, use, name),
         _labels(record),
         _training(record, settings),
         _limits(record, settings),
@@ -301,11 +301,11 @@ def _results(record: Record) -> str:
     return f"{text}\n\n<details><summary>By class, on the {part} data</summary>\n\n{table}\n\n</details>"
 
 
-def _usage(settings: Record, use: _Use, name: str) -> str:
+def _usage(record: Record, use: _Use, name: str) -> str:
     quoted = json.dumps(name, ensure_ascii=False)
     shell = shlex.quote(name)
     arguments, example, code = use.arguments, use.example, use.code.replace("NAME", quoted)
-    if settings.get("pair_column") is not None:
+    if record.get("pairs"):
         arguments += ' --pair "another"' if example == '"a text"' else ""
         example = '("a text", "another")' if example == '"a text"' else example
         code = code.replace('classify("a text"', 'classify({"text": "a text", "text_pair": "another"}')

@@ -99,6 +99,7 @@ def _record(
     return {
         "task": result.task.name,
         "own_task": _own_task(result),
+        "pairs": getattr(result.task, "pairs", None),
         "settings": settings.to_dict(),
         "versions": {
             "glassbert": glassbert.__version__,
