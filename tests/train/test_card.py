@@ -160,4 +160,4 @@ def test_a_model_of_pairs_is_shown_with_pairs(task: str) -> None:
     assert '--pair "another"' in text
     assert 'answer(("a text", "another"))' in text
     assert 'classify({"text": "a text", "text_pair": "another"}' in text
-    assert "another" not in card(record(task) | {"pairs": False})
+    assert "--pair" not in card(record(task) | {"pairs": False})
