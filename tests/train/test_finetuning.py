@@ -321,7 +321,7 @@ def test_the_right_choice_is_learned(base: Path, tmp_path: Path) -> None:
 
 def test_settings_that_a_task_does_not_have_are_refused(base: Path, data: Path) -> None:
     for changes, message in (
-        ({"options": {"scheme": "IOB2"}}, "text-classification has no option 'scheme'; it has none"),
+        ({"options": {"scheme": "IOB2"}}, "text-classification has no option 'scheme'; it has ignore"),
         (
             {"columns": {"tokens": "x"}},
             "no use for a tokens column; it reads text, pair, label",
