@@ -27,7 +27,7 @@ def _assert_refused(run: Run, *parts: str) -> None:
         ("a.csv", b"text,label\nthe cat,en\n,de\n", ["a.csv:3: the text is empty"]),
         ("a.csv", b'text,label\nthe cat,en\n" \t",de\n', ["a.csv:3: the text is empty"]),
         ("a.csv", b"text,label\nthe cat,en\nein Hund,\n", ["a.csv:3: the label is empty"]),
-        ("a.csv", b"text,label\nthe cat,en\nein Hund\n", ["a.csv:3: 1 fields, expected 2"]),
+        ("a.csv", b"text,label\nthe cat,en\nein Hund\n", ["a.csv:3: 1 field, expected 2"]),
         ("a.csv", b"words,label\nthe cat,en\n", ["a.csv:2: which column is the text?", "'words', 'label'"]),
         ("a.csv", b"text,klass\nthe cat,en\n", ["a.csv:2: which column is the label?", "'text', 'klass'"]),
         ("a.jsonl", b'{"text": "the cat", "label": "en"}\n{"text": "a",\n', ["a.jsonl:2: not readable as JSON"]),

@@ -39,7 +39,7 @@ def test_questions_are_answered_from_a_context(folders: Path, command: Command) 
     assert plain.out == f"{' '.join(first['text'].split())}\t{first['score']:.4f}\twho sat?\n"
     run = command("predict", folders / "asks", "who sat?")
     assert (run.code, run.out) == (2, "")
-    assert "the input has 'question', expected 'question', 'context', 'id'" in run.err
+    assert "question-answering needs context (--context)" in run.err
     long = command("predict", folders / "asks", "sat " * 15, "--context", CONTEXT)
     assert long.err == "note: the text is longer than 14 tokens; the end was cut\n"
 

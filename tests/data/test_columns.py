@@ -169,3 +169,47 @@ def test_numbers_tell_scores_from_texts() -> None:
     assert columns.columns == {"text": "0", "pair": "1", "score": "2"}
     columns = guess_columns(_unnamed("a text", "a like one", "another"), ["text", "pair"], optional=optional)
     assert columns.columns == {"text": "0", "pair": "1", "negative": "2"}
+
+
+def test_texts_that_are_not_used_are_told() -> None:
+    columns = guess_columns(_record("index", "question", "sentence", "label"), ["text", "label"], optional=["pair"])
+    assert columns.columns == {"text": "sentence", "label": "label"}
+    assert columns.note == "columns by name: text is 'sentence'; not used: 'question'"
+    names = ["Content", "title", "abstract", "body", "review", "tweet", "query", "label", "other"]
+    note = guess_columns(_record(*names), ["text", "label"]).note
+    assert note == "columns by name: text is 'Content'; not used: 'title', 'abstract', 'body', 'review', 'tweet', …"
+    # One that was named is no guess.
+    assert guess_columns(_record("question", "sentence", "label"), ["text", "label"], given={"text": 1}).note == ""
+
+
+def test_an_empty_name_says_that_there_is_no_column() -> None:
+    record = _record("sentence1", "sentence2", "label")
+    columns = guess_columns(record, ["text", "label"], optional=["pair"], given={"pair": ""})
+    assert columns.columns == {"text": "sentence1", "label": "label"}
+    assert columns.note == "columns by name: text is 'sentence1'; not used: 'sentence2'"
+    columns = guess_columns(_unnamed("a", "1"), ["text", "label"], optional=["pair"], given={"pair": ""})
+    assert columns.columns == {"text": "0", "label": "1"}
+    with pytest.raises(DataError, match=r"a\.csv:2: the label cannot be left out"):
+        guess_columns(record, ["text", "label"], given={"label": ""})
+
+
+@pytest.mark.parametrize(
+    ("names", "task"),
+    [
+        (["tokens", "tags"], "token-classification"),
+        (["id", "words", "ner_tags"], "token-classification"),
+        (["id", "question", "choices", "answerKey"], "multiple-choice"),
+        (["sent1", "ending0", "ending1"], "multiple-choice"),
+        (["id", "title", "context", "question", "answers"], "question-answering"),
+    ],
+)
+def test_the_data_of_another_task_is_known(names: list[str], task: str) -> None:
+    with pytest.raises(DataError, match=rf"which column is the .*; they look like those of --task {task}$"):
+        guess_columns(_record(*names), ["text", "label", "score"])
+
+
+def test_data_of_no_task_gives_no_hint() -> None:
+    with pytest.raises(DataError, match=r"--no-header\)$"):
+        guess_columns(_record("tokens", "text"), ["text", "label"])
+    with pytest.raises(DataError, match=r"--no-header\)$"):
+        guess_columns(_record("question", "choices"), ["question", "choices", "label"])

@@ -108,6 +108,17 @@ def test_the_case_of_the_ending_does_not_count(tmp_path: Path, name: str) -> Non
     assert _rows(_read(tmp_path, name, b"text\na\n")) == [(2, ["a"])]
 
 
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [("v1,v2,,,", ["v1", "v2", "2", "3", "4"]), (",text,label", ["", "text", "label"]), (",,text", ["0", "1", "text"])],
+)
+def test_several_columns_without_a_name_have_numbers(tmp_path: Path, header: str, names: list[str]) -> None:
+    row = [f"x{place}" for place in range(len(names))]
+    (tmp_path / "a.csv").write_text(f"{header}\n{','.join(row)}\n")
+    (record,) = read_records(tmp_path / "a.csv")
+    assert record.values == dict(zip(names, row, strict=True))
+
+
 @pytest.mark.parametrize(("name", "sign"), [("a.csv", ","), ("a.tsv", "\t")])
 def test_without_a_header_columns_have_numbers(tmp_path: Path, name: str, sign: str) -> None:
     records = _read(tmp_path, name, f"x{sign}x\n1{sign}2\n".encode(), header=False)
@@ -136,11 +147,12 @@ def test_a_column_that_is_not_there_names_those_that_are(tmp_path: Path, column:
 @pytest.mark.parametrize(
     ("name", "content", "place", "message"),
     [
-        ("a.csv", b"text,label\na,b\nc\n", ":3", "1 fields, expected 2"),
+        ("a.csv", b"text,label\na,b\nc\n", ":3", "1 field, expected 2"),
         ("a.csv", b'text,label\n"a\nb",c\n\nd,e,f\n', ":5", "3 fields, expected 2"),
         ("a.tsv", b"text\tlabel\n\na\tb\tc\n", ":3", "3 fields, expected 2"),
-        ("a.csv", b"text,text\na,b\n", ":1", "two columns of the header have the same name"),
-        ("a.tsv", b"\na\tb\ta\n", ":2", "two columns of the header have the same name"),
+        ("a.csv", b"text,text\na,b\n", ":1", "the header names a column 'text' twice; rename one"),
+        ("a.tsv", b"\na\tb\ta\n", ":2", "the header names a column 'a' twice"),
+        ("a.csv", b"text,2,,\na,b,c,d\n", ":1", "the header names a column '2' twice"),
         ("a.csv", b'text,label\na,b\n"c,d\ne,f\n', ":3", "not readable as CSV"),
         ("a.csv", b'text,label\n"a\nb",c\n"d"e,f\n', ":4", "not readable as CSV"),
         ("a.jsonl", b'{"text": "a"}\n\n{"text": \n{}\n', ":3", "not readable as JSON"),
@@ -400,7 +412,7 @@ def test_a_quote_that_is_never_closed_does_not_fill_the_memory(tmp_path: Path, m
 @pytest.mark.parametrize(
     ("name", "content", "texts", "errors"),
     [
-        ("a.csv", b"text,label\na,b\nc\nd,e\n", ["a", "d"], [(3, "1 fields, expected 2")]),
+        ("a.csv", b"text,label\na,b\nc\nd,e\n", ["a", "d"], [(3, "1 field, expected 2")]),
         ("a.csv", b'text,label\n"a"b,c\n"d\n"e,f\ng,h\n', ["g"], [(2, "not readable"), (3, "not readable")]),
         ("a.csv", b"text,label\na\xff,b\nc,d\n", ["c"], [(2, "the byte 0xff is not")]),
         ("a.csv", b'text,label\n"a\n\xe9",b\nc,d\n', ["c"], [(2, "the byte 0xe9 is not")]),

@@ -139,7 +139,7 @@ def test_a_number_of_json_is_a_number() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"choices": ("a",)}, "a question with 1 choices; it takes two or more"),
+        ({"choices": ("a",)}, "a question with 1 choice; it takes two or more"),
         ({"choices": ()}, "a question with 0 choices"),
         ({"choices": ("a", " ")}, r"choice 1 \(from 0\) is empty"),
         ({"question": " "}, "the question is empty"),
@@ -272,8 +272,8 @@ def test_answers() -> None:
 
 
 BAD: list[tuple[Any, type[Exception], str]] = [
-    ("a", InputError, "the input has 'question', expected 'question', 'context', 'choices'"),
-    ({"question": "a", "choices": ["b"]}, DataError, "1 choices"),
+    ("a", InputError, r"multiple-choice needs choices \(--choice\); context is optional"),
+    ({"question": "a", "choices": ["b"]}, DataError, "1 choice;"),
     ({"question": "a", "choices": "b"}, DataError, "the choices are"),
     ({"question": 1, "choices": ["b", "c"]}, InputError, "of type int"),
 ]

@@ -94,6 +94,14 @@ def test_a_bad_record_is_found_when_it_is_read(words: list[str], tags: list[str]
         list(TASK.examples([row(tokens=words, tags=tags)], COLUMNS))
 
 
+@pytest.mark.parametrize("text", ["['a', 'b']", '["a", "b"]', "['a' 'b']", " [ 'a',\n'b' ] "])
+def test_a_list_that_was_written_as_text_is_refused(text: str) -> None:
+    with pytest.raises(
+        DataError, match=r"f\.conll:7: .* in the column 'tokens' is a list that was written as text; .*"
+    ):
+        list(TASK.examples([row(tokens=text, tags=["O"])], COLUMNS))
+
+
 def test_words_between_spaces_may_be_other_white_space_and_brackets() -> None:
     (found,) = TASK.examples([row(tokens="[ a \u3000 \u00a0 ]", tags="O O O O O")], COLUMNS)
     assert found.words == ("[", "a", "\u3000", "\u00a0", "]")

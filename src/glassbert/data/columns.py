@@ -53,6 +53,14 @@ _PAIRS: Final = (
 )
 # Names of second texts alone.
 _SECOND: Final = ("textpair", "sentence2", "textb", "text2", "sentenceb", "hypothesis", "question2", "sent2", "s2")
+# Names of columns that may be texts, whatever they were taken for.
+_TEXTS: Final = {*_NAMES["text"].split(), *_NAMES["context"].split()}.union(*_PAIRS)
+# Columns by which one knows the data of another task.
+_SIGNS: Final = (
+    ("token-classification", "tags", ("tokens words characters", "tags nertags ner postags labels slots")),
+    ("multiple-choice", "choices", ("choices options endings",)),
+    ("question-answering", "context", ("question", "context")),
+)
 _FLAGS: Final = {
     **dict.fromkeys(("text", "tokens"), "--text-column"),
     "pair": "--pair-column",
@@ -84,21 +92,26 @@ def guess_columns(
     """Find the columns for some roles by their names, in a file without a header by their positions.
 
     An optional second text is found only by names that can mean nothing else (`sentence2`, but not `text` beside
-    `title`).
+    `title`). Where a text was guessed and other columns are named as if they were texts too, the note names them.
 
     Args:
         record: the first of a file.
         wanted: roles that must be found. "text" and "pair" are sought together.
         optional: roles that may be missing.
-        given: columns that the user named; nothing is guessed for their roles.
+        given: columns that the user named; nothing is guessed for their roles. An empty name says that an optional role
+            has no column.
 
     Raises:
         DataError: no column for a wanted role, with the columns that there are and the flags that name them; a file
-            read without a header whose first row looks like one; a given column that is not there.
+            read without a header whose first row looks like one; a given column that is not there; an empty name for a
+            wanted role.
     """
-    given = dict(given or {})
+    off = {role for role, column in (given or {}).items() if column == ""}
+    if refused := off & set(wanted):
+        raise record.error(f"the {min(refused)} cannot be left out; name its column")
+    given = {role: column for role, column in (given or {}).items() if role not in off}
     used = {record.name(column) for column in given.values()}
-    known = {role.split(".")[0] for role in given}
+    known = {role.split(".")[0] for role in given} | off
     needed = [role for role in wanted if role not in known]
     sought = [role for role in _NAMES if role in (*needed, *optional) and role not in known]
     free = [name for name in record.values if name not in used]
@@ -112,13 +125,30 @@ def guess_columns(
     if missing := [role for role in needed if role not in guessed]:
         flags = " and ".join(dict.fromkeys(_FLAGS.get(role, f"--column {role}=NAME") for role in missing))
         question = f"which column is the {' and the '.join(missing)}? {flags} can tell"
-        raise record.error(f"{question}; the columns are {record.column_names()}")
+        raise record.error(f"{question}; the columns are {record.column_names()}{_hint(record, wanted)}")
     # A column that has the very name of its role is no guess.
     guesses = {role: names for role, names in guessed.items() if names != (role,)}
     said = ", ".join(f"{role} is {' '.join(map(repr, names))}" for role, names in guesses.items())
+    if "text" in guesses and not record.is_unnamed:
+        taken = {name for names in guessed.values() for name in names}
+        unused = [name for name in free if name not in taken and _plain(name) in _TEXTS]
+        if unused:
+            said += f"; not used: {', '.join(map(repr, unused[:5]))}" + (", …" if len(unused) > 5 else "")
     for role, names in guessed.items():
         given |= {role: names[0]} if len(names) == 1 else {f"{role}.{index}": name for index, name in enumerate(names)}
     return Guess(given, f"columns by {'position' if record.is_unnamed else 'name'}: {said}" if guesses else "")
+
+
+def _hint(record: Record, wanted: Collection[str]) -> str:
+    """Name the task whose columns these seem to be, where it is another."""
+    if record.is_unnamed:
+        return ""
+    names = [_plain(name) for name in record.values]
+    for task, role, signs in _SIGNS:
+        several = role == "choices" and _numbered(names)
+        if role not in wanted and (several or all(set(sign.split()) & set(names) for sign in signs)):
+            return f"; they look like those of --task {task}"
+    return ""
 
 
 def _by_position(

@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import Any
+import re
+from typing import Any, Final
 
 from glassbert.errors import DataError
+
+# A list of strings as Python, numpy or JSON write it.
+_WRITTEN_LIST: Final = re.compile(r"""\s*\[\s*(['"]).*\1\s*\]\s*""", re.DOTALL)
 
 
 # Not frozen: that would double the time in which a million records are made.
@@ -95,6 +99,11 @@ class Record:
             DataError: no such column, or no such list in it.
         """
         value = self.value(column)
+        if isinstance(value, str) and _WRITTEN_LIST.fullmatch(value):
+            raise self.error(
+                f"{_short(value)} in the column {str(column)!r} is a list that was written as text; write JSON lines "
+                "(to_json(orient='records', lines=True) in pandas), or words between spaces"
+            )
         if split and isinstance(value, str):
             return [part for part in value.split(" ") if part]
         if isinstance(value, str | bytes) or not isinstance(value, list | tuple):

@@ -30,7 +30,7 @@ def read_table(
         delimiter: between fields.
         quotes: whether a field that begins with `"` ends at the next one, and may hold delimiters, line ends, and `""`
             for `"`; else `"` is a character as any other.
-        header: whether the first row names the columns; else they are "0", "1", …
+        header: whether the first row names the columns; else they are "0", "1", … So are several without a name in it.
         skipped: counts bad rows; None refuses them.
 
     Raises:
@@ -49,18 +49,29 @@ def read_table(
             refuse(DataError(found, file=file, line=line), None if header and names is None else skipped)
             continue
         if names is None:
-            names = row if header else [str(index) for index in range(len(row))]
-            if len(set(names)) != len(names):
-                raise DataError("two columns of the header have the same name", file=file, line=line)
+            names = _named(row) if header else [str(index) for index in range(len(row))]
+            if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+                raise DataError(
+                    f"the header names a column {twice[0]!r} twice; rename one, or take the header out and name "
+                    "columns by number, from 0 (--no-header)",
+                    file=file,
+                    line=line,
+                )
             if header:
                 continue
         if len(row) != len(names):
             hint = (
                 "" if '"' not in "".join(row) else f"; --quoting {'none' if quotes else 'csv'} reads quotes otherwise"
             )
-            refuse(DataError(f"{len(row)} fields, expected {len(names)}{hint}", file=file, line=line), skipped)
+            fields = f"{len(row)} field" + ("" if len(row) == 1 else "s")
+            refuse(DataError(f"{fields}, expected {len(names)}{hint}", file=file, line=line), skipped)
             continue
         yield Record(values=dict(zip(names, row)), file=file, line=line)
+
+
+def _named(header: list[str]) -> list[str]:
+    """Give columns without a name their number, from 0, where there are several such, as in `a,b,,`."""
+    return [name or str(place) for place, name in enumerate(header)] if header.count("") > 1 else header
 
 
 def _plain_rows(lines: Iterable[str], file: str, delimiter: str) -> Iterator[tuple[int, list[str] | DataError]]:

@@ -7,7 +7,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from glassbert.checkpoint import check_vocabulary, load, load_tokenizer
 from glassbert.errors import CheckpointError, ConfigError, DataError, InputError
@@ -16,6 +16,9 @@ from glassbert.model import BertPreTrainedModel
 from glassbert.tasks import AnyTask, task_class, task_of
 from glassbert.tasks.batching import of_good
 from glassbert.text import BertTokenizer, BertTokenizerFast
+
+# What a role is called on the command line, where that is not its name.
+_FLAGS: Final = {"choices": "--choice"}
 
 
 class SkippedExamples(Protocol):
@@ -72,11 +75,14 @@ class Pipeline:
         columns = {role: role for role in roles if rows and role in rows[0].values}
         for row in rows:
             strange = [name for name in row.values if name not in roles]
-            missing = [role for role in roles if self.task.roles[role] and role not in row.values]
-            if strange or missing:
+            if strange:
                 raise InputError(
                     f"the input has {', '.join(map(repr, row.values))}, expected {', '.join(map(repr, roles))}"
                 )
+            if missing := [role for role in roles if self.task.roles[role] and role not in row.values]:
+                needed = " and ".join(f"{role} ({_FLAGS.get(role, '--' + role)})" for role in missing)
+                optional = ", ".join(role for role in roles if not self.task.roles[role] and role != "id")
+                raise InputError(f"{self.task.name} needs {needed}" + (optional and f"; {optional} is optional"))
             if row.values.keys() != columns.keys():
                 raise InputError(
                     f"an input with {', '.join(map(repr, row.values))} stands beside one with "

@@ -14,7 +14,7 @@ from torch import Tensor
 from glassbert.errors import InputError
 from glassbert.model import BertConfig, BertForMultipleChoice, ModelOutput
 from glassbert.tasks.metrics import surprise
-from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task, Verdict
+from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task, Verdict, counted
 from glassbert.tasks.text_classification import finite
 from glassbert.tasks.texts import TextExample, brief, encoded
 from glassbert.text import BertTokenizer, Encoding
@@ -301,7 +301,7 @@ def _checked(example: MultipleChoiceExample) -> MultipleChoiceExample:
     if example.context is not None and not example.context.strip():
         raise example.error("the context is empty")
     if len(example.choices) < 2:
-        raise example.error(f"a question with {len(example.choices)} choices; it takes two or more")
+        raise example.error(f"a question with {counted(len(example.choices), 'choice')}; it takes two or more")
     empty = [number for number, choice in enumerate(example.choices) if not choice.strip()]
     if empty:
         raise example.error(f"choice {empty[0]} (from 0) is empty")
