@@ -208,6 +208,14 @@ def test_the_data_of_another_task_is_known(names: list[str], task: str) -> None:
         guess_columns(_record(*names), ["text", "label", "score"])
 
 
+def test_a_column_for_each_label_is_known() -> None:
+    record = _record("comment_text", id=1, toxic=0, obscene="1", threat=False)
+    with pytest.raises(DataError, match=r"which column is the labels\? .*; .* --column labels=toxic,obscene,threat$"):
+        guess_columns(record, ["text", "labels"])
+    given = {"labels.0": "toxic", "labels.1": "obscene"}
+    assert guess_columns(record, ["text", "labels"], given=given).columns == {**given, "text": "comment_text"}
+
+
 def test_data_of_no_task_gives_no_hint() -> None:
     with pytest.raises(DataError, match=r"--no-header\)$"):
         guess_columns(_record("tokens", "text"), ["text", "label"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -130,6 +131,22 @@ def test_damaged_weights_give_no_answer() -> None:
         model.classifier.bias.fill_(float("nan"))
     with pytest.raises(InputError, match="not finite"):
         pipeline("text-classification", model=model, tokenizer=TOKENIZER)("rain")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "good", "bad", "message"),
+    [
+        (True, ("rain", "snow"), "rain", "pairs of texts, but here is no second text"),
+        (False, "rain", ("rain", "snow"), "single texts, but here is a second text"),
+    ],
+)
+def test_a_model_takes_pairs_or_single_texts_as_it_learned(pairs: bool, good: Any, bad: Any, message: str) -> None:
+    model = classifier()
+    model.config.extra["glassbert_task"] = {"name": "text-classification", "pairs": pairs}
+    classify = pipeline(model=model, tokenizer=TOKENIZER)
+    assert classify(good).label in ("dry", "wet")
+    with pytest.raises(InputError, match=message):
+        classify(bad)
 
 
 def test_pairs_and_mappings_are_inputs_too() -> None:

@@ -115,6 +115,7 @@ def test_columns_that_the_task_does_not_have() -> None:
         (["b", "c"], -1, "the label is '-1'"),
         (["b", "c"], "C", "the label is 'C'"),
         (["b", "c"], "", "the label is ''"),
+        (["b", "c"], None, r"the label is missing \(null\)"),
         (["b", "c"], True, "the label is"),
         (["2", "0", "1"], "1", r"the label '1' can mean choice 1 or 2 \(from 0\)"),
         (["B", "A"], "A", "the label 'A' can mean choice 0 or 1"),

@@ -171,7 +171,7 @@ def test_what_cannot_be_learned_counts_nothing_and_is_told() -> None:
         "1 of 5 answers do not stand where answer_start says; the place nearest to it was taken: f:7: question 'z'",
         "2 of 5 answers are left out of training: they do not stand in their context, or are longer than a window: "
         "question 'x', question 'a?'",
-        "1 id of questions stand there more than once: x",
+        "1 question id used more than once: x",
         "1 of 5 questions are longer than a question may be and were cut",
     ]
     torch.manual_seed(0)

@@ -15,7 +15,7 @@ from glassbert.data.records import Record
 _NAMES: Final[Mapping[str, str]] = {
     "id": "id idx index guid qid uid",
     "text": "text sentence content review comment document message utterance tweet post body article passage abstract "
-    "description headline title question query texta text1 sentence1",
+    "description headline title question query texta text1 sentence1 commenttext reviewtext reviewbody",
     "pair": "",  # by the pairs below
     "negative": "negative hardnegative negative1 neg",
     "tokens": "tokens words characters chars token texta text sentence",
@@ -66,6 +66,9 @@ _FLAGS: Final = {
     "pair": "--pair-column",
     **dict.fromkeys(("label", "labels", "score", "tags"), "--label-column"),
 }
+# What a column holds that tells of one label whether it holds.
+_TOLD: Final = ("0", "1", "true", "false")
+_IDS: Final = _NAMES["id"].split()
 # Choices in columns of their own: ending0, ending1, … or choice1, choice2, … or optiona, optionb, …
 _CHOICE: Final = re.compile(r"(ending|choice|answer|option|alternative|hypothesis|solution|sol)([0-9]+|[a-h])")
 
@@ -140,9 +143,12 @@ def guess_columns(
 
 
 def _hint(record: Record, wanted: Collection[str]) -> str:
-    """Name the task whose columns these seem to be, where it is another."""
+    """Name the task whose columns these seem to be, where it is another, or columns that seem to be a label each."""
     if record.is_unnamed:
         return ""
+    told = [name for name, value in record.values.items() if str(value).lower() in _TOLD and _plain(name) not in _IDS]
+    if "labels" in wanted and len(told) > 1:
+        return f"; is each of them a label? --column labels={','.join(told[:10])}"
     names = [_plain(name) for name in record.values]
     for task, role, signs in _SIGNS:
         several = role == "choices" and _numbered(names)

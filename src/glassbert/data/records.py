@@ -77,7 +77,7 @@ class Record:
         Raises:
             DataError: no such column, or no finite number in it.
         """
-        value = self.value(column)
+        value = self.values[self.name(column)]  # as it is, for the message
         try:
             if isinstance(value, bool) or (isinstance(value, str) and "_" in value):  # both are numbers to Python alone
                 raise ValueError

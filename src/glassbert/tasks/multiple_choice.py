@@ -268,6 +268,8 @@ def _choices(example: MultipleChoiceExample, record: Record, columns: Columns) -
 def _index(example: MultipleChoiceExample, names: Sequence[str], value: Any) -> int:
     """Return the number of the right choice, as the label gives it."""
     count = len(example.choices)
+    if value is None:
+        raise example.error("the label is missing (null)")
     text = str(value).strip()
     if names:
         if names.count(text) != 1:

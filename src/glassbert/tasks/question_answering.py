@@ -420,7 +420,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
             )
         if twice := [identity for identity, count in ids.items() if count > 1]:
             yield (
-                f"{counted(len(twice), 'id')} of questions stand there more than once: {', '.join(twice[:_NAMED])}"
+                f"{counted(len(twice), 'question id')} used more than once: {', '.join(twice[:_NAMED])}"
                 + (", …" if len(twice) > _NAMED else "")
             )
         if cut:
