@@ -82,7 +82,7 @@ def evaluate(
     metrics, answers = answering.evaluate(examples, skipped=skipped)
     for line in str(skipped).splitlines() if skipped and skipped.count else ():
         note(line.strip())
-    note_cut(sum(_cut(answer) for answer in answers), len(examples), answering.task.text_limit(answering.max_length))
+    note_cut(sum(_cut(answer) for answer in answers), len(answers), answering.task.text_limit(answering.max_length))
     if json:
         print_json(metrics.to_dict())
     else:
