@@ -176,6 +176,8 @@ def theirs(number: int, examples: int, epochs: int, seed: int) -> Result:
     """Run transformers' Trainer on the features that our side has, with its own model, order, padding and optimizer."""
     import transformers
 
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     job = JOBS[number]
     train, valid = _data(job, examples)
     folder = minilm_folder()
@@ -224,6 +226,7 @@ def theirs(number: int, examples: int, epochs: int, seed: int) -> Result:
             train_dataset=Features(parts[0].features),
             data_collator=lambda features: task.collate(features, tokenizer),
         )
+        trainer.remove_callback(transformers.PrinterCallback)
         begin = time.perf_counter()
         done = trainer.train()
         seconds = time.perf_counter() - begin
