@@ -26,7 +26,7 @@ from glassbert.tasks.task import Task
 from glassbert.tasks.texts import TextFeatures, crop
 from glassbert.text import BertTokenizer, BertTokenizerFast
 from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Step, StopTraining, TrainingResult, silent
-from glassbert.train.examples import Part
+from glassbert.train.examples import Part, given_columns
 from glassbert.train.judge import Judge
 from glassbert.train.loop import fit
 from glassbert.train.outputs import save_result
@@ -60,9 +60,7 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
             raise ConfigError(f"options is {dict(settings.options)!r}, but the task is given; it has its own")
         settings = dataclasses.replace(settings, task=task.name)
     _check_loss(task, settings)
-    task.columns(
-        text=settings.text_column, pair=settings.pair_column, label=settings.label_column, roles=settings.columns
-    )
+    given_columns(task, settings)  # a role that the task does not have is told now
     data = [settings.train, settings.validation, settings.test]
     needed = [path for one in data for path in paths_of(one) or [] if one is not None]
     out = check_output(settings.out, overwrite=settings.overwrite, keep=[*needed, settings.model])
