@@ -157,7 +157,9 @@ class ReadingSettings(_Settings):
         ),
     ] = dataclasses.field(default_factory=dict)
     format: Annotated[Format | None, Doc("Format of the files. Told by their endings if not given.", _DATA)] = None
-    header: Annotated[bool, Doc("Whether the first row of CSV and TSV files names the columns.", _DATA)] = True
+    header: Annotated[
+        bool, Doc("Whether the first row of CSV and TSV files names the columns; --no-header: it does not.", _DATA)
+    ] = True
     encoding: Annotated[str, Doc("Encoding of the files, such as utf-8 or latin-1.", _DATA)] = "utf-8"
     quoting: Annotated[
         Quoting,

@@ -350,7 +350,7 @@ def test_the_best_weights_are_kept_with_their_thresholds_and_training_stops(base
     assert len(figures) == best + 1 + 3
     assert result.saved is result.evaluations[best]
     assert [one.best for one in result.evaluations][best:] == [True, False, False, False]
-    assert "stopped: f1.good has not risen for 3 evaluations, patience is over" in told(events)
+    assert "stopped: f1.good was no better for 3 evaluations, patience is over" in told(events)
     assert any(message.startswith(f"kept: step {result.saved.step}, the best with f1.good") for message in told(events))
     # The folder holds those weights.
     _, metrics = measured(result.folder, data)
@@ -496,6 +496,16 @@ def test_a_metric_is_tried_before_training(base: Path, data: Path) -> None:
     with pytest.raises(ConfigError, match="'nope' is none of the figures"):
         finetune(settings(base, data, metric="nope"), on_event=events.append)
     assert not any(isinstance(event, Step) for event in events)
+
+
+def test_a_figure_of_a_class_that_only_later_examples_have_may_be_the_metric(base: Path, tmp_path: Path) -> None:
+    sentences = ["good\tO\n"] * 40 + ["bad\tB-DOWN\n"]
+    file = tmp_path / "late.conll"
+    file.write_text("\n".join(sentences), encoding="utf-8")
+    changes = {"task": "token-classification", "text_column": None, "label_column": None, "header": True, "epochs": 1}
+    result = finetune(settings(base, file, validation=file, metric="types.DOWN.f1", **changes))
+    assert result.saved is not None
+    assert result.saved.name == "types.DOWN.f1"
 
 
 def test_a_wish_to_stop_that_comes_with_a_notice_waits_for_the_first_step(base: Path, data: Path) -> None:

@@ -79,7 +79,9 @@ class Judge:
         few = Part(self._part.name, None, self._part.examples, None)
         few.examples = Spool(self._part.examples[: max(1, count)])
         few.features = Spool(feature for feature in some if feature.example < max(1, count))
-        self.measured(few)[1].figure(self._settings.metric)
+        if self._settings.metric not in self.measured(few)[1].figures():
+            # Some figures are of classes, which may not occur among so few.
+            self.measured(self._part)[1].figure(self._settings.metric)
 
     def evaluate(self, epoch: int, step: int) -> None:
         """Measure the weights as they are now.
@@ -104,7 +106,7 @@ class Judge:
         self._on_event(found)
         if self._settings.patience is not None and self._without_gain >= self._settings.patience:
             self._on_event(
-                Notice(message=f"stopped: {name} has not risen for {self._without_gain} evaluations, patience is over")
+                Notice(message=f"stopped: {name} was no better for {self._without_gain} evaluations, patience is over")
             )
             raise StopTraining
 
