@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from glassbert.errors import MissingExtraError
 from glassbert.tasks import ClassificationMetrics
 from glassbert.train.events import Step
+from glassbert.train.markup import smoothed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +60,7 @@ def plot_learning_curve(
     steps = [step.step for step in history]
     losses = [step.loss for step in history]
     axes.plot(steps, losses, color=_BLUE, alpha=0.25, linewidth=1.0, label="loss of each batch")
-    axes.plot(steps, _running_mean(losses), color=_BLUE, linewidth=2.0, label="running mean of the loss")
+    axes.plot(steps, smoothed(losses), color=_BLUE, linewidth=2.0, label="running mean of the loss")
     axes.set(xlabel="step", ylabel="training loss", ylim=(0.0, None), xlim=(0, 1.02 * len(steps)))
     axes.spines[["top", "right"]].set_visible(False)
     handles, names = axes.get_legend_handles_labels()
@@ -86,14 +87,6 @@ def _save(figure: Figure, path: Path) -> None:
     with rc_context({"font.family": fonts}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(path)
-
-
-def _running_mean(values: Sequence[float], share: float = 0.9) -> list[float]:
-    means, total, weight = [], 0.0, 0.0
-    for value in values:
-        total, weight = share * total + value, share * weight + 1.0
-        means.append(total / weight)
-    return means
 
 
 def plot_confusion_matrix(metrics: ClassificationMetrics, path: Path) -> None:
