@@ -22,17 +22,19 @@ AdamWForm = Literal["torch", "transformers", "google"]
 Schedule = Literal["linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"]
 Precision = Literal["fp32", "bf16"]
 Keep = Literal["last", "best"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
 # The headings of help and of YAML files, in their order.
-_GROUPS = _MODEL, _DATA, _OUTPUT, _STEPS, _RATES, _LOSS, _EVALUATION, _MACHINE = (
+_GROUPS = _MODEL, _DATA, _OUTPUT, _RESUME, _STEPS, _RATES, _LOSS, _EVALUATION, _MACHINE = (
     "Task and model",
     "Data",
     "Result",
+    "Checkpoints",
     "Steps",
     "Optimizer",
     "Loss",
     "Evaluation",
-    "Memory and precision",
+    "Devices, memory and precision",
 )
 
 
@@ -226,6 +228,9 @@ class TrainingSettings(_Settings):
     patience: Annotated[
         int | None, Doc("Evaluations without a better metric after which training stops.", _EVALUATION)
     ] = None
+    device: Annotated[
+        Device, Doc("Where the model computes; auto is a GPU of NVIDIA's where there is one, else the CPU.", _MACHINE)
+    ] = "auto"
     precision: Annotated[
         Precision, Doc("fp32 is exact; bf16 computes in bfloat16 and keeps weights in fp32.", _MACHINE)
     ] = "fp32"
@@ -270,7 +275,50 @@ class TrainingSettings(_Settings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(TrainingSettings, ReadingSettings):
+class ResultSettings(_Settings):
+    """Where a run leaves its result, and what of it lasts through an interruption.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name.
+    """
+
+    out: Annotated[str | Path, Doc("Folder of the result; must be new or empty.", _OUTPUT)]
+    tensorboard: Annotated[
+        str | Path | None, Doc("Folder for TensorBoard: losses, rates and metrics as they come.", _OUTPUT)
+    ] = None
+    overwrite: Annotated[
+        bool, Doc("Replace the output folder and all in it; one with files other than a model's is refused.", _OUTPUT)
+    ] = False
+    resume: Annotated[
+        bool, Doc("Go on from the last whole checkpoint of this run; begin where there is none.", _RESUME)
+    ] = False
+    save_every: Annotated[
+        int | None,
+        Doc("Steps from one checkpoint to the next. If not given there is one every ten minutes.", _RESUME),
+    ] = None
+    keep_checkpoints: Annotated[
+        int | None,
+        Doc("How many checkpoints stay, also after the end. If not given the last, until the result stands.", _RESUME),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        for name in ("save_every", "keep_checkpoints"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value!r}, expected 1 or more")
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints, beside that of the result."""
+        out = Path(self.out)
+        out = out.resolve() if out.name in ("", "..") else out
+        return out.with_name(f"{out.name}-checkpoints")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(TrainingSettings, ReadingSettings, ResultSettings):
     """What is trained on what, how, and where the result goes.
 
     Beside paths, `train`, `validation` and `test` take records in memory: a list of dicts, or a data set of the library
@@ -284,7 +332,6 @@ class FinetuneSettings(TrainingSettings, ReadingSettings):
         Any, Doc("Training data: .csv, .tsv, .jsonl, .json, .parquet or .conll; one file or several.", _DATA)
     ]
     model: Annotated[str | Path, Doc("Folder or hub name of the model to begin with.", _MODEL)]
-    out: Annotated[str | Path, Doc("Folder of the result; must be new or empty.", _OUTPUT)]
     validation: Annotated[Any, Doc("Data to evaluate on while training.", _DATA)] = None
     test: Annotated[Any, Doc("Data to evaluate the saved model on, once, at the end.", _DATA)] = None
     validation_share: Annotated[
@@ -307,12 +354,6 @@ class FinetuneSettings(TrainingSettings, ReadingSettings):
     max_length: Annotated[
         int | None, Doc("Most tokens of a text. What the model takes if not given; cut texts are counted.", _MODEL)
     ] = None
-    tensorboard: Annotated[
-        str | Path | None, Doc("Folder for TensorBoard: losses, rates and metrics as they come.", _OUTPUT)
-    ] = None
-    overwrite: Annotated[
-        bool, Doc("Replace the output folder and all in it; one with files other than a model's is refused.", _OUTPUT)
-    ] = False
 
     def __post_init__(self) -> None:
         """Check what would otherwise fail late."""

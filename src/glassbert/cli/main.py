@@ -80,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 1 if isinstance(error, TrainingError) else 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
+    except _Terminated:
+        return _fail("terminated", 143)
     except BrokenPipeError:
         # The reader of our output left early (`| head`); there is nobody to tell.
         sys.stderr.close()
@@ -97,7 +99,9 @@ def _fail(message: str, code: int, debug: bool = False) -> int:
     if debug:
         traceback.print_exc()
     if message:
-        print(f"glassbert: error: {' '.join(message.split())}", file=sys.stderr)
+        # One of several processes that torchrun has started says which it is, but for what the first one says as well.
+        process = "" if os.environ.get("RANK", "0") == "0" else f" (process {os.environ['RANK']})"
+        print(f"glassbert: error{process}: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 
@@ -109,9 +113,12 @@ def _interrupt(number: int, _: object) -> None:
     raise KeyboardInterrupt
 
 
+class _Terminated(SystemExit):
+    """Unwinds as Ctrl-C does, so that nothing half-written stays behind."""
+
+
 def _terminate(*_: object) -> None:
-    # Unwinds as Ctrl-C does, so that nothing half-written stays behind.
-    sys.exit(143)
+    raise _Terminated(143)
 
 
 def run() -> None:

@@ -75,6 +75,7 @@ def train(settings: FinetuneSettings, json: Json = False) -> None:
     """Fine-tune a model on texts and labels, pairs of texts, tagged words, or questions.
 
     The result is a model folder with a report (report.html), a model card and settings.yaml, which --config takes.
+    Ctrl-C saves what was done, and --resume goes on from it. torchrun -m glassbert train … trains in several processes.
 
     Example: glassbert train train.tsv --validation dev.tsv --model FOLDER --out OUT
     """
@@ -82,9 +83,12 @@ def train(settings: FinetuneSettings, json: Json = False) -> None:
     from glassbert.cli.printing import out as results
     from glassbert.cli.printing import print_json, print_metrics, program, typed
     from glassbert.train import finetune
+    from glassbert.train.devices import rank
 
     with TrainingDisplay(evaluated=settings.is_evaluated) as display:
         result = finetune(settings, on_event=display.show)
+    if rank():
+        return  # the first process speaks for all
     if json:
         metrics = {} if result.metrics is None else result.metrics.to_dict()
         print_json(

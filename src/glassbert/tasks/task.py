@@ -12,7 +12,8 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
@@ -73,6 +74,13 @@ class Example:
     file: str | None = None
     line: int | None = None
     position: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as messages have it: `file:line`; empty for what did not come from a file."""
+        if self.file is None:
+            return ""
+        return f"{self.file}:{self.line}" if self.line is not None else f"{self.file}, record {self.position}"
 
     def error(self, message: str) -> DataError:
         """Return an error that names the place of this example."""
@@ -159,6 +167,30 @@ class Metrics:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]  # all are dataclasses
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make metrics of what `to_dict` gave, also after JSON, which has neither tuples nor keys that are numbers."""
+        hints = get_type_hints(cls)
+        return cls(**{name: _typed(value, hints[name]) for name, value in values.items()})
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    """Bring plain values to the types of an annotation."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return None if value is None else _typed(value, next(one for one in inner if one is not type(None)))
+    if origin is tuple:
+        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(_typed(one, of) for one, of in zip(value, kinds, strict=True))
+    if origin is list:
+        return [_typed(one, inner[0]) for one in value]
+    if origin is dict:
+        return {inner[0](key): _typed(one, inner[1]) for key, one in value.items()}
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: _typed(one, hints[name]) for name, one in value.items()})  # type: ignore[operator]
+    return value
 
 
 def counted(count: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -194,6 +195,16 @@ class Part:
             "examples": len(self.examples),
             "skipped": self.skipped.count if self.skipped else 0,
         }
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells these data from others: hashes of their files, or of the examples that came from memory."""
+        if self.source is not None and paths_of(self.source) is not None:
+            known = self.to_dict()
+            return {"sha256": known["sha256"], "examples": known["examples"]}
+        whole = hashlib.sha256()
+        for example in self.examples:
+            whole.update(repr(example).encode("utf-8", "surrogatepass"))
+        return {"sha256": [whole.hexdigest()], "examples": len(self.examples)}
 
     def _check(self) -> None:
         if not self.examples:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import threading
 import time
 from collections import Counter
@@ -25,11 +27,14 @@ from glassbert.tasks.multiple_choice import ChoiceFeatures
 from glassbert.tasks.task import Task
 from glassbert.tasks.texts import TextFeatures, crop
 from glassbert.text import BertTokenizer, BertTokenizerFast
+from glassbert.train.devices import Devices, joined
 from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Step, StopTraining, TrainingResult, silent
 from glassbert.train.examples import Part, given_columns
+from glassbert.train.interruption import Interrupted, Interruption
 from glassbert.train.judge import Judge
 from glassbert.train.loop import fit
 from glassbert.train.outputs import save_result
+from glassbert.train.state import Checkpoints, Keeper
 
 
 def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_event: OnEvent = silent) -> TrainingResult:
@@ -47,11 +52,20 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
 
     Raises:
         GlassbertError: one of its kinds, before training begins where that can be known before; see `glassbert.errors`.
+        KeyboardInterrupt: Ctrl-C; the state after the last step is saved first, and `resume` goes on from it. So it is
+            at SIGTERM, which ends the process.
+
+    Started by `torchrun`, each process calls this and gets the result; the first one writes, and it alone calls
+    `on_event`.
 
     Runs in several threads wait for each other, since dropout draws from torch's one random state.
     """
     _check_arguments(settings, task, on_event)
-    on_event = _patient(on_event)
+    with joined(settings.device) as devices:
+        return _finetune(settings, task, _patient(on_event) if devices.first else silent, devices)
+
+
+def _finetune(settings: FinetuneSettings, task: AnyTask | None, on_event: OnEvent, devices: Devices) -> TrainingResult:
     if task is None:
         task_class(settings.task).check_options(settings.options)
         task = task_class(settings.task)(**settings.options)
@@ -65,6 +79,8 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
     needed = [path for one in data for path in paths_of(one) or [] if one is not None]
     out = check_output(settings.out, overwrite=settings.overwrite, keep=[*needed, settings.model])
     _check_board(settings, out)
+    if not settings.resume and not settings.overwrite:
+        Checkpoints(settings.checkpoints, {}).check_new()
     load_config(settings.model)  # what is no model is told before the data is read
     notes: list[str] = []
 
@@ -91,7 +107,7 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
         say(message)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_ONE_AT_A_TIME)
-        if settings.tensorboard is not None:
+        if settings.tensorboard is not None and devices.first:
             from glassbert.train.tensorboard import TensorBoard  # with a library of its own
 
             board = stack.enter_context(TensorBoard(settings.tensorboard))
@@ -100,19 +116,67 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
         torch.manual_seed(settings.seed)
         model = model_for(task, settings.model, say)
         check_vocabulary(tokenizer, model.config)
-        return train_task(
-            task,
-            model,
-            tokenizer,
-            parts,
-            settings,
-            out=out,
-            overwrite=settings.overwrite,
-            notes=notes,
-            on_event=on_event,
+        # All processes have made the same model; from here on each has dropout of its own.
+        if devices.rank:
+            torch.manual_seed(settings.seed + devices.rank)
+        checkpoints = Checkpoints(
+            settings.checkpoints,
+            _told(settings, task, tokenizer, model, parts, devices),
+            every=settings.save_every,
+            keep=settings.keep_checkpoints,
         )
+        if settings.overwrite and not settings.resume and devices.first:
+            checkpoints.clear()
+        interruption = Interruption()
+        stack.enter_context(interruption.watched())
+        try:
+            result = train_task(
+                task,
+                model.to(devices.device),
+                tokenizer,
+                parts,
+                settings,
+                out=out,
+                overwrite=settings.overwrite,
+                notes=notes,
+                on_event=on_event,
+                devices=devices,
+                checkpoints=checkpoints,
+                resume=settings.resume,
+                interruption=interruption,
+            )
+        except Interrupted:
+            if checkpoints.found() and devices.first:
+                on_event(Notice(message=f"saved in {checkpoints.found()[0]}; --resume goes on from there"))
+            raise
+        if devices.first:
+            checkpoints.finish()
+        return result
 
 
+def _told(
+    settings: FinetuneSettings,
+    task: AnyTask,
+    tokenizer: BertTokenizer,
+    model: BertPreTrainedModel,
+    parts: dict[str, Part],
+    devices: Devices,
+) -> dict[str, Any]:
+    """Return what makes a run the run that it is; one that goes on from a checkpoint has to agree."""
+    vocabulary = hashlib.sha256("\n".join(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))).encode())
+    return {
+        "settings": settings.to_dict(),
+        "task": f"{type(task).__module__}.{type(task).__qualname__}",
+        "data": {name: part.fingerprint() for name, part in parts.items()},
+        "model": {name: repr(value) for name, value in model.config.to_dict().items()},
+        "vocabulary": vocabulary.hexdigest(),
+        "processes": devices.processes,
+        "machine": {"threads": torch.get_num_threads(), "torch": torch.__version__},
+    }
+
+
+# Records that a message names.
+_NAMED: Final = 10
 # Runs that share torch's random state would not be the same again.
 _ONE_AT_A_TIME: Final = threading.RLock()
 
@@ -212,6 +276,10 @@ def train_task(
     overwrite: bool,
     notes: Sequence[str] = (),
     on_event: OnEvent = silent,
+    devices: Devices | None = None,
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
+    interruption: Interruption | None = None,
 ) -> TrainingResult:
     """Train, evaluate and save; what `finetune` and the demo share.
 
@@ -225,7 +293,13 @@ def train_task(
         overwrite: replace what stands in `out`, at the very end.
         notes: what was said about the data before.
         on_event: called with every step, evaluation and notice.
+        devices: this process among those that train together, which all call this; alone on the CPU if not given.
+        checkpoints: where the state is saved now and then; nowhere if not given.
+        resume: whether to go on from the last of them.
+        interruption: a wish to end, which is looked at often.
     """
+    devices = Devices(torch.device("cpu")) if devices is None else devices
+    interruption = Interruption() if interruption is None else interruption
     data = {name: part.to_dict() for name, part in parts.items()}
     hashes = {name: set(part["sha256"]) for name, part in data.items()}
     for name in ("validation", "test"):
@@ -233,13 +307,27 @@ def train_task(
             on_event(Notice(message=f"the {name} data holds a file of the training data; its figures say little"))
     started = time.perf_counter()
     training = parts["training"].features
-    judge = Judge(task, model, tokenizer, parts.get("validation"), settings, on_event)
+    judge = Judge(task, model, tokenizer, parts.get("validation"), settings, on_event, devices, interruption)
     weight, choices = _loss_of(task, training, settings)
+    choices = devices.to_device(choices)
+    if task.whole_batch and settings.accumulation < devices.processes:
+        message = f"{task.name} compares the texts of a batch, so each process takes whole batches; "
+        message += f"with accumulation {settings.accumulation} only {settings.accumulation} of {devices.processes} work"
+        on_event(Notice(message=message))
 
     def loss(model: BertPreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
         return task.loss(model, {**batch, **choices})
 
+    def named(places: Sequence[int]) -> str:
+        examples = [parts["training"].examples[training[place].example] for place in places[:_NAMED]]
+        known = [one.place or f"example {place + 1}" for one, place in zip(examples, places)]
+        return ", ".join(known) + (f" and {len(places) - _NAMED} more" if len(places) > _NAMED else "")
+
     judge.check_metric()
+    keeper = None
+    if checkpoints is not None:
+        tell = functools.partial(_tell, on_event)
+        keeper = Keeper(checkpoints, devices, {"judge": judge}, resume=resume, say=tell)
     history = fit(
         model,
         training,
@@ -250,11 +338,16 @@ def train_task(
         whole_batch=task.whole_batch,
         on_step=on_event,
         on_evaluation=judge.evaluate,
+        devices=devices,
+        keeper=keeper,
+        interruption=interruption,
+        named=named,
     )
+    # What is left takes seconds, and a result is worth more than a checkpoint: a wish to end waits for it.
     seconds = time.perf_counter() - started
     task = judge.finish()
     model.config.extra.update(task.configure(model.config).extra)  # thresholds that were found on the way
-    test, examples, answers = None, judge.examples, judge.answers
+    test, examples, answers = None, judge.examples, judge.answers or ()
     if "test" in parts:
         examples = parts["test"].examples
         answers, test = judge.measured(parts["test"])
@@ -266,6 +359,9 @@ def train_task(
         saved=judge.saved,
         test=test,
     )
+    if not devices.first:
+        devices.wait()
+        return result
     verdicts = ((example, task.verdict(example, answer)) for example, answer in zip(examples, answers, strict=True))
     save_result(
         result,
@@ -279,7 +375,12 @@ def train_task(
         notes=notes,
         on_event=on_event,
     )
+    devices.wait()
     return result
+
+
+def _tell(on_event: OnEvent, message: str) -> None:
+    on_event(Notice(message=message))
 
 
 def _training_batches(task: AnyTask, tokenizer: BertTokenizer, settings: TrainingSettings) -> Any:

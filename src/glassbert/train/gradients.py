@@ -21,8 +21,8 @@ class EmbeddingGradients:
     them into one dense tensor whose other rows are zero already. The optimizer sees the same numbers as before.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        """Look for trainable tables that are large and used for look-up only."""
+    def __init__(self, model: nn.Module, *, kept: bool = True) -> None:
+        """Look for trainable tables that are large and used for look-up only; with `kept` false there are none."""
         owners: dict[int, list[nn.Module]] = {}
         for module in model.modules():
             for parameter in module.parameters(recurse=False):
@@ -30,7 +30,8 @@ class EmbeddingGradients:
         self._tables = [
             module
             for module in model.modules()
-            if isinstance(module, nn.Embedding)
+            if kept
+            and isinstance(module, nn.Embedding)
             and module.weight.requires_grad
             and module.weight.numel() >= _LARGE
             and not module.sparse

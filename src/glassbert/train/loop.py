@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
@@ -16,11 +17,15 @@ from glassbert.errors import ConfigError, TrainingError
 from glassbert.model import BertPreTrainedModel
 from glassbert.settings import Precision, TrainingSettings
 from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run, without_labels
+from glassbert.train.devices import Devices
 from glassbert.train.events import Step, StopTraining
 from glassbert.train.gradients import EmbeddingGradients
 from glassbert.train.groups import freeze
+from glassbert.train.interruption import Interrupted, Interruption
 from glassbert.train.optimizer import clip_gradients, make_adamw
 from glassbert.train.schedules import get_scheduler
+from glassbert.train.spool import Every
+from glassbert.train.state import Keeper, RandomState
 
 Item = TypeVar("Item")
 # Where neither epochs nor steps are given.
@@ -53,6 +58,10 @@ def fit(
     whole_batch: bool = False,
     on_step: Callable[[Step], None] = lambda _: None,
     on_evaluation: Callable[[int, int], None] = lambda epoch, step: None,
+    devices: Devices | None = None,
+    keeper: Keeper | None = None,
+    interruption: Interruption | None = None,
+    named: Callable[[Sequence[int]], str] = lambda places: f"counted from 0: {', '.join(map(str, places))}",
 ) -> list[Step]:
     """Train `model` in place.
 
@@ -67,17 +76,26 @@ def fit(
         on_step: called after every optimizer step.
         on_evaluation: called with epoch and step, both from 1, after every epoch, or after every `evaluate_every`
             steps, and after the last; the model is in training mode again after it.
+        devices: this process among those that train together, which all call this with the same arguments; alone, and
+            where the model is, if not given. Each computes a part of every batch.
+        keeper: saves the state now and then, and brings back what it has saved.
+        interruption: looked at after every step, and in one where this process is alone.
+        named: names features by their places, for messages.
 
-    Both may raise `StopTraining`, which ends the training as its last step does.
+    `on_step` and `on_evaluation` may raise `StopTraining`, which ends the training as its last step does.
 
     Returns:
-        A report for every step.
+        A report for every step, also for those that were made before a checkpoint that this run has gone on from.
 
     Raises:
-        ConfigError: settings that this model cannot have, such as more frozen layers than it has.
+        ConfigError: settings that this model cannot have, such as more frozen layers than it has; a checkpoint of
+            another run.
         TrainingError: the loss or the gradients of a batch are NaN or infinite (the model is as it was before that
-            step), or the weights are at an evaluation.
+            step), or the weights are at an evaluation; or there is too little memory.
+        Interrupted: that was wanted; the state after the last whole step is saved.
+        SaveError: then, if it cannot be.
     """
+    devices = Devices(next(model.parameters()).device) if devices is None else devices
     at_once = settings.batch_size * settings.accumulation
     steps_per_epoch = math.ceil(len(features) / at_once)
     steps = settings.steps or steps_per_epoch * (settings.epochs or DEFAULT_EPOCHS)
@@ -96,80 +114,158 @@ def fit(
     )
     warmup = max(0, min(math.ceil(settings.warmup * steps), steps - 1))
     schedule = get_scheduler(settings.schedule, optimizer, warmup, steps)
-    gradients = EmbeddingGradients(model)
     history: list[Step] = []
     evaluated = 0
+    if keeper is not None:
+        history, evaluated = keeper.restore(model, optimizer, schedule, steps)
+    gradients = EmbeddingGradients(model, kept=devices.alone and devices.device.type == "cpu")
+    interruption = Interruption() if interruption is None else interruption
+    drawn = RandomState.now()
 
-    def evaluate(epoch: int) -> None:
-        nonlocal evaluated
+    def computed(part: Sequence[FeaturesT]) -> dict[str, Tensor]:
+        if devices.alone:
+            interruption.check()
+        return devices.to_device(collate(part))
+
+    def make_step(epoch: int, chosen: Sequence[int]) -> Step:
+        started = time.perf_counter()
+        batch = [features[place] for place in chosen]
+        with gradients.collected():
+            value = 0.0
+            whole = weight(batch)
+            for part in _parts(batch, settings.batch_size, devices, whole_batch):
+                budget = None if whole_batch else settings.token_budget
+                value += backward(model, part, computed, budget, weight, loss, settings.precision, whole)
+        value = devices.add_up(model, value)
+        norm = clip_gradients(model, settings.max_grad_norm, rows=gradients.rows())
+        for name, number in (("loss", value), ("norm of the gradients", norm)):
+            if not math.isfinite(number):
+                raise TrainingError(
+                    f"the {name} is {number} at step {len(history) + 1}; a lower learning rate may help "
+                    f"(records of the batch, {named(sorted(chosen))})"
+                )
+        rate = float(max(schedule.get_last_lr()))
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        return Step(
+            step=len(history) + 1,
+            steps=steps,
+            epoch=epoch + 1,
+            loss=value,
+            learning_rate=rate,
+            grad_norm=norm,
+            tokens=sum(map(len, batch)),
+            seconds=time.perf_counter() - started,
+        )
+
+    def evaluate(epoch: int) -> bool:
+        """Evaluate, and say whether the training is to end."""
+        nonlocal evaluated, drawn
         for name, parameter in model.named_parameters():
             if not torch.isfinite(parameter).all():
                 raise TrainingError(f"{name} is not finite after step {len(history)}; a lower learning rate may help")
-        evaluated = len(history)
-        on_evaluation(epoch, evaluated)
+        stop = False
+        try:
+            on_evaluation(epoch, len(history))
+        except StopTraining:
+            stop = True
+        evaluated, drawn = len(history), RandomState.now()
         model.train()
+        return devices.any(stop)
+
+    def is_due() -> bool:
+        return evaluated < len(history) and (
+            len(history) % (settings.evaluate_every or steps_per_epoch) == 0 or len(history) == steps
+        )
+
+    def save(*, needed: bool) -> None:
+        if keeper is not None and history:
+            keeper.save(model, optimizer, schedule, history, evaluated, drawn, needed=needed)
 
     model.train()
     with _checkpointed(model, settings.gradient_checkpointing):
         try:
-            for step, (epoch, chosen) in enumerate(_batches(len(features), at_once, settings.seed), 1):
-                started = time.perf_counter()
-                batch = [features[index] for index in chosen]
-                with gradients.collected():
-                    value = 0.0
-                    whole = weight(batch)
-                    # Where a loss compares the texts of a batch, batches of one step stay apart.
-                    for part in _slices(batch, settings.batch_size) if whole_batch else (batch,):
-                        budget = None if whole_batch else settings.token_budget
-                        value += backward(model, part, collate, budget, weight, loss, settings.precision, whole)
-                norm = clip_gradients(model, settings.max_grad_norm, rows=gradients.rows())
-                for name, number in (("loss", value), ("norm of the gradients", norm)):
-                    if not math.isfinite(number):
-                        places = ", ".join(map(str, sorted(chosen)))
-                        raise TrainingError(
-                            f"the {name} is {number} at step {step}; a lower learning rate may help "
-                            f"(records of the batch, counted from 0: {places})"
-                        )
-                rate = float(max(schedule.get_last_lr()))
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad(set_to_none=True)
-                history.append(
-                    Step(
-                        step=step,
-                        steps=steps,
-                        epoch=epoch + 1,
-                        loss=value,
-                        learning_rate=rate,
-                        grad_norm=norm,
-                        tokens=sum(map(len, batch)),
-                        seconds=time.perf_counter() - started,
-                    )
-                )
-                on_step(history[-1])
-                every = settings.evaluate_every or steps_per_epoch
-                if step % every == 0 or step == steps:
-                    evaluate(epoch + 1)
-                if step == steps:
+            # The evaluation that an interruption has left undone.
+            stop = bool(history) and is_due() and evaluate(history[-1].epoch)
+            for epoch, chosen in _batches(len(features), at_once, settings.seed, begin=len(history)):
+                if stop or len(history) == steps:
                     break
-        except StopTraining:
-            if history and evaluated < len(history):
-                # A second wish to stop changes nothing.
-                with contextlib.suppress(StopTraining):
-                    evaluate(history[-1].epoch)
+                with _enough_memory(settings, len(history) + 1):
+                    history.append(make_step(epoch, chosen))
+                drawn = RandomState.now()
+                try:
+                    on_step(history[-1])
+                except StopTraining:
+                    stop = True
+                now = keeper is not None and devices.first and keeper.due(len(history))
+                stop, due, ended = map(any, zip(*devices.gathered((stop, now, interruption.wanted)), strict=True))
+                if ended:
+                    interruption.note(signal.SIGTERM)  # where it came to another process
+                    interruption.check()
+                if is_due() or (stop and evaluated < len(history)):
+                    stop |= evaluate(epoch + 1)
+                if due:
+                    save(needed=False)
+        except Interrupted:
+            # The step or the evaluation that was given up has changed nothing but what is put back here.
+            optimizer.zero_grad(set_to_none=True)
+            drawn.put()
+            save(needed=True)
+            raise
+        if keeper is not None and keeper.wants_last(len(history)):
+            save(needed=False)
     return history
 
 
-def _batches(count: int, size: int, seed: int) -> Iterator[tuple[int, list[int]]]:
-    """Give the epoch and the places of every batch, without end."""
-    for epoch in itertools.count():
-        for chosen in _slices(order_of(count, seed=seed, epoch=epoch), size):
+def _batches(count: int, size: int, seed: int, *, begin: int) -> Iterator[tuple[int, Sequence[int]]]:
+    """Give the epoch and the places of every batch, without end; the first `begin` batches are left out."""
+    first, skipped = divmod(begin, math.ceil(count / size))
+    for epoch in itertools.count(first):
+        order = order_of(count, seed=seed, epoch=epoch)
+        for chosen in _slices(order[skipped * size :], size):
             yield epoch, chosen
+        skipped = 0
 
 
-def _slices(items: list[Item], size: int) -> Iterator[list[Item]]:
+def _slices(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     for begin in range(0, len(items), size):
         yield items[begin : begin + size]
+
+
+def _parts(batch: Sequence[FeaturesT], size: int, devices: Devices, whole_batch: bool) -> Sequence[Sequence[FeaturesT]]:
+    """Return what this process computes of the examples of a step.
+
+    Where a loss compares the texts of a batch, batches of one step stay apart, and whole. Else each process gets about
+    as many tokens as the others.
+    """
+    if whole_batch:
+        return devices.share(list(_slices(batch, size)))
+    if devices.alone:
+        return [batch]
+    part = devices.share(sorted(batch, key=len, reverse=True))
+    return [part] if part else []
+
+
+@contextlib.contextmanager
+def _enough_memory(settings: TrainingSettings, step: int) -> Iterator[None]:
+    """Say what to lower where memory was not enough.
+
+    Raises:
+        TrainingError: then.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch has a class of its own for GPUs, and words for the CPU.
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+        if not known and "can't allocate memory" not in str(error):
+            raise
+        ways = [f"lower token_budget, which is {settings.token_budget}", "a shorter max_length"]
+        if not settings.gradient_checkpointing:
+            ways.append("gradient_checkpointing")
+        reason = str(error).strip().splitlines()[0] if str(error) else "the system has no more"
+        raise TrainingError(f"out of memory at step {step} ({reason}); try: {', '.join(ways)}") from error
 
 
 @contextlib.contextmanager
@@ -244,6 +340,8 @@ def predict(
     *,
     token_budget: int,
     precision: Precision = "fp32",
+    devices: Devices | None = None,
+    interruption: Interruption | None = None,
 ) -> list[RowT]:
     """Return a row for each of the features, in their order; the model is left in eval mode.
 
@@ -254,11 +352,24 @@ def predict(
         rows: takes the model's output apart.
         token_budget: most tokens of a call.
         precision: in which the model computes.
+        devices: this process among those that share the work; alone if not given. All get all rows.
+        interruption: looked at before each call where this process is alone.
+
+    Raises:
+        Interrupted: that was wanted.
     """
     model.eval()
+    devices = Devices(next(model.parameters()).device) if devices is None else devices
 
     def forward(batch: dict[str, Tensor], some: Sequence[FeaturesT]) -> Sequence[RowT]:
+        if interruption is not None and devices.alone:
+            interruption.check()
         with computing(model, precision):
-            return rows(model(**without_labels(batch)), some)
+            return rows(model(**devices.to_device(without_labels(batch))), some)
 
-    return run(features, collate, forward, token_budget=token_budget)
+    own = features if devices.alone else Every(features, devices.rank, devices.processes)
+    found = run(own, collate, forward, token_budget=token_budget)
+    if devices.alone:
+        return found
+    parts = devices.gathered(found)
+    return [parts[place % devices.processes][place // devices.processes] for place in range(len(features))]

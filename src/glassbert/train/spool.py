@@ -16,6 +16,28 @@ ItemT = TypeVar("ItemT")
 IN_MEMORY: Final = 2**28
 
 
+class Every(Sequence[ItemT], Generic[ItemT]):
+    """Every n-th item of a sequence, from some first one on, read when it is asked for."""
+
+    def __init__(self, items: Sequence[ItemT], first: int, step: int) -> None:
+        """Copy nothing."""
+        self._items, self._places = items, range(first, len(items), step)
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> ItemT: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[ItemT]: ...
+    def __getitem__(self, place: int | slice) -> ItemT | list[ItemT]:
+        """Read one item, or several."""
+        if isinstance(place, slice):
+            return [self._items[one] for one in self._places[place]]
+        return self._items[self._places[place]]
+
+
 class Spool(Sequence[ItemT], Generic[ItemT]):
     """Items that were written once, in memory as long as they are few, else in a file without a name.
 
