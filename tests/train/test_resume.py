@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +14,31 @@ from glassbert import (
     BertConfig,
     BertModel,
     BertTokenizer,
-    ConfigError,
     FinetuneSettings,
-    OutputExistsError,
-    SaveError,
-    TrainingError,
     finetune,
     learn_vocabulary,
 )
 from glassbert.files import read_json
 from glassbert.train import Event, Notice, Step
-from glassbert.train.state import Checkpoints, State, read_state
 
-WORDS = "day night good bad film food people happy sad warm cold rain sun tree house river".split()
+WORDS = [
+    "day",
+    "night",
+    "good",
+    "bad",
+    "film",
+    "food",
+    "people",
+    "happy",
+    "sad",
+    "warm",
+    "cold",
+    "rain",
+    "sun",
+    "tree",
+    "house",
+    "river",
+]
 TEXTS = [" ".join(WORDS[(place * step) % len(WORDS)] for step in range(1, 3 + place % 7)) for place in range(1, 42)]
 
 
@@ -121,7 +130,10 @@ def test_a_run_that_was_cut_off_ends_as_the_undisturbed_one(base: Path, changes:
     torch.manual_seed(99)
     result = finetune(settings(base, "cut", save_every=2, resume=True, **changes), on_event=on_event)
     last = cut - 1 - (cut - 1) % 2  # the step at which the run was cut off has no checkpoint any more
-    assert any(f"step-{last:08d}: {last} of {len(whole.history)}" in message for message in notices) or "patience" in changes
+    assert (
+        any(f"step-{last:08d}: {last} of {len(whole.history)}" in message for message in notices)
+        or "patience" in changes
+    )
     assert steps[0] == last + 1
     assert len(result.history) == len(whole.history)
     assert outcome(base.parent / "cut") == outcome(base.parent / "whole")

@@ -15,6 +15,8 @@ from typing import Any, Final, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from glassbert.errors import ConfigError, MissingExtraError, TrainingError
 from glassbert.settings import Device
@@ -131,8 +133,7 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise TrainingError(f"lost the connection to the other processes: {reason}") from error
+        raise TrainingError("lost the connection to the other processes; has one of them ended?") from error
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
@@ -177,12 +178,29 @@ def joined(wanted: Device) -> Iterator[Devices]:
         raise MissingExtraError("lightning-fabric", "train") from None
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    _meet(device)
     fabric = Fabric(accelerator=device.type, devices=here, num_nodes=launched() // here, strategy="ddp")
     fabric.launch()
     try:
         yield _Several(fabric)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _meet(device: torch.device) -> None:
+    """Join the processes.
+
+    When `torchrun` starts processes anew it lets them meet in the same store, where the addresses of those before still
+    stand (torch 2.13), and most of them wait for the dead. So on one machine each start has names of its own. Machines
+    may count starts differently; there `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` before `torchrun` gives each a new store.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    store, number, count = next(iter(rendezvous("env://")))
+    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, store=store, rank=number, world_size=count)
 
 
 def _device(wanted: Device) -> torch.device:
