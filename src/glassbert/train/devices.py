@@ -15,8 +15,6 @@ from typing import Any, Final, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 
 from glassbert.errors import ConfigError, MissingExtraError, TrainingError
 from glassbert.settings import Device
@@ -194,6 +192,9 @@ def _meet(device: torch.device) -> None:
     stand (torch 2.13), and most of them wait for the dead. So on one machine each start has names of its own. Machines
     may count starts differently; there `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` before `torchrun` gives each a new store.
     """
+    from torch.distributed.distributed_c10d import PrefixStore  # not there on every system, and never for one process
+    from torch.distributed.rendezvous import rendezvous
+
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     store, number, count = next(iter(rendezvous("env://")))
