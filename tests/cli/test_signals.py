@@ -1,4 +1,4 @@
-"""Interrupted runs leave with the usual codes, say so in one line, and leave nothing half-written."""
+"""Interrupted runs leave with the usual codes, say so in one line, and leave a checkpoint and nothing else."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ def test_a_signal_in_the_middle_of_training(
         rest = run.stderr.read()
         assert run.wait(timeout=60) == code
     assert "Traceback" not in rest
-    if number == signal.SIGINT:
-        assert rest.splitlines()[-1] == "glassbert: error: interrupted"
-    assert not out.parent.exists() or list(out.parent.iterdir()) == []
+    lines = rest.splitlines()
+    assert lines[-1] == f"glassbert: error: {'interrupted' if number == signal.SIGINT else 'terminated'}"
+    (folder,) = out.parent.iterdir()
+    (step,) = folder.iterdir()
+    assert folder.name == "out-checkpoints"
+    assert lines[-2] == f"saved in {step}; --resume goes on from there"
 
 
 @pytest.mark.parametrize("name", ["typer", "torch", "half of torch"])

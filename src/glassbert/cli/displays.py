@@ -55,11 +55,10 @@ class Display:
             self._bars[name], description=title or name, completed=done, total=total, amount=escape(amount)
         )
 
-    def drop_bars(self) -> None:
-        """Take all bars away."""
-        for bar in self._bars.values():
-            self._progress.remove_task(bar)
-        self._bars.clear()
+    def drop_bars(self, but: str = "") -> None:
+        """Take all bars away, but that of one name."""
+        for name in self._bars.keys() - {but}:
+            self._progress.remove_task(self._bars.pop(name))
 
 
 class TrainingDisplay(Display):
@@ -107,6 +106,7 @@ class TrainingDisplay(Display):
             if not self._evaluated and event.step == event.steps:
                 self._line(event)
         elif isinstance(event, Evaluation):
+            self.drop_bars(but="training")
             self._metric = f"{event.name.replace('_', ' ')} {event.metrics.figure(event.name):.4f}"
             self._line(event, f"held-out {self._metric}  ")
         else:

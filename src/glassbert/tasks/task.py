@@ -75,13 +75,6 @@ class Example:
     line: int | None = None
     position: int | None = None
 
-    @property
-    def place(self) -> str:
-        """Where it stands, as messages have it: `file:line`; empty for what did not come from a file."""
-        if self.file is None:
-            return ""
-        return f"{self.file}:{self.line}" if self.line is not None else f"{self.file}, record {self.position}"
-
     def error(self, message: str) -> DataError:
         """Return an error that names the place of this example."""
         return DataError(message, file=self.file, line=self.line, position=self.position)

@@ -61,7 +61,7 @@ class Notice:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How many examples have been read, or turned into tokens, so far; told every some thousand.
+    """How many examples have been read, turned into tokens or answered so far; told now and then.
 
     Attributes:
         doing: what is done, such as "reading training data".

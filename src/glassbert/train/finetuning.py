@@ -24,7 +24,7 @@ from glassbert.settings import FinetuneSettings, TrainingSettings, paths_of
 from glassbert.tasks import AnyTask, task_class
 from glassbert.tasks.batching import drop_tokens
 from glassbert.tasks.multiple_choice import ChoiceFeatures
-from glassbert.tasks.task import Task
+from glassbert.tasks.task import Example, Task
 from glassbert.tasks.texts import TextFeatures, crop
 from glassbert.text import BertTokenizer, BertTokenizerFast
 from glassbert.train.devices import Devices, joined
@@ -319,9 +319,7 @@ def train_task(
         return task.loss(model, {**batch, **choices})
 
     def named(places: Sequence[int]) -> str:
-        examples = [parts["training"].examples[training[place].example] for place in places[:_NAMED]]
-        known = [one.place or f"example {place + 1}" for one, place in zip(examples, places)]
-        return ", ".join(known) + (f" and {len(places) - _NAMED} more" if len(places) > _NAMED else "")
+        return _places([parts["training"].examples[training[place].example] for place in places])
 
     judge.check_metric()
     keeper = None
@@ -377,6 +375,15 @@ def train_task(
     )
     devices.wait()
     return result
+
+
+def _places(examples: Sequence[Example]) -> str:
+    """Say where examples stand: `train.tsv:3, 17, 20 and 5 more`."""
+    files: dict[str, list[str]] = {}
+    for one in examples[:_NAMED]:
+        files.setdefault(one.file or "records", []).append(str(one.line or one.position or "?"))
+    more = f" and {len(examples) - _NAMED} more" if len(examples) > _NAMED else ""
+    return "; ".join(f"{file}:{', '.join(found)}" for file, found in files.items()) + more
 
 
 def _tell(on_event: OnEvent, message: str) -> None:

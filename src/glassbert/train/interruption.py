@@ -51,6 +51,9 @@ class Interruption:
     def watched(self) -> Iterator[None]:
         """Take Ctrl-C and SIGTERM in this block; when it ends, a signal that came does what it did before.
 
+        So the usual end follows: KeyboardInterrupt for Ctrl-C, the end of the process for SIGTERM, or the program's
+        own. An error that ends the block, such as a full disk, is told in its place.
+
         Signals reach Python's main thread alone, so in another thread nothing is watched. Nor is a signal that the
         program ignores.
         """
@@ -60,11 +63,16 @@ class Interruption:
                 handler = signal.getsignal(number)
                 if handler is not None and handler != signal.SIG_IGN:
                     before[number] = signal.signal(number, self.note)
+        given_up = True
         try:
             yield
+        except Interrupted:
+            raise
+        except BaseException:
+            given_up = False
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            if self.number is not None:
-                # The usual end: KeyboardInterrupt for Ctrl-C, the end of the process for SIGTERM, or the program's own.
+            if self.number is not None and given_up:
                 signal.raise_signal(self.number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,13 +16,15 @@ from glassbert.tasks import AnyTask
 from glassbert.tasks.task import Metrics
 from glassbert.text import BertTokenizer
 from glassbert.train.devices import Devices
-from glassbert.train.events import Evaluation, Notice, OnEvent, StopTraining
+from glassbert.train.events import Evaluation, Notice, OnEvent, Progress, StopTraining
 from glassbert.train.examples import Part
 from glassbert.train.interruption import Interruption
 from glassbert.train.loop import predict
 from glassbert.train.spool import Spool
 from glassbert.train.state import put_weights, weights_of
 
+# Seconds from one word on how far an evaluation is to the next.
+_TELL_EVERY: Final = 1.0
 # Features of the held-out data on which a metric is tried.
 _SOME: Final = 32
 
@@ -77,6 +80,15 @@ class Judge:
             Interrupted: that was wanted; nothing has changed.
         """
         collate = functools.partial(self.task.collate, tokenizer=self._tokenizer)
+        told = time.monotonic()
+
+        def tell(done: int) -> None:
+            nonlocal told
+            if time.monotonic() - told >= _TELL_EVERY:
+                told = time.monotonic()
+                total = len(part.features) // self._devices.processes
+                self._on_event(Progress(doing=f"evaluating {part.name} data", done=done, total=total))
+
         budget, precision = self._settings.token_budget, self._settings.precision
         rows = predict(
             self._model,
@@ -87,6 +99,7 @@ class Judge:
             precision=precision,
             devices=self._devices,
             interruption=interruption,
+            on_done=tell,
         )
         if calibrate:
             self.task = self.task.calibrate(part.examples, part.features, rows)

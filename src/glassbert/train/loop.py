@@ -342,6 +342,7 @@ def predict(
     precision: Precision = "fp32",
     devices: Devices | None = None,
     interruption: Interruption | None = None,
+    on_done: Callable[[int], object] = lambda count: None,
 ) -> list[RowT]:
     """Return a row for each of the features, in their order; the model is left in eval mode.
 
@@ -354,18 +355,24 @@ def predict(
         precision: in which the model computes.
         devices: this process among those that share the work; alone if not given. All get all rows.
         interruption: looked at before each call where this process is alone.
+        on_done: told how many features this process has done, after each call.
 
     Raises:
         Interrupted: that was wanted.
     """
     model.eval()
+    done = 0
     devices = Devices(next(model.parameters()).device) if devices is None else devices
 
     def forward(batch: dict[str, Tensor], some: Sequence[FeaturesT]) -> Sequence[RowT]:
         if interruption is not None and devices.alone:
             interruption.check()
+        nonlocal done
         with computing(model, precision):
-            return rows(model(**devices.to_device(without_labels(batch))), some)
+            found = rows(model(**devices.to_device(without_labels(batch))), some)
+        done += len(some)
+        on_done(done)
+        return found
 
     own = features if devices.alone else Every(features, devices.rank, devices.processes)
     found = run(own, collate, forward, token_budget=token_budget)
