@@ -24,10 +24,11 @@ Precision = Literal["fp32", "bf16"]
 Keep = Literal["last", "best"]
 
 # The headings of help and of YAML files, in their order.
-_GROUPS = _MODEL, _DATA, _OUTPUT, _STEPS, _RATES, _LOSS, _EVALUATION, _MACHINE = (
+_GROUPS = _MODEL, _DATA, _OUTPUT, _SEARCH, _STEPS, _RATES, _LOSS, _EVALUATION, _MACHINE = (
     "Task and model",
     "Data",
     "Result",
+    "Search",
     "Steps",
     "Optimizer",
     "Loss",
@@ -338,6 +339,134 @@ class FinetuneSettings(TrainingSettings, ReadingSettings):
     def is_evaluated(self) -> bool:
         """Whether the model is evaluated while it is trained."""
         return self.validation is not None or self.validation_share > 0.0
+
+
+# What is searched under which name, and where nothing is given: as the appendix of BERT's paper advises (Devlin et al.
+# 2019, A.3), with room on both sides of its rates.
+_SEARCHED: Mapping[str, str] = {
+    "learning_rate": "learning_rates",
+    "batch_size": "batch_sizes",
+    "epochs": "epochs_range",
+    "warmup": "warmups",
+    "weight_decay": "weight_decays",
+}
+_USUAL_SPACE: Mapping[str, tuple[float, ...]] = {
+    "learning_rate": (1e-5, 1e-4),
+    "batch_size": (16, 32),
+    "epochs": (2, 4),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TuningSettings(FinetuneSettings):
+    """Which settings of a fine-tuning are searched, how far, and what all trials share.
+
+    A range is a pair of numbers, or text such as "1e-5:1e-4"; batch sizes are several numbers, or text such as "16,32".
+    What has a range is searched, in place of the one value of that setting; all else is the same in every trial.
+    Without any range the learning rate is searched from 1e-5 to 1e-4, the batch size among 16 and 32, and the epochs
+    from 2 to 4, but for those of them that have another value than their usual one.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name, or no validation data to compare trials by.
+    """
+
+    trials: Annotated[int, Doc("How many trials the study has in the end, earlier ones of it included.", _SEARCH)] = 20
+    learning_rates: Annotated[
+        Sequence[float] | str | None,
+        Doc("Rates to search, such as 1e-5:1e-4. What has a range is searched; all else is held.", _SEARCH),
+    ] = None
+    batch_sizes: Annotated[Sequence[int] | str | None, Doc("Batch sizes to try, such as 16,32.", _SEARCH)] = None
+    epochs_range: Annotated[Sequence[int] | str | None, Doc("Epochs to search, such as 2:4.", _SEARCH)] = None
+    warmups: Annotated[
+        Sequence[float] | str | None, Doc("Shares of warm-up steps to search, such as 0:0.2.", _SEARCH)
+    ] = None
+    weight_decays: Annotated[Sequence[float] | str | None, Doc("Decays to search, such as 0:0.1.", _SEARCH)] = None
+    pruning: Annotated[
+        bool, Doc("Whether trials that fall behind are ended early; --no-pruning: all run to their end.", _SEARCH)
+    ] = True
+    workers: Annotated[int, Doc("Processes that run trials, each on its share of the cores.", _SEARCH)] = 1
+    study: Annotated[str | Path | None, Doc("File in which the study goes on. OUT-study.db if not given.", _SEARCH)] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail late."""
+        for name, field in _SEARCHED.items():
+            if getattr(self, field) is not None:
+                object.__setattr__(self, field, _values_to_search(name, field, getattr(self, field)))
+        super().__post_init__()
+        for name in ("trials", "workers"):
+            self._check(name, lambda value: value >= 1, "1 or more")
+        if self.epochs_range is not None and self.steps is not None:
+            raise ConfigError(f"epochs_range is given and steps is {self.steps}; give one of them")
+        if not self.is_evaluated:
+            raise ConfigError(
+                "there is no validation data to compare trials by; give validation, or a validation_share of "
+                "the training data"
+            )
+        if not self.space:
+            raise ConfigError("nothing is searched; give a range, such as learning_rates 1e-5:1e-4")
+        if self.keep == "last":
+            raise ConfigError("keep is 'last', but trials are compared by their best weights, which are kept")
+
+    @property
+    def space(self) -> dict[str, tuple[float, ...]]:
+        """What is searched: the ends of a range by the setting's name; for the batch size all choices."""
+        given = {name: tuple(getattr(self, field)) for name, field in _SEARCHED.items() if getattr(self, field)}
+        if given:
+            return given
+        usual = {name: TrainingSettings.__dataclass_fields__[name].default for name in _USUAL_SPACE}
+        fixed = {name for name in usual if getattr(self, name) != usual[name]}
+        fixed |= {"epochs"} if self.steps is not None else set()
+        return {name: values for name, values in _USUAL_SPACE.items() if name not in fixed}
+
+    def of_trial(self, values: Mapping[str, float], out: str | Path) -> FinetuneSettings:
+        """Return the settings of one trial: what was chosen for it, and what all share."""
+        shared = {name: getattr(self, name) for name in documented(FinetuneSettings)}
+        return FinetuneSettings(**{**shared, **values, "keep": "best", "out": out})
+
+
+def _values_to_search(name: str, field: str, given: Any) -> tuple[float, ...]:
+    """Return the two ends of a range, or several choices.
+
+    Raises:
+        ConfigError: neither, or a value that the setting cannot have.
+    """
+    choices = name == "batch_size"
+    expected = "two or more different numbers, such as 16,32" if choices else f"LOW:HIGH, such as {_EXAMPLES[name]}"
+    shown = given if isinstance(given, str) else _short(given)
+    wrong = ConfigError(f"{field} is {shown}, expected {expected}")
+    if isinstance(given, str):
+        given = given.split("," if choices else ":")
+    if not isinstance(given, list | tuple):
+        raise wrong
+    read: list[Any] = [_as_number(one.strip()) if isinstance(one, str) else one for one in given]
+    values: list[float] = [one for one in read if type(one) in (int, float)]
+    if len(values) < max(2, len(read)):
+        raise wrong
+    for value in values:
+        try:
+            TrainingSettings(**{name: value})  # type: ignore[arg-type]
+        except ConfigError as error:
+            raise ConfigError(f"{field} is {shown}: {error}") from None
+    if choices:
+        if len(set(values)) < len(values):
+            raise wrong
+    elif len(values) != 2:
+        raise wrong
+    elif values[0] == values[1]:
+        raise ConfigError(f"{field} is {shown}: both ends are the same; to hold {name} at one value, give {name} alone")
+    elif values[0] > values[1]:
+        raise ConfigError(f"{field} is {shown}: the lower end comes first")
+    return tuple(values)
+
+
+_EXAMPLES: Mapping[str, str] = {
+    "learning_rate": "1e-5:1e-4",
+    "epochs": "2:4",
+    "warmup": "0:0.2",
+    "weight_decay": "0:0.1",
+}
 
 
 def paths_of(data: Any) -> list[Path] | None:

@@ -73,7 +73,7 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
             notes.append(message)
             on_event(Notice(message=message))
 
-    parts = _read(task, settings, say, on_event)
+    parts = read_parts(task, settings, say, on_event)
     task = task.learn(parts["training"].examples)
     tokenizer = load_tokenizer(BertTokenizerFast, settings.model)
     limit = settings.max_length or tokenizer.model_max_length
@@ -174,7 +174,7 @@ def _both(one: OnEvent, other: OnEvent) -> OnEvent:
     return show
 
 
-def _read(task: AnyTask, settings: FinetuneSettings, say: Any, on_event: OnEvent) -> dict[str, Part]:
+def read_parts(task: AnyTask, settings: FinetuneSettings, say: Any, on_event: OnEvent) -> dict[str, Part]:
     """Read the data; parts that are drawn from the training data begin as it does."""
     parts = {"training": Part.read("training", task, settings.train, settings, say, on_event)}
     shares = {"validation": settings.validation_share, "test": settings.test_share}
