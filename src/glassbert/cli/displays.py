@@ -179,11 +179,11 @@ class TuningDisplay(Display):
 
 def _of_trial(trial: Trial, best: Trial | None) -> str:
     """Return the line of a trial that has ended."""
-    from glassbert.cli.printing import setting
     from glassbert.train.report import duration
+    from glassbert.train.trials import in_short
 
     figure = "" if trial.figure is None else f"{trial.metric.replace('_', ' ')} {trial.figure:.4f}  "
-    chosen = "  ".join(f"{name.replace('_', ' ')} {setting(value)}" for name, value in trial.values.items())
+    chosen = "  ".join(f"{name.replace('_', ' ')} {in_short(value)}" for name, value in trial.values.items())
     why = {"pruned": "  ended early", "failed": f"  failed: {trial.why}"}.get(trial.state, "")
     mark = "  the best so far" if best is not None and best.number == trial.number else ""
     return f"trial {trial.number:>2}  {figure}{chosen}  {duration(trial.seconds)}{why}{mark}"

@@ -107,7 +107,7 @@ def _print_entities(console: Console, metrics: TokenClassificationMetrics) -> No
 def print_trials(result: TuningResult) -> None:
     """Print the table of a search's trials, the best first."""
     from glassbert.train.report import duration
-    from glassbert.train.trials import ranked
+    from glassbert.train.trials import in_short, ranked
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("trial", justify="right")
@@ -120,18 +120,13 @@ def print_trials(result: TuningResult) -> None:
         cells = [
             str(trial.number),
             "–" if trial.figure is None else f"{trial.figure:.4f}",
-            *(setting(trial.values[name]) for name in names),
+            *(in_short(trial.values[name]) for name in names),
             "–" if trial.step is None else f"{trial.step:,}",
             duration(trial.seconds),
             "the best" if best else {"pruned": "ended early", "failed": "failed"}.get(trial.state, ""),
         ]
         table.add_row(*cells, style="bold" if best else "dim" if trial.state != "done" else None)
     out().print(table)
-
-
-def setting(value: float) -> str:
-    """Return the value of a setting as one reads it."""
-    return str(value) if isinstance(value, int) else f"{value:.3g}"
 
 
 def typed(path: Path) -> str:

@@ -181,21 +181,27 @@ class Dot(NamedTuple):
 
 
 def scatter(
-    dots: Sequence[Dot], *, places: Sequence[tuple[float, str]], title: str, line: Sequence[Point] = ()
+    dots: Sequence[Dot],
+    *,
+    places: Sequence[tuple[float, str]],
+    title: str,
+    line: Sequence[Point] = (),
+    room: float = 0.0,
 ) -> Markup:
     """Draw points as SVG.
 
     Args:
         dots: the last lie above the others.
-        places: of the axis across, each with its label; it ends at the first and at the last of all places and dots.
+        places: of the axis across, each with its label.
         title: what a screen reader says of it.
         line: that lies below the dots.
+        room: how far the axis goes beyond the first and the last of all places and dots.
     """
     if not dots:
         return Markup()
     heights, widths = [dot.y for dot in dots], [*(dot.x for dot in dots), *(x for x, _ in places)]
     parts, left, up = _grid(min(heights), max(heights), top=1.0 if max(heights) <= 1.0 else math.inf)
-    across = _Scale(min(widths), max(widths), left + 14.0, _WIDTH - 28.0)
+    across = _Scale(min(widths) - room, max(widths) + room, left + 14.0, _WIDTH - 28.0)
     below = _number(_HEIGHT - 9.0)
     parts += [tag("text", label, x=_number(across(x)), y=below, text_anchor="middle") for x, label in places]
     if len(line) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -128,8 +129,9 @@ def plot_tuning(trials: Sequence[Trial], space: Mapping[str, Sequence[float]], p
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    columns = min(3, 1 + len(space))
-    rows = -(-(1 + len(space)) // columns)
+    count = 1 + len(space)
+    columns = 2 if count in (2, 4) else 3
+    rows = math.ceil(count / columns)
     figure = _figure(3.4 * columns, 0.5 + 2.7 * rows)
     panels: list[Axes] = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     shown = [trial for trial in trials if trial.figure is not None]
@@ -155,7 +157,8 @@ def plot_tuning(trials: Sequence[Trial], space: Mapping[str, Sequence[float]], p
         panel.set_xlabel(setting.replace("_", " "))
     for place, panel in enumerate(panels):
         panel.spines[["top", "right"]].set_visible(False)
-        panel.set_visible(place <= len(space))
+        panel.set_visible(place < count)
+        panel.margins(y=0.08)
         if place % columns == 0:
             panel.set_ylabel(name)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -171,4 +174,6 @@ def _draw_trials(panel: Axes, places: Sequence[float], trials: Sequence[Trial], 
         if points:
             across, up = zip(*points, strict=True)
             face = colour if filled else "white"
-            panel.scatter(across, up, s=28, color=face, edgecolors=colour, linewidths=1.2, label=name, zorder=3)
+            panel.scatter(
+                across, up, s=28, color=face, edgecolors=colour, linewidths=1.2, alpha=0.8, label=name, zorder=3
+            )

@@ -235,7 +235,7 @@ class Study:
         return found
 
     def _check_origin(self, origin: Mapping[str, Any]) -> None:
-        """Refuse a study that was made of something else.
+        """Refuse a study that was made of something else, unless nothing has come of it yet.
 
         Raises:
             ConfigError: with what differs.
@@ -249,7 +249,13 @@ class Study:
             self._study.set_user_attr("origin", plain)
             return
         other = [name for name in {**known, **plain} if known.get(name) != plain.get(name)]
-        if other:
+        if other and not any(trial.state.is_finished() for trial in self._attempts()):
+            # As after a first trial that ended with a mistyped setting.
+            for trial in self._study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING)):
+                optuna.Trial(self._study, trial._trial_id).set_user_attr(_LOST, True)
+                self._study.tell(trial.number, state=TrialState.FAIL)
+            self._study.set_user_attr("origin", plain)
+        elif other:
             first = other[0]
             more = f", and there is another {_listed(other[1:])}" if other[1:] else ""
             raise ConfigError(

@@ -83,6 +83,11 @@ class TuningResult:
     best: Trial
 
 
+def in_short(value: float) -> str:
+    """Return the value of a setting as one reads it; rates are all of one form."""
+    return f"{value:.2e}" if 0 < abs(value) < 1e-3 else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def best_of(trials: Iterable[Trial]) -> Trial | None:
     """Return the best trial that is done, the earliest of equals; None where there is none."""
     done = [trial for trial in trials if trial.state == "done" and trial.value is not None]

@@ -28,7 +28,7 @@ from glassbert.train.examples import records_of
 from glassbert.train.finetuning import read_parts
 from glassbert.train.loop import DEFAULT_EPOCHS
 from glassbert.train.report import duration
-from glassbert.train.trials import OnTuningEvent, Trial, TrialEvent, TuningEvent, TuningResult, best_of
+from glassbert.train.trials import OnTuningEvent, Trial, TrialEvent, TuningEvent, TuningResult, best_of, in_short
 from glassbert.train.tuning_report import TUNING_FILES, TUNING_RECORD, give_settings, write_tuning
 from glassbert.train.workers import LostError, Outcome, Pruned, Worker, run_trial
 
@@ -97,7 +97,7 @@ def tune(settings: TuningSettings, *, task: AnyTask | None = None, on_event: OnT
                 take_along(made, stage)
                 give_settings(stage, winner)
                 write_tuning(stage, result, settings, file, study.id, search.say)
-        search.sweep(None)
+        search.sweep(None, unfinished=True)
     return result
 
 
@@ -225,7 +225,7 @@ class _Search:
 
     def run(self) -> None:
         """Run the trials that are missing, and say before what that will cost."""
-        self.sweep(best_of(self._study.trials))
+        self.sweep(best_of(self._study.trials), unfinished=True)
         with contextlib.suppress(_Enough):
             missing = self._announce()
             if self._settings.workers == 1 or missing < 2:
@@ -249,17 +249,24 @@ class _Search:
         made = self._folder / self._study.folders[trial.number]
         if not made.exists():
             self.say(f"the model of trial {trial.number} is not there any more and is made again")
-            run_trial(self.settings_of(trial, made), self._task, lambda _: None)
+            outcome = run_trial(self.settings_of(trial, made), self._task, lambda _: None)
+            if outcome.state != "done":
+                raise TrainingError(f"trial {trial.number} failed when it was run again: {outcome.why}")
         return made
 
-    def sweep(self, best: Trial | None) -> None:
-        """Remove the folders of trials but for that of the best, and those of trials that are running."""
+    def sweep(self, best: Trial | None, *, unfinished: bool = False) -> None:
+        """Remove the folders of trials that are done, but for that of the best.
+
+        Args:
+            best: the best, or None to keep no folder.
+            unfinished: whether what killed processes have left goes too; no trial may be running then.
+        """
         names = self._study.folders
-        kept = {names[trial.number] for trial in self._study.trials if trial.state == "running"}
-        if best is not None:
-            kept.add(names[best.number])
+        kept = set() if best is None else {names[best.number]}
+        if not unfinished:  # one may stand already whose worker has not told it yet
+            kept |= {names[trial.number] for trial in self._study.trials if trial.state == "running"}
         for found in self._folder.iterdir():
-            if best is None or found.name not in kept:
+            if found.name not in kept and (unfinished or found.name.startswith("trial-")):
                 shutil.rmtree(found, ignore_errors=True)
 
     def _announce(self) -> int:
@@ -382,9 +389,9 @@ class _Search:
         self._estimated = True
         ends = [self._amount.learned(self._settings.of_trial(values, "")) for values in corners(self._settings)]
         typical = (min(ends) + max(ends)) / 2
-        seconds = trial.seconds / trial.tokens * typical * left / self._settings.workers
+        seconds = round(trial.seconds / trial.tokens * typical * left / self._settings.workers)
         less = ", less where trials are pruned" if self._settings.pruning else ""
-        self.say(f"at the speed of trial {trial.number} the {left} others take about {duration(seconds)}{less}")
+        self.say(f"{left} more at the speed of trial {trial.number}: about {duration(seconds)}, an estimate{less}")
 
     def _show(self, trial: Trial, event: Event | None = None) -> None:
         trials = [one for one in self._study.trials if one.state != "running"]
@@ -406,7 +413,7 @@ def searched(settings: TuningSettings) -> str:
         if name == "batch_size":
             what = f"{', '.join(map(str, values[:-1]))} or {values[-1]}"
         else:
-            what = f"{values[0]:g} to {values[1]:g}{' (by ratio)' if name == 'learning_rate' else ''}"
+            what = f"{in_short(values[0])} to {in_short(values[1])}{' (log scale)' if name == 'learning_rate' else ''}"
         found.append(f"{name} {what}")
     return ", ".join(found)
 

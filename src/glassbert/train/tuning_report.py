@@ -21,7 +21,7 @@ from glassbert.train.markup import Dot, Markup, cell, document, inner_ticks, sca
 from glassbert.train.outputs import RECORD, SETTINGS
 from glassbert.train.plots import TUNING, plot_tuning
 from glassbert.train.report import REPORT_PAGE, duration, figure, model_name, pretty, said, write_report
-from glassbert.train.trials import Trial, TuningResult, best_so_far, ranked
+from glassbert.train.trials import Trial, TuningResult, best_so_far, in_short, ranked
 
 TUNING_RECORD: Final = "tuning.json"
 TUNING_PAGE: Final = "tuning.html"
@@ -107,7 +107,7 @@ def tuning_page(record: Record, trials: Sequence[Trial]) -> str:
 
 def _top(record: Record, trials: Sequence[Trial], heading: str) -> Markup:
     best = next(trial for trial in trials if trial.number == record["best"])
-    chosen = ", ".join(f"{said(name)} {value_of(value)}" for name, value in best.values.items())
+    chosen = ", ".join(f"{said(name)} {in_short(value)}" for name, value in best.values.items())
     states = [trial.state for trial in trials]
     facts = {
         "Trials": f"{len(trials)}",
@@ -136,16 +136,18 @@ def _charts(record: Record, trials: Sequence[Trial]) -> Markup:
     shown = sorted((one for one in trials if one.figure is not None), key=lambda one: one.number == record["best"])
     name = pretty(record["metric"])
 
-    def drawn(title: str, about: str, x: Callable[[Trial], float], places: Any, line: Any = ()) -> Markup:
+    def drawn(
+        title: str, about: str, x: Callable[[Trial], float], places: Any, room: float = 0.0, line: Any = ()
+    ) -> Markup:
         dots = [
             Dot(x(one), one.figure or 0.0, _kind(one, record["best"]), f"trial {one.number}: {one.figure:.4f}")
             for one in shown
         ]
         caption = tag("figcaption", title, tag("span", about))
-        return tag("figure", caption, scatter(dots, places=places, title=f"{name}: {title}", line=line))
+        return tag("figure", caption, scatter(dots, places=places, title=f"{name}: {title}", line=line, room=room))
 
     numbers = [(value, short(value)) for value in inner_ticks(1, max(trial.number for trial in trials))]
-    charts = [drawn(name, " of each trial, and the best so far", lambda one: one.number, numbers, _stairs(trials))]
+    charts = [drawn(name, " of each trial, and the best so far", lambda one: one.number, numbers, 0.5, _stairs(trials))]
     for setting, values in record["searched"].items():
         place, places = _axis(setting, values)
         charts.append(
@@ -154,6 +156,7 @@ def _charts(record: Record, trials: Sequence[Trial]) -> Markup:
                 f" and {said(record['metric'])}",
                 lambda one, place=place, setting=setting: place(one.values[setting]),  # type: ignore[misc]
                 places,
+                0.5 if setting in ("batch_size", "epochs") else 0.0,
             )
         )
     about = "A dot is a trial: full if it came to its end, hollow if it was ended early, orange if it is the best."
@@ -181,7 +184,9 @@ def _axis(setting: str, values: Sequence[float]) -> tuple[Callable[[float], floa
         marks = inside if len(inside) > 1 else [low, high]
         if len(marks) > 6:
             marks = [one for one in marks if f"{one:e}".startswith("1.0")]
-        return math.log10, [(math.log10(one), value_of(one)) for one in marks]
+        return math.log10, [
+            (math.log10(one), f"{one:.3g}" if one >= 1e-2 else f"{one:.0e}".replace("e-0", "e-")) for one in marks
+        ]
     marks = inner_ticks(low, high) if setting == "epochs" else [one for one in ticks(low, high) if low <= one <= high]
     return float, [(one, short(one)) for one in marks]
 
@@ -192,6 +197,7 @@ def _kind(trial: Trial, best: int) -> str:
 
 def _trials(record: Record, trials: Sequence[Trial]) -> Markup:
     names = list(record["searched"])
+    told = any(trial.state != "done" for trial in trials)
     rows = []
     for trial in ranked(trials):
         best = trial.number == record["best"]
@@ -201,16 +207,23 @@ def _trials(record: Record, trials: Sequence[Trial]) -> Markup:
                 "tr",
                 tag("th", f"{trial.number}", *badge, scope="row"),
                 cell(figure(trial.figure)),
-                *(cell(value_of(trial.values[name])) for name in names),
+                *(cell(in_short(trial.values[name])) for name in names),
                 cell("–" if trial.step is None else f"{trial.step:,}"),
                 cell(duration(trial.seconds)),
-                tag("td", _STATES[trial.state] + (f": {trial.why}" if trial.why else ""), class_="name"),
+                *(
+                    [tag("td", ": ".join(filter(None, (_STATES[trial.state], trial.why))), class_="name")]
+                    if told
+                    else []
+                ),
                 class_="saved" if best else None,
             )
         )
     heads = [("Trial", None), (pretty(record["metric"]), "number"), *((pretty(name), "number") for name in names)]
-    heads += [("Best step", "number"), ("Time", "number"), ("", None)]
-    return section("All trials", table(heads, rows), about="The best first; trials that were ended early stand below.")
+    heads += [("Best step", "number"), ("Time", "number"), *([("", None)] if told else [])]
+    below = (
+        "; those that were ended early stand below the others" if any(one.state == "pruned" for one in trials) else ""
+    )
+    return section("All trials", table(heads, rows), about=f"The best first{below}.")
 
 
 def _circumstances(record: Record) -> Markup:
@@ -222,8 +235,3 @@ def _circumstances(record: Record) -> Markup:
     }
     rows = (tag("div", tag("dt", name), tag("dd", value)) for name, value in values.items())
     return section("To make it again", tag("dl", *rows, class_="settings"))
-
-
-def value_of(value: float) -> str:
-    """Return the value of a setting as one reads it."""
-    return str(value) if isinstance(value, int) else short(float(f"{value:.3g}"))

@@ -16,7 +16,7 @@ from typing import Self
 import torch
 
 from glassbert.data.words import interrupts_held_back
-from glassbert.errors import ConfigError, GlassbertError, TrainingError
+from glassbert.errors import ConfigError, GlassbertError, InputError, TrainingError
 from glassbert.settings import FinetuneSettings
 from glassbert.tasks import AnyTask
 from glassbert.train.events import Evaluation, Event, OnEvent
@@ -51,6 +51,9 @@ def run_trial(settings: FinetuneSettings, task: AnyTask | None, tell: OnEvent) -
         finetune(settings, task=task, on_event=tell)
     except Pruned:
         return Outcome("pruned")
+    except InputError as error:
+        # Scores that are not finite, of weights that are; what is wrong with the data has been told before any trial.
+        return Outcome("failed", f"{error}; a lower learning rate may help")
     except (TrainingError, torch.OutOfMemoryError) as error:
         return Outcome("failed", str(error))
     return Outcome("done")
@@ -146,13 +149,17 @@ def _work(connection: Connection, task: AnyTask | None, threads: int) -> None:
         if isinstance(event, Evaluation) and connection.recv():
             raise Pruned
 
-    with contextlib.suppress(EOFError, ConnectionError):
+    try:
         while True:
             settings = pickle.loads(connection.recv_bytes())
             try:
                 connection.send(run_trial(settings, task, tell))
             except GlassbertError as error:
                 connection.send(error)
+    except (EOFError, ConnectionError):
+        return
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # on the way out there is nothing to interrupt
 
 
 @contextlib.contextmanager
