@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from glassbert import (
 )
 from glassbert.files import read_json
 from glassbert.train import Evaluation, Notice, Trial, TrialEvent, TuningEvent, TuningResult
+from glassbert.train.plots import plot_tuning
 from glassbert.train.trials import best_of, best_so_far, in_short, ranked
 
 pytest.importorskip("optuna")
@@ -83,8 +85,8 @@ def make(tmp_path: Path) -> Make:
 @pytest.fixture(autouse=True)
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the pictures of each trial, which take longer than such a training."""
-    for name in ("plot_learning_curve", "plot_confusion_matrix"):
-        monkeypatch.setattr(f"glassbert.train.outputs.{name}", lambda *_, **__: None)
+    for name in ("outputs.plot_learning_curve", "outputs.plot_confusion_matrix", "tuning_report.plot_tuning"):
+        monkeypatch.setattr(f"glassbert.train.{name}", lambda *_, **__: None)
 
 
 def chosen(result: TuningResult) -> list[dict[str, float]]:
@@ -112,7 +114,7 @@ def test_the_winner_is_what_its_settings_give(make: Make, tmp_path: Path) -> Non
         assert values["batch_size"] in (4, 5)
     # Nothing but the result and the study is left.
     assert entries(tmp_path) == {"out", "out-study.db"}
-    assert {"tuning.json", "tuning.html", "tuning.png", "settings.yaml", "report.html"} <= entries(result.folder)
+    assert {"tuning.json", "tuning.html", "settings.yaml", "report.html"} <= entries(result.folder)
     again = FinetuneSettings.read(result.folder / "settings.yaml", out=tmp_path / "again")
     assert again.to_dict() == {**result.settings.to_dict(), "out": str(tmp_path / "again")}
     assert again.keep == "best"
@@ -150,9 +152,28 @@ def test_the_record_and_the_page(make: Make) -> None:
     assert "default-src 'none'" in page
     assert "<script" not in page
     assert page.count("<circle") == 9  # three trials in three charts
-    assert (result.folder / "tuning.png").read_bytes().startswith(b"\x89PNG")
     assert "out-trials" not in (result.folder / "report.html").read_text(encoding="utf-8")
     assert "out-trials" not in (result.folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_picture(tmp_path: Path) -> None:
+    values = {"learning_rate": 1e-4, "batch_size": 16, "epochs": 3, "warmup": 0.1}
+    trials = [dataclasses.replace(trial(number, 0.5 + number / 10), values=values) for number in (1, 2)]
+    space = {"learning_rate": (1e-5, 1e-3), "batch_size": (32, 16), "epochs": (2, 4), "warmup": (0.0, 0.2)}
+    trials += [dataclasses.replace(trial(3, 0.1, "pruned"), values=values), trial(4, None, "failed")]
+    for searched in (space, {"epochs": (2, 4)}):
+        plot_tuning(trials, searched, tmp_path / "tuning.png")
+        assert (tmp_path / "tuning.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_there_is_no_picture_but_all_else(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glassbert.train.tuning_report.plot_tuning", plot_tuning)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    events: list[TuningEvent] = []
+    result = tune(make(trials=1), on_event=events.append)
+    assert "no picture: matplotlib is not installed; it comes with: pip install 'glassbert[train]'" in told(events)
+    assert {"tuning.json", "tuning.html"} <= entries(result.folder)
+    assert "tuning.png" not in entries(result.folder)
 
 
 def test_the_same_seed_gives_the_same_trials_in_one_go_or_in_two(make: Make, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class TuningResult:
 
 def in_short(value: float) -> str:
     """Return the value of a setting as one reads it; rates are all of one form."""
-    return f"{value:.2e}" if 0 < abs(value) < 1e-3 else f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.2e}" if 0 < abs(value) <= 1e-3 else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def best_of(trials: Iterable[Trial]) -> Trial | None:

@@ -220,12 +220,14 @@ class _Search:
     ) -> None:
         self._settings, self._task, self._study, self._amount = settings, task, study, amount
         self._folder, self._on_event = folder, on_event
+        self._wanted = study.wanted
+        self._finished = {trial.number: trial for trial in study.trials if trial.state != "running"}
         self._lost: set[int] = set()
         self._estimated = False
 
     def run(self) -> None:
         """Run the trials that are missing, and say before what that will cost."""
-        self.sweep(best_of(self._study.trials), unfinished=True)
+        self.sweep(best_of(self._finished.values()), unfinished=True)
         with contextlib.suppress(_Enough):
             missing = self._announce()
             if self._settings.workers == 1 or missing < 2:
@@ -272,8 +274,7 @@ class _Search:
     def _announce(self) -> int:
         """Say what is searched, what stands already and what the rest will cost; return how many trials are missing."""
         study, settings, amount = self._study, self._settings, self._amount
-        wanted = study.wanted
-        missing = wanted - len(study.resumed)
+        wanted, missing = self._wanted, self._wanted - len(study.resumed)
         if wanted < settings.trials:
             self.say(f"{settings.trials} trials are wanted, but there are only {wanted} combinations")
         if study.resumed or study.lost:
@@ -361,7 +362,8 @@ class _Search:
     def _end(self, running: _Running, outcome: Outcome) -> None:
         trial = running.end(outcome)
         self._study.end(running.begun, trial)
-        self.sweep(best_of(self._study.trials))
+        self._finished[trial.number] = trial
+        self.sweep(best_of(self._finished.values()))
         self._show(trial)
         self._estimate(trial)
 
@@ -383,7 +385,7 @@ class _Search:
 
     def _estimate(self, trial: Trial) -> None:
         """Say after the first trial about how long the others will take."""
-        left = self._study.wanted - sum(one.state != "running" for one in self._study.trials)
+        left = self._wanted - len(self._finished)
         if self._estimated or trial.state != "done" or not trial.tokens or left < 1:
             return
         self._estimated = True
@@ -394,10 +396,13 @@ class _Search:
         self.say(f"{left} more at the speed of trial {trial.number}: about {duration(seconds)}, an estimate{less}")
 
     def _show(self, trial: Trial, event: Event | None = None) -> None:
-        trials = [one for one in self._study.trials if one.state != "running"]
-        self._tell(
-            TrialEvent(trial=trial, trials=self._study.wanted, finished=len(trials), best=best_of(trials), event=event)
-        )
+        finished = self._finished
+        told: dict[str, Any] = {
+            "trials": self._wanted,
+            "finished": len(finished),
+            "best": best_of(finished.values()),
+        }
+        self._tell(TrialEvent(trial=trial, event=event, **told))
 
     def _tell(self, event: TuningEvent) -> None:
         try:
