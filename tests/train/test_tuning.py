@@ -457,7 +457,7 @@ def test_the_earliest_of_equals_is_the_best() -> None:
     assert best.number == 2
     assert best_of(trials[3:]) is None
     assert [one.number for one in ranked(trials)] == [2, 3, 1, 4, 5]
-    assert best_so_far(trials) == [(1, 0.5), (2, 0.9), (3, 0.9)]
+    assert best_so_far(trials) == [(1, 0.5), (2, 0.9), (3, 0.9), (4, 0.9), (5, 0.9)]
 
 
 def test_values_as_one_reads_them() -> None:

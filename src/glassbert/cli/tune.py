@@ -16,8 +16,9 @@ from glassbert.settings import TuningSettings
 def tune(settings: TuningSettings, json: Json = False) -> None:
     """Fine-tune with many settings and keep the best model: learning rates, batch sizes, epochs, warm-up, decay.
 
-    Needs validation data, by which trials are compared. The same command goes on where it was interrupted. The result
-    is the best trial's model folder, as train writes it, with a table of all trials (tuning.html).
+    Trials are compared on validation data. The same command goes on where it was interrupted.
+
+    The result is the best trial's model folder, as train writes it, with a table of all trials (tuning.html).
 
     Example: glassbert tune train.tsv --validation dev.tsv --model FOLDER --out OUT --learning-rates 1e-5:1e-4
     """

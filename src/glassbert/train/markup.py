@@ -280,6 +280,20 @@ def inner_ticks(low: float, high: float, count: int = 8) -> list[float]:
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Return round numbers between two numbers above 0, each with its label, for an axis of their logarithms."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1,)):  # as many as there is room for
+        inside = [factor * 10.0**power for power in powers for factor in factors]
+        inside = [one for one in inside if low * 0.999 <= one <= high * 1.001]
+        if len(inside) <= 6:
+            break
+    chosen = inside if len(inside) > 1 else [low, high]
+    return [
+        (one, f"{one:.3g}" if one >= 1e-2 else f"{one:.1e}".replace(".0e", "e").replace("e-0", "e-")) for one in chosen
+    ]
+
+
 def short(value: float) -> str:
     """Return a number as it stands at an axis."""
     if abs(value) >= 1000.0 and value == int(value):

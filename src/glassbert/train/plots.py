@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from glassbert.errors import MissingExtraError
 from glassbert.tasks import ClassificationMetrics
 from glassbert.train.events import Step
-from glassbert.train.markup import smoothed
+from glassbert.train.markup import log_ticks, smoothed
 from glassbert.train.trials import Trial, best_of, best_so_far
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def plot_tuning(trials: Sequence[Trial], space: Mapping[str, Sequence[float]], p
     name = (best.metric if best else "").replace("_", " ")
     done = best_so_far(shown)
     panels[0].step([number for number, _ in done], [value for _, value in done], where="post", color=_ORANGE, alpha=0.6)
-    panels[0].locator_params("x", integer=True)
+    panels[0].locator_params("x", integer=True, nbins=10)
     _draw_trials(panels[0], [float(trial.number) for trial in shown], shown, best)
     panels[0].set(xlabel="trial", xlim=(0.5, max(trial.number for trial in trials) + 0.5))
     for panel, (setting, values) in zip(panels[1:], space.items()):
@@ -151,8 +151,12 @@ def plot_tuning(trials: Sequence[Trial], space: Mapping[str, Sequence[float]], p
             panel.set_xlim(-0.5, len(order) - 0.5)
         elif setting == "learning_rate":
             panel.set_xscale("log")
+            marks = log_ticks(min(values), max(values))
+            panel.set_xticks([mark for mark, _ in marks], [label for _, label in marks])
+            panel.minorticks_off()
         elif setting == "epochs":
             panel.locator_params("x", integer=True)
+            panel.set_xlim(min(values) - 0.5, max(values) + 0.5)
         _draw_trials(panel, given, shown, best)
         panel.set_xlabel(setting.replace("_", " "))
     for place, panel in enumerate(panels):

@@ -105,14 +105,11 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def best_so_far(trials: Iterable[Trial]) -> list[tuple[int, float]]:
-    """Return the number and the best figure so far of each trial that is done, by number."""
+    """Return the number of each trial and the best figure until then, from the first trial that is done."""
     found: list[tuple[int, float]] = []
     best: Trial | None = None
     for trial in sorted(trials, key=lambda trial: trial.number):
-        if trial.state != "done":
-            continue
         best = best_of([trial] if best is None else [best, trial])
-        assert best is not None
-        assert best.figure is not None
-        found.append((trial.number, best.figure))
+        if best is not None and best.figure is not None:
+            found.append((trial.number, best.figure))
     return found

@@ -17,7 +17,20 @@ from glassbert.errors import MissingExtraError
 from glassbert.files import read_json, write_json
 from glassbert.settings import FinetuneSettings, TuningSettings
 from glassbert.train.card import write_card
-from glassbert.train.markup import Dot, Markup, cell, document, inner_ticks, scatter, section, short, table, tag, ticks
+from glassbert.train.markup import (
+    Dot,
+    Markup,
+    cell,
+    document,
+    inner_ticks,
+    log_ticks,
+    scatter,
+    section,
+    short,
+    table,
+    tag,
+    ticks,
+)
 from glassbert.train.outputs import RECORD, SETTINGS
 from glassbert.train.plots import TUNING, plot_tuning
 from glassbert.train.report import REPORT_PAGE, duration, figure, model_name, pretty, said, write_report
@@ -178,15 +191,7 @@ def _axis(setting: str, values: Sequence[float]) -> tuple[Callable[[float], floa
         return lambda value: float(order.index(value)), [(float(at), str(one)) for at, one in enumerate(order)]
     low, high = min(values), max(values)
     if setting == "learning_rate":
-        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        round_ones = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-        inside = [one for one in round_ones if low * 0.999 <= one <= high * 1.001]
-        marks = inside if len(inside) > 1 else [low, high]
-        if len(marks) > 6:
-            marks = [one for one in marks if f"{one:e}".startswith("1.0")]
-        return math.log10, [
-            (math.log10(one), f"{one:.3g}" if one >= 1e-2 else f"{one:.0e}".replace("e-0", "e-")) for one in marks
-        ]
+        return math.log10, [(math.log10(one), label) for one, label in log_ticks(low, high)]
     marks = inner_ticks(low, high) if setting == "epochs" else [one for one in ticks(low, high) if low <= one <= high]
     return float, [(one, short(one)) for one in marks]
 
@@ -197,7 +202,7 @@ def _kind(trial: Trial, best: int) -> str:
 
 def _trials(record: Record, trials: Sequence[Trial]) -> Markup:
     names = list(record["searched"])
-    told = any(trial.state != "done" for trial in trials)
+    told, wide = any(trial.state != "done" for trial in trials), "name" if any(trial.why for trial in trials) else None
     rows = []
     for trial in ranked(trials):
         best = trial.number == record["best"]
@@ -210,11 +215,7 @@ def _trials(record: Record, trials: Sequence[Trial]) -> Markup:
                 *(cell(in_short(trial.values[name])) for name in names),
                 cell("–" if trial.step is None else f"{trial.step:,}"),
                 cell(duration(trial.seconds)),
-                *(
-                    [tag("td", ": ".join(filter(None, (_STATES[trial.state], trial.why))), class_="name")]
-                    if told
-                    else []
-                ),
+                *([tag("td", ": ".join(filter(None, (_STATES[trial.state], trial.why))), class_=wide)] if told else []),
                 class_="saved" if best else None,
             )
         )
