@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,7 +35,18 @@ def made(**values: Any) -> TuningSettings:
 
 
 def test_a_search_and_its_winner(command: Command, model_folder: Path, data: Path, tmp_path: Path) -> None:
-    arguments = ("tune", data, "--valid", data, "--model", model_folder, "--out", "out", "--epochs", "1")
+    arguments: tuple[str | Path, ...] = (
+        "tune",
+        data,
+        "--valid",
+        data,
+        "--model",
+        model_folder,
+        "--out",
+        "out",
+        "--epochs",
+        "1",
+    )
     arguments += ("--learning-rates", "1e-4:1e-2", "--batch-sizes", "4,6")
     run = command(*arguments, "--trials", "2")
     assert run.code == 0, run
@@ -157,3 +170,22 @@ def test_ctrl_c_keeps_what_is_finished(model_folder: Path, data: Path, tmp_path:
     left = {entry.name for entry in (tmp_path / "out-study-trials").iterdir()}
     assert 1 <= len(left) <= 1 + int(workers)
     assert not [name for name in left if name.startswith(".")]
+
+
+def test_the_page_does_what_it_says(
+    command: Command, model_folder: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^    glassbert (.*)$", page, flags=re.M)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, flags=re.M | re.S)
+    (tmp_path / "FOLDER").symlink_to(model_folder)
+    for name in ("train.csv", "dev.csv"):
+        (tmp_path / name).write_bytes(data.read_bytes())
+    small = line.replace("--trials 12", "--trials 1") + " --epochs 1"
+    assert command(*shlex.split(small)).code == 0
+    listed = re.findall(r"^\| `(tuning\.\w+)`", page, flags=re.M)
+    assert listed == ["tuning.json", "tuning.html", "tuning.png"]
+    names: dict[str, Any] = {}
+    exec(block.replace("trials=12", "trials=1, study='other.db', overwrite=True, epochs=1"), names)
+    assert names["result"].best.number == 1
+    assert "learning_rate" in capsys.readouterr().out

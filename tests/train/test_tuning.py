@@ -132,7 +132,7 @@ def test_what_it_will_cost_is_said_before_and_after_the_first_trial(make: Make) 
     events: list[TuningEvent] = []
     tune(make(trials=3, epochs_range="1:2", weight_decays="0:0.1"), on_event=events.append)
     text = told(events)
-    assert "searched: learning_rate 0.001 to 0.03 (log scale), batch_size 4 or 5, epochs 1 to 2, " in text
+    assert "searched: learning_rate 1.00e-03 to 0.03 (log scale), batch_size 4 or 5, epochs 1 to 2, " in text
     assert "weight_decay 0 to 0.1; all else is held" in text
     assert "3 trials of 2 to 6 steps on 10 examples: " in text
     assert "2 more at the speed of trial 1: about " in text
