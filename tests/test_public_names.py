@@ -55,6 +55,8 @@ NAMES = [
     "TrainingError",
     "TrainingResult",
     "TrainingSettings",
+    "TuningResult",
+    "TuningSettings",
     "VocabularyError",
     "WordpieceTokenizer",
     "clip_gradients",
@@ -77,6 +79,7 @@ NAMES = [
     "push_to_hub",
     "read_records",
     "to_torch_encoder",
+    "tune",
 ]
 
 TABLES = {"TYPE_TO_SCHEDULER_FUNCTION"}

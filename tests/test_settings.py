@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from glassbert import ConfigError, FinetuneSettings, TrainingSettings
+from glassbert import ConfigError, FinetuneSettings, TrainingSettings, TuningSettings
 from glassbert.cli.train import train
+from glassbert.cli.tune import tune
 from glassbert.cli.use import evaluate
 from glassbert.settings import ReadingSettings, documented, paths_of
 
@@ -20,7 +21,9 @@ def made(**values: Any) -> FinetuneSettings:
     return FinetuneSettings(**{**NEEDED, **values})
 
 
-@pytest.mark.parametrize(("command", "settings"), [(train, FinetuneSettings), (evaluate, ReadingSettings)])
+@pytest.mark.parametrize(
+    ("command", "settings"), [(train, FinetuneSettings), (tune, TuningSettings), (evaluate, ReadingSettings)]
+)
 def test_each_setting_is_an_option_of_its_command_under_its_own_name(command: Any, settings: Any) -> None:
     options = inspect.signature(command).parameters
     fields = documented(settings)
@@ -36,7 +39,7 @@ def test_each_setting_is_an_option_of_its_command_under_its_own_name(command: An
 
 
 def test_every_setting_says_what_it_does() -> None:
-    for settings in (ReadingSettings, TrainingSettings, FinetuneSettings):
+    for settings in (ReadingSettings, TrainingSettings, FinetuneSettings, TuningSettings):
         for name, (_, doc) in documented(settings).items():
             assert doc.text.endswith("."), name
             assert doc.group, name

@@ -67,6 +67,8 @@ if TYPE_CHECKING:
         StopTraining,
         TrainingResult,
         TrainingSettings,
+        TuningResult,
+        TuningSettings,
         clip_gradients,
         finetune,
         freeze,
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
         get_polynomial_decay_schedule_with_warmup,
         get_scheduler,
         parameter_groups,
+        tune,
     )
 
 # Public name → the room it lives in.
@@ -148,6 +151,8 @@ _ROOMS: Final = {
             "StopTraining",
             "TrainingResult",
             "TrainingSettings",
+            "TuningResult",
+            "TuningSettings",
             "clip_gradients",
             "finetune",
             "freeze",
@@ -159,6 +164,7 @@ _ROOMS: Final = {
             "get_polynomial_decay_schedule_with_warmup",
             "get_scheduler",
             "parameter_groups",
+            "tune",
         ],
         "train",
     ),
@@ -212,6 +218,8 @@ __all__ = [
     "TrainingError",
     "TrainingResult",
     "TrainingSettings",
+    "TuningResult",
+    "TuningSettings",
     "VocabularyError",
     "WordpieceTokenizer",
     "clip_gradients",
@@ -234,6 +242,7 @@ __all__ = [
     "push_to_hub",
     "read_records",
     "to_torch_encoder",
+    "tune",
 ]
 
 

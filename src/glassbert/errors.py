@@ -70,3 +70,7 @@ class MissingExtraError(GlassbertError, ImportError):
         """Name the missing `package` and the `extra` of glassbert that installs it."""
         super().__init__(f"{package} is not installed; it comes with: pip install 'glassbert[{extra}]'")
         self.package, self.extra = package, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        """Say how it is made again in another process: of its two names, not of its message."""
+        return type(self), (self.package, self.extra)

@@ -37,6 +37,7 @@ _WRITTEN: Final = re.compile(
             r"checkpoint|(?!\.).*(model|ckpt).*\.(index|meta|data-\d{5}-of-\d{5})",
             r"torch_encoder\.(json|safetensors)",
             r"training\.json|settings\.yaml|report\.html|(learning_curve|confusion_matrix)\.png",
+            r"tuning\.(json|html|png)",
             r"\..+\.\d+\.part",  # what a killed process left
         )
     )
@@ -200,12 +201,12 @@ def _stage(path: Path, parent: Path) -> Iterator[Path]:
     """
     for found in parent.glob(f"{glob.escape(_prefix(path))}*.part"):
         if _STAGE.fullmatch(found.name.removeprefix(_prefix(path))):
-            with contextlib.suppress(OSError), _locked(found) as abandoned:
+            with contextlib.suppress(OSError), locked(found) as abandoned:
                 if abandoned:
                     shutil.rmtree(found, ignore_errors=True)
     while True:
         stage = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=parent))
-        with _locked(stage):
+        with locked(stage):
             if not stage.exists():
                 continue  # another writer took it for abandoned before it was locked
             try:
@@ -219,8 +220,11 @@ _STAGE: Final = re.compile(r"[a-z0-9_]{8}\.part")  # as tempfile names them
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Hold a lock on a folder, where the system has such locks and nobody else holds it; say whether."""
+def locked(folder: Path) -> Iterator[bool]:
+    """Hold a lock on a folder, where the system has such locks and nobody else holds it; say whether.
+
+    The lock ends with the process that holds it, however that ends.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -283,7 +287,7 @@ def updated_folder(target: str | Path, names: Sequence[str], *, overwrite: bool 
                 _flush(path)
                 return
             if path.is_dir():
-                _take_along(path, stage, old)
+                take_along(path, stage, old)
             _flush_tree(stage)
             _replace(stage, path)
     except OSError as error:
@@ -310,7 +314,7 @@ def _already(path: Path) -> str:
     return f"{path} is already there; choose another folder, or pass overwrite=True (--overwrite)"
 
 
-def _take_along(folder: Path, stage: Path, old: Collection[Path] = ()) -> None:
+def take_along(folder: Path, stage: Path, old: Collection[Path] = ()) -> None:
     """Let `stage` hold the same files as `folder` where it has none of their names, but not those that are `old`."""
     for entry in folder.iterdir():
         copy = stage / entry.name
@@ -319,7 +323,7 @@ def _take_along(folder: Path, stage: Path, old: Collection[Path] = ()) -> None:
         if entry.is_dir() and not entry.is_symlink():
             new = not copy.exists()
             copy.mkdir(exist_ok=True)
-            _take_along(entry, copy)
+            take_along(entry, copy)
             if new:
                 shutil.copystat(entry, copy)
         elif not copy.exists():

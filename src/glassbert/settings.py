@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from glassbert.errors import ConfigError
 
@@ -25,10 +25,11 @@ Keep = Literal["last", "best"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 # The headings of help and of YAML files, in their order.
-_GROUPS = _MODEL, _DATA, _OUTPUT, _RESUME, _STEPS, _RATES, _LOSS, _EVALUATION, _MACHINE = (
+_GROUPS = _MODEL, _DATA, _OUTPUT, _SEARCH, _RESUME, _STEPS, _RATES, _LOSS, _EVALUATION, _MACHINE = (
     "Task and model",
     "Data",
     "Result",
+    "Search",
     "Checkpoints",
     "Steps",
     "Optimizer",
@@ -47,7 +48,13 @@ class Doc:
 
 
 class _Settings:
-    """What all settings do: they check the type of every value, and know how to be read and written."""
+    """What all settings do: they check the type of every value, and know how to be read and written.
+
+    Attributes:
+        passed_over: names that a file may have for another recipe.
+    """
+
+    passed_over: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         """Check every value's type.
@@ -59,6 +66,11 @@ class _Settings:
             value = getattr(self, name)
             if not _fits(value, kind):
                 raise ConfigError(f"{name} is {_short(value)}, expected {_in_words(kind)}")
+
+    def _check(self, name: str, good: Any, expected: str) -> None:
+        value = getattr(self, name)
+        if value is not None and not good(value):
+            raise ConfigError(f"{name} is {value!r}, expected {expected}")
 
     @classmethod
     def read(cls, file: str | Path, **changes: Any) -> Self:
@@ -77,6 +89,7 @@ class _Settings:
         if not isinstance(values, dict):
             raise ConfigError(f"{file}: expected names and values, found {type(values).__name__}")
         fields = documented(cls)
+        values = {name: value for name, value in values.items() if name not in cls.passed_over}
         for name, value in values.items():
             if name not in fields:
                 raise ConfigError(f"{file}: no setting {name!r}{_meant(str(name), fields)}")
@@ -263,11 +276,6 @@ class TrainingSettings(_Settings):
                 if not 0.0 <= weight < math.inf:
                     raise ConfigError(f"class_weights has {weight!r} for {label!r}, expected 0 or more")
 
-    def _check(self, name: str, good: Any, expected: str) -> None:
-        value = getattr(self, name)
-        if value is not None and not good(value):
-            raise ConfigError(f"{name} is {value!r}, expected {expected}")
-
     @property
     def keeps_best(self) -> bool:
         """Whether the best weights are saved, and not the last."""
@@ -275,20 +283,13 @@ class TrainingSettings(_Settings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ResultSettings(_Settings):
-    """Where a run leaves its result, and what of it lasts through an interruption.
+class CheckpointSettings(_Settings):
+    """What of a run lasts through an interruption.
 
     Raises:
         ConfigError: a value that its field cannot have, by name.
     """
 
-    out: Annotated[str | Path, Doc("Folder of the result; must be new or empty.", _OUTPUT)]
-    tensorboard: Annotated[
-        str | Path | None, Doc("Folder for TensorBoard: losses, rates and metrics as they come.", _OUTPUT)
-    ] = None
-    overwrite: Annotated[
-        bool, Doc("Replace the output folder and all in it; one with files other than a model's is refused.", _OUTPUT)
-    ] = False
     resume: Annotated[
         bool, Doc("Go on from the last whole checkpoint of this run; begin where there is none.", _RESUME)
     ] = False
@@ -298,27 +299,24 @@ class ResultSettings(_Settings):
     ] = None
     keep_checkpoints: Annotated[
         int | None,
-        Doc("How many checkpoints stay, also after the end. If not given the last, until the result stands.", _RESUME),
+        Doc(
+            "How many checkpoints stay, also after the end; 0: none is written. If not given, the last one until the "
+            "result stands.",
+            _RESUME,
+        ),
     ] = None
 
     def __post_init__(self) -> None:
         """Check every value."""
         super().__post_init__()
-        for name in ("save_every", "keep_checkpoints"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value!r}, expected 1 or more")
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints, beside that of the result."""
-        out = Path(self.out)
-        out = out.resolve() if out.name in ("", "..") else out
-        return out.with_name(f"{out.name}-checkpoints")
+        self._check("save_every", lambda value: value >= 1, "1 or more")
+        self._check("keep_checkpoints", lambda value: value >= 0, "0 or more")
+        if self.keep_checkpoints == 0 and (self.resume or self.save_every is not None):
+            raise ConfigError("keep_checkpoints is 0, which leaves resume and save_every nothing to do")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(TrainingSettings, ReadingSettings, ResultSettings):
+class RecipeSettings(TrainingSettings, ReadingSettings):
     """What is trained on what, how, and where the result goes.
 
     Beside paths, `train`, `validation` and `test` take records in memory: a list of dicts, or a data set of the library
@@ -332,6 +330,7 @@ class FinetuneSettings(TrainingSettings, ReadingSettings, ResultSettings):
         Any, Doc("Training data: .csv, .tsv, .jsonl, .json, .parquet or .conll; one file or several.", _DATA)
     ]
     model: Annotated[str | Path, Doc("Folder or hub name of the model to begin with.", _MODEL)]
+    out: Annotated[str | Path, Doc("Folder of the result; must be new or empty.", _OUTPUT)]
     validation: Annotated[Any, Doc("Data to evaluate on while training.", _DATA)] = None
     test: Annotated[Any, Doc("Data to evaluate the saved model on, once, at the end.", _DATA)] = None
     validation_share: Annotated[
@@ -354,6 +353,12 @@ class FinetuneSettings(TrainingSettings, ReadingSettings, ResultSettings):
     max_length: Annotated[
         int | None, Doc("Most tokens of a text. What the model takes if not given; cut texts are counted.", _MODEL)
     ] = None
+    tensorboard: Annotated[
+        str | Path | None, Doc("Folder for TensorBoard: losses, rates and metrics as they come.", _OUTPUT)
+    ] = None
+    overwrite: Annotated[
+        bool, Doc("Replace the output folder and all in it; one with files other than a model's is refused.", _OUTPUT)
+    ] = False
 
     def __post_init__(self) -> None:
         """Check what would otherwise fail late."""
@@ -379,6 +384,153 @@ class FinetuneSettings(TrainingSettings, ReadingSettings, ResultSettings):
     def is_evaluated(self) -> bool:
         """Whether the model is evaluated while it is trained."""
         return self.validation is not None or self.validation_share > 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(RecipeSettings, CheckpointSettings):
+    """The settings of `finetune`: those of `RecipeSettings`, and what lasts through an interruption.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name, or two that exclude each other.
+    """
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints, beside that of the result."""
+        out = Path(self.out)
+        out = out.resolve() if out.name in ("", "..") else out
+        return out.with_name(f"{out.name}-checkpoints")
+
+
+# What is searched under which name, and where nothing is given: as the appendix of BERT's paper advises (Devlin et al.
+# 2019, A.3), with room on both sides of its rates.
+_SEARCHED: Mapping[str, str] = {
+    "learning_rate": "learning_rates",
+    "batch_size": "batch_sizes",
+    "epochs": "epochs_range",
+    "warmup": "warmups",
+    "weight_decay": "weight_decays",
+}
+_USUAL_SPACE: Mapping[str, tuple[float, ...]] = {
+    "learning_rate": (1e-5, 1e-4),
+    "batch_size": (16, 32),
+    "epochs": (2, 4),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TuningSettings(RecipeSettings):
+    """Which settings of a fine-tuning are searched, how far, and what all trials share.
+
+    A range is a pair of numbers, or text such as "1e-5:1e-4"; batch sizes are several numbers, or text such as "16,32".
+    What has a range is searched, in place of the one value of that setting; all else is the same in every trial.
+    Without any range the learning rate is searched from 1e-5 to 1e-4, the batch size among 16 and 32, and the epochs
+    from 2 to 4, but for those of them that have another value than their usual one.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name, or no validation data to compare trials by.
+    """
+
+    # A file of `train` may be searched around; trials are short, and one that was cut off is run again as a whole.
+    passed_over: ClassVar[tuple[str, ...]] = ("resume", "save_every", "keep_checkpoints")
+
+    trials: Annotated[int, Doc("How many trials the study has in the end, earlier ones of it included.", _SEARCH)] = 20
+    learning_rates: Annotated[
+        Sequence[float] | str | None,
+        Doc("Rates to search, such as 1e-5:1e-4. What has a range is searched; all else is held.", _SEARCH),
+    ] = None
+    batch_sizes: Annotated[Sequence[int] | str | None, Doc("Batch sizes to try, such as 16,32.", _SEARCH)] = None
+    epochs_range: Annotated[Sequence[int] | str | None, Doc("Epochs to search, such as 2:4.", _SEARCH)] = None
+    warmups: Annotated[
+        Sequence[float] | str | None, Doc("Shares of warm-up steps to search, such as 0:0.2.", _SEARCH)
+    ] = None
+    weight_decays: Annotated[Sequence[float] | str | None, Doc("Decays to search, such as 0:0.1.", _SEARCH)] = None
+    pruning: Annotated[
+        bool, Doc("Whether trials that fall behind are ended early; --no-pruning: all run to their end.", _SEARCH)
+    ] = True
+    workers: Annotated[int, Doc("Processes that run trials, each on its share of the cores.", _SEARCH)] = 1
+    study: Annotated[str | Path | None, Doc("File in which the study goes on. OUT-study.db if not given.", _SEARCH)] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail late."""
+        for name, field in _SEARCHED.items():
+            if getattr(self, field) is not None:
+                object.__setattr__(self, field, _values_to_search(name, field, getattr(self, field)))
+        super().__post_init__()
+        for name in ("trials", "workers"):
+            self._check(name, lambda value: value >= 1, "1 or more")
+        if self.epochs_range is not None and self.steps is not None:
+            raise ConfigError(f"epochs_range is given and steps is {self.steps}; give one of them")
+        if not self.is_evaluated:
+            raise ConfigError(
+                "there is no validation data to compare trials by; give validation, or a validation_share of "
+                "the training data"
+            )
+        if not self.space:
+            raise ConfigError("nothing is searched; give a range, such as learning_rates 1e-5:1e-4")
+        if self.keep == "last":
+            raise ConfigError("keep is 'last', but trials are compared by their best weights, which are kept")
+
+    @property
+    def space(self) -> dict[str, tuple[float, ...]]:
+        """What is searched: the ends of a range by the setting's name; for the batch size all choices."""
+        given = {name: tuple(getattr(self, field)) for name, field in _SEARCHED.items() if getattr(self, field)}
+        if given:
+            return given
+        usual = {name: TrainingSettings.__dataclass_fields__[name].default for name in _USUAL_SPACE}
+        fixed = {name for name in usual if getattr(self, name) != usual[name]}
+        fixed |= {"epochs"} if self.steps is not None else set()
+        return {name: values for name, values in _USUAL_SPACE.items() if name not in fixed}
+
+    def of_trial(self, values: Mapping[str, float], out: str | Path) -> FinetuneSettings:
+        """Return the settings of one trial: what was chosen for it, and what all share."""
+        shared = {name: getattr(self, name) for name in documented(RecipeSettings)}
+        return FinetuneSettings(**{**shared, **values, "keep": "best", "out": out, "keep_checkpoints": 0})
+
+
+def _values_to_search(name: str, field: str, given: Any) -> tuple[float, ...]:
+    """Return the two ends of a range, or several choices.
+
+    Raises:
+        ConfigError: neither, or a value that the setting cannot have.
+    """
+    choices = name == "batch_size"
+    expected = "two or more different numbers, such as 16,32" if choices else f"LOW:HIGH, such as {_EXAMPLES[name]}"
+    shown = given if isinstance(given, str) else _short(given)
+    wrong = ConfigError(f"{field} is {shown}, expected {expected}")
+    if isinstance(given, str):
+        given = given.split("," if choices else ":")
+    if not isinstance(given, list | tuple):
+        raise wrong
+    read: list[Any] = [_as_number(one.strip()) if isinstance(one, str) else one for one in given]
+    values: list[float] = [one for one in read if type(one) in (int, float)]
+    if len(values) < max(2, len(read)):
+        raise wrong
+    for value in values:
+        try:
+            TrainingSettings(**{name: value})  # type: ignore[arg-type]
+        except ConfigError as error:
+            raise ConfigError(f"{field} is {shown}: {error}") from None
+    if choices:
+        if len(set(values)) < len(values):
+            raise wrong
+    elif len(values) != 2:
+        raise wrong
+    elif values[0] == values[1]:
+        raise ConfigError(f"{field} is {shown}: both ends are the same; to hold {name} at one value, give {name} alone")
+    elif values[0] > values[1]:
+        raise ConfigError(f"{field} is {shown}: the lower end comes first")
+    return tuple(values)
+
+
+_EXAMPLES: Mapping[str, str] = {
+    "learning_rate": "1e-5:1e-4",
+    "epochs": "2:4",
+    "warmup": "0:0.2",
+    "weight_decay": "0:0.1",
+}
 
 
 def paths_of(data: Any) -> list[Path] | None:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from glassbert.cli.printing import notes
 
 if TYPE_CHECKING:
-    from glassbert.train import Evaluation, Event, Step
+    from glassbert.train import Evaluation, Event, Step, Trial, TrialEvent, TuningEvent
 
 
 class Display:
@@ -39,7 +39,7 @@ class Display:
         """Take the bars away."""
         self._progress.stop()
 
-    def bar(self, name: str, done: int, total: int | None, amount: str, *, title: str | None = None) -> None:
+    def bar(self, name: str, done: float, total: int | None, amount: str, *, title: str | None = None) -> None:
         """Show how far something is.
 
         Args:
@@ -55,10 +55,15 @@ class Display:
             self._bars[name], description=title or name, completed=done, total=total, amount=escape(amount)
         )
 
+    def drop_bar(self, name: str) -> None:
+        """Take a bar away, if it is there."""
+        if name in self._bars:
+            self._progress.remove_task(self._bars.pop(name))
+
     def drop_bars(self, but: str = "") -> None:
         """Take all bars away, but that of one name."""
         for name in self._bars.keys() - {but}:
-            self._progress.remove_task(self._bars.pop(name))
+            self.drop_bar(name)
 
 
 class TrainingDisplay(Display):
@@ -115,6 +120,73 @@ class TrainingDisplay(Display):
     def _line(self, event: Step | Evaluation, metric: str = "") -> None:
         line = f"epoch {event.epoch}  step {event.step:>5}  loss {self._loss:.4f}  {metric}{self._speed:,.0f} tokens/s"
         self.console.print(escape(line), soft_wrap=True)
+
+
+class TuningDisplay(Display):
+    """Shows a search: a bar for all trials and one for each that runs, and a line for each that has ended.
+
+    Pass `show` as `on_event`.
+    """
+
+    def __init__(self) -> None:
+        """Open no display yet."""
+        super().__init__()
+        self._said: set[str] = set()
+        self._first: int | None = None
+        self._parts: dict[int, float] = {}
+
+    def show(self, event: TuningEvent) -> None:
+        """Take one event of a search."""
+        from glassbert.train import Notice, TrialEvent
+
+        if isinstance(event, TrialEvent):
+            self._show_trial(event)
+        elif isinstance(event, Notice):
+            self._say(event.message)
+        else:
+            self.bar(event.doing, event.done, event.total, f"{event.done:,} examples")
+
+    def _show_trial(self, event: TrialEvent) -> None:
+        from glassbert.train import Evaluation, Notice, Step
+
+        trial, name = event.trial, f"trial {event.trial.number}"
+        self._first = trial.number if self._first is None else self._first
+        if isinstance(event.event, Notice):
+            if trial.number == self._first:  # the others say the same
+                self._say(event.event.message)
+            return
+        if trial.state != "running":
+            self._parts.pop(trial.number, None)
+            self.drop_bar(name)
+            self.console.print(escape(_of_trial(trial, event.best)), soft_wrap=True)
+        elif isinstance(event.event, Step):
+            for other in [other for other in self._bars if "data" in other]:
+                self.drop_bar(other)
+            step = event.event
+            self._parts[trial.number] = step.step / step.steps
+            best = "" if trial.figure is None else f"  {trial.metric.replace('_', ' ')} {trial.figure:.4f}"
+            self.bar(name, step.step, step.steps, f"{step.step:,}/{step.steps:,}  loss {step.loss:.4f}{best}")
+        if event.event is None or isinstance(event.event, Step | Evaluation):
+            best = "" if event.best is None else f"  best {event.best.figure:.4f} (trial {event.best.number})"
+            done = event.finished + sum(self._parts.values())
+            self.bar("all trials", done, event.trials, f"{event.finished}/{event.trials}{best}")
+
+    def _say(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            self.console.print(escape(message), soft_wrap=True)
+
+
+def _of_trial(trial: Trial, best: Trial | None) -> str:
+    """Return the line of a trial that has ended."""
+    from glassbert.train.report import duration
+    from glassbert.train.trials import in_short
+
+    figure = "" if trial.figure is None else f"{trial.metric.replace('_', ' ')} {trial.figure:.4f}  "
+    chosen = "  ".join(f"{name.replace('_', ' ')} {in_short(value)}" for name, value in trial.values.items())
+    why = {"pruned": "  ended early", "failed": f"  failed: {trial.why}"}.get(trial.state, "")
+    mark = "  the best so far" if best is not None and best.number == trial.number else ""
+    return f"trial {trial.number:>2}  {figure}{chosen}  {duration(trial.seconds)}{why}{mark}"
 
 
 class VocabularyDisplay(Display):

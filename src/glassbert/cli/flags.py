@@ -152,6 +152,11 @@ _METAVARS: Mapping[str, str] = {
     "columns": "ROLE=COLUMN",
     "options": "NAME=VALUE",
     "class_weights": "NAME=WEIGHT",
+    "learning_rates": "LOW:HIGH",
+    "batch_sizes": "N,N,…",
+    "epochs_range": "LOW:HIGH",
+    "warmups": "LOW:HIGH",
+    "weight_decays": "LOW:HIGH",
 }
 
 

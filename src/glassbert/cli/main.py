@@ -22,6 +22,7 @@ import glassbert
 from glassbert.cli.convert import convert
 from glassbert.cli.rank import rank
 from glassbert.cli.train import demo, train
+from glassbert.cli.tune import tune
 from glassbert.cli.use import evaluate, predict
 from glassbert.cli.vocab import vocab
 from glassbert.errors import GlassbertError, TrainingError
@@ -53,6 +54,7 @@ def _common(
 
 app.command()(demo)
 app.command()(train)
+app.command()(tune)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(rank)

@@ -17,6 +17,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from glassbert.tasks import TokenClassificationMetrics
     from glassbert.tasks.task import Metrics
+    from glassbert.train import TuningResult
 
 
 def out() -> Console:
@@ -101,6 +102,31 @@ def _print_entities(console: Console, metrics: TokenClassificationMetrics) -> No
     for kind, one in metrics.types.items():
         table.add_row(escape(kind), f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}", str(one.support))
     console.print(table)
+
+
+def print_trials(result: TuningResult) -> None:
+    """Print the table of a search's trials, the best first."""
+    from glassbert.train.report import duration
+    from glassbert.train.trials import in_short, ranked
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("trial", justify="right")
+    names = list(result.best.values)
+    for name in (result.best.metric, *names, "step", "time"):
+        table.add_column(escape(name.replace("_", " ")), justify="right")
+    table.add_column("")
+    for trial in ranked(result.trials):
+        best = trial.number == result.best.number
+        cells = [
+            str(trial.number),
+            "–" if trial.figure is None else f"{trial.figure:.4f}",
+            *(in_short(trial.values[name]) for name in names),
+            "–" if trial.step is None else f"{trial.step:,}",
+            duration(trial.seconds),
+            "the best" if best else {"pruned": "ended early", "failed": "failed"}.get(trial.state, ""),
+        ]
+        table.add_row(*cells, style="bold" if best else "dim" if trial.state != "done" else None)
+    out().print(table)
 
 
 def typed(path: Path) -> str:

@@ -340,7 +340,7 @@ class _Process:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, basics), daemon=True)
-        with _interrupts_held_back():
+        with interrupts_held_back():
             self._process.start()
         theirs.close()
 
@@ -381,7 +381,7 @@ def _work(connection: Connection, basics: Sequence[BasicTokenizer]) -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
+def interrupts_held_back() -> Iterator[None]:
     """Let a new process begin with Ctrl-C held back, since until it runs our code it would end with a traceback."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

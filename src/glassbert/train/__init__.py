@@ -1,6 +1,6 @@
 """The one training loop, and recipes that use it."""
 
-from glassbert.settings import FinetuneSettings, ReadingSettings, TrainingSettings
+from glassbert.settings import FinetuneSettings, ReadingSettings, TrainingSettings, TuningSettings
 from glassbert.train.card import write_card
 from glassbert.train.demo import DEMO_TRAINING, run_demo
 from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Progress, Step, StopTraining, TrainingResult
@@ -23,6 +23,8 @@ from glassbert.train.schedules import (
 )
 from glassbert.train.spool import Spool
 from glassbert.train.tensorboard import TensorBoard
+from glassbert.train.trials import Trial, TrialEvent, TuningEvent, TuningResult
+from glassbert.train.tuning import tune
 
 __all__ = [
     "DEMO_TRAINING",
@@ -42,6 +44,11 @@ __all__ = [
     "TensorBoard",
     "TrainingResult",
     "TrainingSettings",
+    "Trial",
+    "TrialEvent",
+    "TuningEvent",
+    "TuningResult",
+    "TuningSettings",
     "clip_gradients",
     "finetune",
     "fit",
@@ -57,6 +64,7 @@ __all__ = [
     "parameter_groups",
     "read_examples",
     "run_demo",
+    "tune",
     "write_card",
     "write_report",
 ]

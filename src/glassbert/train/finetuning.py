@@ -20,7 +20,7 @@ from glassbert.checkpoint import check_vocabulary, load_config, load_model, load
 from glassbert.errors import ConfigError
 from glassbert.files import check_output
 from glassbert.model import BertPreTrainedModel
-from glassbert.settings import FinetuneSettings, TrainingSettings, paths_of
+from glassbert.settings import FinetuneSettings, RecipeSettings, TrainingSettings, paths_of
 from glassbert.tasks import AnyTask, task_class
 from glassbert.tasks.batching import drop_tokens
 from glassbert.tasks.multiple_choice import ChoiceFeatures
@@ -89,7 +89,7 @@ def _finetune(settings: FinetuneSettings, task: AnyTask | None, on_event: OnEven
             notes.append(message)
             on_event(Notice(message=message))
 
-    parts = _read(task, settings, say, on_event)
+    parts = read_parts(task, settings, say, on_event)
     task = task.learn(parts["training"].examples)
     tokenizer = load_tokenizer(BertTokenizerFast, settings.model)
     limit = settings.max_length or tokenizer.model_max_length
@@ -119,14 +119,14 @@ def _finetune(settings: FinetuneSettings, task: AnyTask | None, on_event: OnEven
         # All processes have made the same model; from here on each has dropout of its own.
         if devices.rank:
             torch.manual_seed(settings.seed + devices.rank)
-        checkpoints = Checkpoints(
-            settings.checkpoints,
-            _told(settings, task, tokenizer, model, parts, devices),
-            every=settings.save_every,
-            keep=settings.keep_checkpoints,
-        )
-        if settings.overwrite and not settings.resume and devices.first:
-            checkpoints.clear()
+        checkpoints = None
+        if settings.keep_checkpoints != 0:
+            told = _told(settings, task, tokenizer, model, parts, devices)
+            checkpoints = Checkpoints(
+                settings.checkpoints, told, every=settings.save_every, keep=settings.keep_checkpoints
+            )
+            if settings.overwrite and not settings.resume and devices.first:
+                checkpoints.clear()
         interruption = Interruption()
         stack.enter_context(interruption.watched())
         try:
@@ -146,10 +146,10 @@ def _finetune(settings: FinetuneSettings, task: AnyTask | None, on_event: OnEven
                 interruption=interruption,
             )
         except Interrupted:
-            if checkpoints.found() and devices.first:
+            if checkpoints is not None and checkpoints.found() and devices.first:
                 on_event(Notice(message=f"saved in {checkpoints.found()[0]}; --resume goes on from there"))
             raise
-        if devices.first:
+        if checkpoints is not None and devices.first:
             checkpoints.finish()
         return result
 
@@ -238,7 +238,7 @@ def _both(one: OnEvent, other: OnEvent) -> OnEvent:
     return show
 
 
-def _read(task: AnyTask, settings: FinetuneSettings, say: Any, on_event: OnEvent) -> dict[str, Part]:
+def read_parts(task: AnyTask, settings: RecipeSettings, say: Any, on_event: OnEvent) -> dict[str, Part]:
     """Read the data; parts that are drawn from the training data begin as it does."""
     parts = {"training": Part.read("training", task, settings.train, settings, say, on_event)}
     shares = {"validation": settings.validation_share, "test": settings.test_share}

@@ -1,10 +1,11 @@
-"""HTML that is escaped by construction, and curves as SVG inside it."""
+"""HTML that is escaped by construction, the page it stands in, and curves as SVG inside it."""
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import resources
 from typing import Final, NamedTuple
 
 # A curve has at most this many points: the lowest and the highest of each of half as many parts.
@@ -42,6 +43,49 @@ def tag(name: str, *content: str, **attributes: str | float | None) -> Markup:
         if value is not None
     )
     return Markup(f"<{name}{given}>{''.join(map(escaped, content))}</{name}>")
+
+
+def document(title: str, *content: str, version: str) -> str:
+    """Return a page that needs nothing else: no script, no font, no network.
+
+    Args:
+        title: of the page.
+        content: what stands in it.
+        version: of glassbert, for its last line.
+    """
+    style = resources.files("glassbert.train").joinpath("report.css").read_text(encoding="utf-8")
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        # Whatever the data holds, the browser runs nothing and fetches nothing.
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"{tag('title', title)}<style>{style}</style>"
+    )
+    body = tag("main", *content, tag("footer", f"Written by glassbert {version}".rstrip() + "."))
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def section(title: str, *content: str, about: str = "") -> Markup:
+    """Return a part of a page under its heading and, perhaps, a line about it."""
+    return tag("section", tag("h2", title), *([tag("p", about)] if about else []), *content)
+
+
+def table(
+    heads: Sequence[tuple[str, str | None]], rows: Iterable[Markup], *, class_: str | None = None, scroll: bool = True
+) -> Markup:
+    """Make a table; of each column its head and its class."""
+    head = tag("tr", *(tag("th", name, scope="col", class_=kind) for name, kind in heads))
+    made = tag("table", tag("thead", head), tag("tbody", *rows), class_=class_)
+    return tag("div", made, class_="scroll", tabindex="0") if scroll else made
+
+
+def cell(value: str) -> Markup:
+    """Return a cell of a number."""
+    return tag("td", value, class_="number")
+
+
+def foreign(text: str) -> Markup:
+    """Show text of any script; its direction does not reach what stands around it, and long names may break."""
+    return tag("bdi", Markup(escaped(text).replace("_", "_<wbr>")), dir="auto")
 
 
 class Curve(NamedTuple):
@@ -96,19 +140,8 @@ def chart(
     if not values:
         return Markup()
     low, high = (min(0.0, *values) if from_zero else min(values)), max(values)
-    if low == high:
-        low, high = low - 0.1 * abs(low), high + (0.1 * abs(high) or 1.0)
-        high = min(high, 1.0) if values[0] <= 1.0 and not from_zero else high
-    rows = ticks(low, high)
-    labels = [short(value) for value in rows]
-    left = max(56.0, 12.0 + _CHARACTER * max(map(len, labels)))  # so that charts below each other line up
+    parts, left, up = _grid(low, high, top=1.0 if values[0] <= 1.0 and not from_zero else math.inf)
     across = _Scale(0.0, steps, left, _WIDTH - 14.0)
-    up = _Scale(rows[0], rows[-1], _HEIGHT - 30.0, 12.0)
-    parts = []
-    for value, label in zip(rows, labels, strict=True):
-        at = _number(up(value))
-        parts.append(tag("line", class_="grid", x1=_number(left), x2=_number(_WIDTH - 14.0), y1=at, y2=at))
-        parts.append(tag("text", label, x=_number(left - 8.0), y=_number(up(value) + 4.5), text_anchor="end"))
     below = _number(_HEIGHT - 9.0)
     parts += [
         tag("text", short(value), x=_number(across(value)), y=below, text_anchor="middle")
@@ -130,6 +163,73 @@ def chart(
                     tag("circle", said, class_=kind, cx=_number(x), cy=_number(y), r="5" if step == marked else "3.5")
                 )
     return tag("svg", tag("title", title), *parts, viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}", role="img")
+
+
+class Dot(NamedTuple):
+    """A point of a scatter plot.
+
+    Attributes:
+        x, y: its place.
+        kind: its class beside `dot`: marked, hollow or none.
+        said: of it, where one points at it.
+    """
+
+    x: float
+    y: float
+    kind: str
+    said: str
+
+
+def scatter(
+    dots: Sequence[Dot],
+    *,
+    places: Sequence[tuple[float, str]],
+    title: str,
+    line: Sequence[Point] = (),
+    room: float = 0.0,
+) -> Markup:
+    """Draw points as SVG.
+
+    Args:
+        dots: the last lie above the others.
+        places: of the axis across, each with its label.
+        title: what a screen reader says of it.
+        line: that lies below the dots.
+        room: how far the axis goes beyond the first and the last of all places and dots.
+    """
+    if not dots:
+        return Markup()
+    heights, widths = [dot.y for dot in dots], [*(dot.x for dot in dots), *(x for x, _ in places)]
+    parts, left, up = _grid(min(heights), max(heights), top=1.0 if max(heights) <= 1.0 else math.inf)
+    across = _Scale(min(widths) - room, max(widths) + room, left + 14.0, _WIDTH - 28.0)
+    below = _number(_HEIGHT - 9.0)
+    parts += [tag("text", label, x=_number(across(x)), y=below, text_anchor="middle") for x, label in places]
+    if len(line) > 1:
+        drawn = "L".join(f"{_number(across(x))} {_number(up(y))}" for x, y in line)
+        parts.append(tag("path", class_="best", d=f"M{drawn}"))
+    for x, y, kind, said in dots:
+        class_, at = f"dot {kind}".rstrip(), {"cx": _number(across(x)), "cy": _number(up(y))}
+        parts.append(tag("circle", tag("title", said), class_=class_, r="5.5" if kind == "marked" else "4", **at))
+    return tag("svg", tag("title", title), *parts, viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}", role="img")
+
+
+def _grid(low: float, high: float, *, top: float) -> tuple[list[Markup], float, _Scale]:
+    """Return the lines and labels of the axis upwards, where they end on the left, and the axis itself.
+
+    Values that are all the same get some room, but none above `top`.
+    """
+    if low == high:
+        low, high = low - 0.1 * abs(low), min(high + (0.1 * abs(high) or 1.0), max(top, high))
+    rows = ticks(low, high)
+    labels = [short(value) for value in rows]
+    left = max(56.0, 12.0 + _CHARACTER * max(map(len, labels)))  # so that charts below each other line up
+    up = _Scale(rows[0], rows[-1], _HEIGHT - 30.0, 12.0)
+    parts = []
+    for value, label in zip(rows, labels, strict=True):
+        at = _number(up(value))
+        parts.append(tag("line", class_="grid", x1=_number(left), x2=_number(_WIDTH - 14.0), y1=at, y2=at))
+        parts.append(tag("text", label, x=_number(left - 8.0), y=_number(up(value) + 4.5), text_anchor="end"))
+    return parts, left, up
 
 
 def _number(value: float) -> str:
@@ -178,6 +278,20 @@ def inner_ticks(low: float, high: float, count: int = 8) -> list[float]:
     """Return round whole numbers between two numbers, ends included."""
     step = max(1.0, _step(low, high, count))
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Return round numbers between two numbers above 0, each with its label, for an axis of their logarithms."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1,)):  # as many as there is room for
+        inside = [factor * 10.0**power for power in powers for factor in factors]
+        inside = [one for one in inside if low * 0.999 <= one <= high * 1.001]
+        if len(inside) <= 6:
+            break
+    chosen = inside if len(inside) > 1 else [low, high]
+    return [
+        (one, f"{one:.3g}" if one >= 1e-2 else f"{one:.1e}".replace(".0e", "e").replace("e-0", "e-")) for one in chosen
+    ]
 
 
 def short(value: float) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from glassbert.errors import MissingExtraError
 from glassbert.tasks import ClassificationMetrics
 from glassbert.train.events import Step
-from glassbert.train.markup import smoothed
+from glassbert.train.markup import log_ticks, smoothed
+from glassbert.train.trials import Trial, best_of, best_so_far
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LEARNING_CURVE: Final = "learning_curve.png"
+TUNING: Final = "tuning.png"
 CONFUSION_MATRIX: Final = "confusion_matrix.png"
 # Classes up to which a matrix of confusions is drawn, or written.
 MOST_CLASSES: Final = 100
@@ -112,3 +116,68 @@ def plot_confusion_matrix(metrics: ClassificationMetrics, path: Path) -> None:
                 colour = "white" if shares[row][column] > 0.5 else "#8a8a8a" if value == 0 else "black"
                 axes.text(column, row, str(value), ha="center", va="center", color=colour, fontsize=9)
     _save(figure, path)
+
+
+def plot_tuning(trials: Sequence[Trial], space: Mapping[str, Sequence[float]], path: Path) -> None:
+    """Draw the figure of every trial with the best so far, and beside it the figures over each searched setting.
+
+    Args:
+        trials: by number; those without a figure are left out.
+        space: what was searched; see `TuningSettings.space`.
+        path: a .png file.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    count = 1 + len(space)
+    columns = 2 if count in (2, 4) else 3
+    rows = math.ceil(count / columns)
+    figure = _figure(3.4 * columns, 0.5 + 2.7 * rows)
+    panels: list[Axes] = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
+    shown = [trial for trial in trials if trial.figure is not None]
+    best = best_of(shown)
+    name = (best.metric if best else "").replace("_", " ")
+    done = best_so_far(shown)
+    panels[0].step([number for number, _ in done], [value for _, value in done], where="post", color=_ORANGE, alpha=0.6)
+    panels[0].locator_params("x", integer=True, nbins=10)
+    _draw_trials(panels[0], [float(trial.number) for trial in shown], shown, best)
+    panels[0].set(xlabel="trial", xlim=(0.5, max(trial.number for trial in trials) + 0.5))
+    for panel, (setting, values) in zip(panels[1:], space.items()):
+        given = [float(trial.values[setting]) for trial in shown]
+        if setting == "batch_size":  # choices, at equal distances
+            order = sorted(values)
+            given = [float(order.index(value)) for value in given]
+            panel.set_xticks(range(len(order)), [f"{value:g}" for value in order])
+            panel.set_xlim(-0.5, len(order) - 0.5)
+        elif setting == "learning_rate":
+            panel.set_xscale("log")
+            marks = log_ticks(min(values), max(values))
+            panel.set_xticks([mark for mark, _ in marks], [label for _, label in marks])
+            panel.minorticks_off()
+        elif setting == "epochs":
+            panel.locator_params("x", integer=True)
+            panel.set_xlim(min(values) - 0.5, max(values) + 0.5)
+        _draw_trials(panel, given, shown, best)
+        panel.set_xlabel(setting.replace("_", " "))
+    for place, panel in enumerate(panels):
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.set_visible(place < count)
+        panel.margins(y=0.08)
+        if place % columns == 0:
+            panel.set_ylabel(name)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def _draw_trials(panel: Axes, places: Sequence[float], trials: Sequence[Trial], best: Trial | None) -> None:
+    """Draw a dot for each trial."""
+    for name, filled, colour in (("done", True, _BLUE), ("ended early", False, _BLUE), ("the best", True, _ORANGE)):
+        kinds = ["the best" if one is best else "done" if one.state == "done" else "ended early" for one in trials]
+        points = [(x, one.figure) for x, one, kind in zip(places, trials, kinds, strict=True) if kind == name]
+        if points:
+            across, up = zip(*points, strict=True)
+            face = colour if filled else "white"
+            panel.scatter(
+                across, up, s=28, color=face, edgecolors=colour, linewidths=1.2, alpha=0.8, label=name, zorder=3
+            )

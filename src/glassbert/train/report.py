@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from glassbert.settings import FinetuneSettings
-from glassbert.train.markup import Curve, Markup, chart, escaped, smoothed, tag
+from glassbert.train.markup import (
+    Curve,
+    Markup,
+    cell,
+    chart,
+    document,
+    escaped,
+    foreign,
+    section,
+    smoothed,
+    table,
+    tag,
+)
 
 REPORT_PAGE: Final = "report.html"
 # Classes up to which confusions are a table, and how many confusions are listed beyond.
@@ -63,21 +74,8 @@ def page(record: Record) -> str:
         _circumstances(record),
         _notes(record),
     )
-    style = resources.files("glassbert.train").joinpath("report.css").read_text(encoding="utf-8")
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        # Whatever the data holds, the browser runs nothing and fetches nothing.
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"{tag('title', heading)}<style>{style}</style>"
-    )
     version = (record.get("versions") or {}).get("glassbert", "")
-    body = tag(
-        "main",
-        _top(record, heading),
-        *(section for section in sections if section),
-        tag("footer", f"Written by glassbert {version}".rstrip() + "."),
-    )
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+    return document(heading, _top(record, heading), *(part for part in sections if part), version=version)
 
 
 # -- what the record says
@@ -233,28 +231,6 @@ def place_of(example: Record) -> str:
 # -- parts of the page
 
 
-def _section(title: str, *content: str, about: str = "") -> Markup:
-    return tag("section", tag("h2", title), *([tag("p", about)] if about else []), *content)
-
-
-def _table(
-    heads: Sequence[tuple[str, str | None]], rows: Iterable[Markup], *, class_: str | None = None, scroll: bool = True
-) -> Markup:
-    """Make a table; of each column its head and its class."""
-    head = tag("tr", *(tag("th", name, scope="col", class_=kind) for name, kind in heads))
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_=class_)
-    return tag("div", table, class_="scroll", tabindex="0") if scroll else table
-
-
-def _cell(value: str) -> Markup:
-    return tag("td", value, class_="number")
-
-
-def _foreign(text: str) -> Markup:
-    """Show text of any script; its direction does not reach what stands around it, and long names may break."""
-    return tag("bdi", Markup(escaped(text).replace("_", "_<wbr>")), dir="auto")
-
-
 def _top(record: Record, heading: str) -> Markup:
     lines = [tag("p", "Training report", class_="kicker"), tag("h1", heading)]
     test, saved = record.get("test"), saved_evaluation(record)
@@ -336,7 +312,7 @@ def _curves(record: Record) -> Markup:
     if not drawn:
         return Markup()
     about = "The dashed line marks the step whose weights were saved." if marked is not None else ""
-    return _section("How training went", tag("div", *drawn, class_="charts"), about=about)
+    return section("How training went", tag("div", *drawn, class_="charts"), about=about)
 
 
 def _evaluations(record: Record) -> Markup:
@@ -354,14 +330,14 @@ def _evaluations(record: Record) -> Markup:
     for one in evaluations:
         badge = [tag("span", "saved", class_="badge")] if one is saved else []
         head = tag("th", f"Epoch {one['epoch']}", *badge, scope="row")
-        cells = (_cell(figure(figures(one).get(name))) for name in names)
-        rows.append(tag("tr", head, _cell(f"{one['step']:,}"), *cells, class_="saved" if one is saved else None))
+        cells = (cell(figure(figures(one).get(name))) for name in names)
+        rows.append(tag("tr", head, cell(f"{one['step']:,}"), *cells, class_="saved" if one is saved else None))
     if test:
-        cells = (_cell(figure(figures(test).get(name))) for name in names)
-        rows.append(tag("tr", tag("th", "Test", scope="row"), _cell(""), *cells))
+        cells = (cell(figure(figures(test).get(name))) for name in names)
+        rows.append(tag("tr", tag("th", "Test", scope="row"), cell(""), *cells))
     heads = [("", None), ("Step", "number"), *((pretty(name), "number") for name in names)]
     amounts = _amounts(measured)
-    return _section("All figures", _table(heads, rows), about=amounts)
+    return section("All figures", table(heads, rows), about=amounts)
 
 
 def _amounts(measured: Sequence[Record]) -> str:
@@ -394,18 +370,18 @@ def _classes(record: Record) -> Markup:
 
     def line(row: ClassRow) -> Markup:
         bar = tag("td", tag("span", style=f"--s:{min(1.0, max(0.0, row.f1)):.3f}"), class_="bar")
-        cells = [tag("th", _foreign(row.name), scope="row", class_="name"), _cell(figure(row.f1)), bar]
-        cells += [_cell(figure(row.precision)), _cell(figure(row.recall))] if more else []
-        cells += [_cell("–" if row.support is None else f"{row.support:,}")] if counted else []
+        cells = [tag("th", foreign(row.name), scope="row", class_="name"), cell(figure(row.f1)), bar]
+        cells += [cell(figure(row.precision)), cell(figure(row.recall))] if more else []
+        cells += [cell("–" if row.support is None else f"{row.support:,}")] if counted else []
         return tag("tr", *cells)
 
     lines = list(map(line, rows))
-    shown = _table(heads, lines[:_SHOWN_CLASSES])
+    shown = table(heads, lines[:_SHOWN_CLASSES])
     rest = lines[_SHOWN_CLASSES:]
-    folded = tag("details", tag("summary", f"{len(rest)} more"), _table(heads, rest)) if rest else Markup()
+    folded = tag("details", tag("summary", f"{len(rest)} more"), table(heads, rest)) if rest else Markup()
     kind = "types of entities" if metrics and "types" in metrics else "classes"
     about = f"The {len(rows)} {kind} on the {part} data, the lowest F1 first."
-    return _section("By class", shown, folded, about=about)
+    return section("By class", shown, folded, about=about)
 
 
 def _confusions(record: Record) -> Markup:
@@ -426,7 +402,7 @@ def _confusions(record: Record) -> Markup:
         return _confusion_list(found, dict(zip(labels, map(sum, matrix))), labels, part)
     many, tilted = len(labels) > 12, len(labels) > 6 or max(map(len, labels)) > 9
     corner = tag("th", "true ╲ predicted", scope="col", class_="corner")
-    head = tag("tr", corner, *(tag("th", _foreign(label), scope="col") for label in labels), tag("td", class_="total"))
+    head = tag("tr", corner, *(tag("th", foreign(label), scope="col") for label in labels), tag("td", class_="total"))
     rows = []
     for place, (label, row) in enumerate(zip(labels, matrix, strict=True)):
         total = sum(row)
@@ -438,12 +414,12 @@ def _confusions(record: Record) -> Markup:
             # Rare confusions are seen too.
             strength = f"--s:{0.12 + 0.88 * share:.3f}" if count else None
             cells.append(tag("td", f"{count:,}" if count else "·", class_=class_, style=strength))
-        name = tag("th", _foreign(label), scope="row")
+        name = tag("th", foreign(label), scope="row")
         rows.append(tag("tr", name, *cells, tag("td", f"{total:,}", class_="total")))
     class_ = " ".join(["heat", *(["tilted"] if tilted else []), *(["many"] if many else [])])
     table = tag("table", tag("thead", head), tag("tbody", *rows), class_=class_)
     about = f"On the {part} data; a row for each true class, coloured by its shares, with its sum at the end."
-    return _section("Confusions", tag("div", table, class_="scroll", tabindex="0"), about=about)
+    return section("Confusions", tag("div", table, class_="scroll", tabindex="0"), about=about)
 
 
 def _confusion_list(
@@ -453,16 +429,16 @@ def _confusion_list(
     rows = [
         tag(
             "tr",
-            tag("td", _foreign(true), class_="name"),
-            tag("td", _foreign(predicted), class_="name"),
-            _cell(f"{count:,}"),
-            _cell(f"{100 * count / max(1, counts.get(true, 0)):.0f}%"),
+            tag("td", foreign(true), class_="name"),
+            tag("td", foreign(predicted), class_="name"),
+            cell(f"{count:,}"),
+            cell(f"{100 * count / max(1, counts.get(true, 0)):.0f}%"),
         )
         for true, predicted, count in found[:_CONFUSIONS]
     ]
     heads = [("True", None), ("Predicted", None), ("Times", "number"), ("Of the true", "number")]
     about = f"On the {part} data: the {len(rows)} most frequent of {len(found):,} kinds, among {len(labels)} classes."
-    return _section("Confusions", _table(heads, rows), about=about)
+    return section("Confusions", table(heads, rows), about=about)
 
 
 def _hardest(record: Record) -> Markup:
@@ -473,16 +449,16 @@ def _hardest(record: Record) -> Markup:
         tag(
             "tr",
             tag("td", tag("span", place_of(one)), class_="place", data_label="Place"),
-            tag("td", _foreign(str(one["text"])), data_label="Text"),
-            tag("td", _foreign(str(one["expected"])), data_label="Expected"),
-            tag("td", _foreign(str(one["answered"])), data_label="Answered"),
+            tag("td", foreign(str(one["text"])), data_label="Text"),
+            tag("td", foreign(str(one["expected"])), data_label="Expected"),
+            tag("td", foreign(str(one["answered"])), data_label="Answered"),
             tag("td", tag("span", figure(one["error"])), class_="number", data_label="Error"),
         )
         for one in examples
     ]
     heads = [("Place", None), ("Text", None), ("Expected", None), ("Answered", None), ("Error", "number")]
     about = "Where the saved model is furthest from what the data says: it has not learned it, or the data is wrong."
-    return _section("The hardest examples", _table(heads, rows, class_="hard", scroll=False), about=about)
+    return section("The hardest examples", table(heads, rows, class_="hard", scroll=False), about=about)
 
 
 def _settings(settings: Record) -> Markup:
@@ -492,14 +468,14 @@ def _settings(settings: Record) -> Markup:
 
     def listed(some: Record) -> Markup:
         rows = (
-            tag("div", tag("dt", pretty(name)), tag("dd", _foreign(shown_value(value)))) for name, value in some.items()
+            tag("div", tag("dt", pretty(name)), tag("dd", foreign(shown_value(value)))) for name, value in some.items()
         )
         return tag("dl", *rows, class_="settings")
 
     parts = [listed(changed)] if changed else []
     if usual:
         parts.append(tag("details", tag("summary", f"{len(usual)} settings at their usual values"), listed(usual)))
-    return _section("Settings", *parts)
+    return section("Settings", *parts)
 
 
 def _data(record: Record) -> Markup:
@@ -515,8 +491,8 @@ def _data(record: Record) -> Markup:
             tag(
                 "tr",
                 tag("th", pretty(name), scope="row"),
-                _cell(_count(part.get("examples"))),
-                _cell(_count(part.get("skipped"))),
+                cell(_count(part.get("examples"))),
+                cell(_count(part.get("skipped"))),
                 tag("td", files, class_="name code"),
                 tag("td", hashes, class_="hash code"),
             )
@@ -524,7 +500,7 @@ def _data(record: Record) -> Markup:
     if not rows:
         return Markup()
     heads = [("", None), ("Examples", "number"), ("Skipped", "number"), ("Files", None), ("SHA-256", None)]
-    return _section("Data", _table(heads, rows))
+    return section("Data", table(heads, rows))
 
 
 def _count(value: int | None) -> str:
@@ -543,11 +519,11 @@ def _circumstances(record: Record) -> Markup:
     if not values:
         return Markup()
     rows = (tag("div", tag("dt", name), tag("dd", value)) for name, value in values.items())
-    return _section("To make it again", tag("dl", *rows, class_="settings"))
+    return section("To make it again", tag("dl", *rows, class_="settings"))
 
 
 def _notes(record: Record) -> Markup:
     notes: Sequence[str] = record.get("notes") or []
     if not notes:
         return Markup()
-    return _section("Notes", tag("ul", *(tag("li", _foreign(escaped(note))) for note in notes), class_="notes"))
+    return section("Notes", tag("ul", *(tag("li", foreign(escaped(note))) for note in notes), class_="notes"))
