@@ -87,9 +87,11 @@ def test_parts_of_your_own(names: dict[str, Any], place: int, capsys: pytest.Cap
 @pytest.mark.usefixtures("names")
 def test_a_run_and_its_repetition(capsys: pytest.CaptureFixture[str]) -> None:
     commands = re.findall(r"^    (glassbert .*)$", PAGE, flags=re.M)
-    assert len(commands) == 2
-    for command in commands:
+    assert len(commands) == 3
+    for command in commands[:2]:
         assert main(shlex.split(command)[1:]) == 0, capsys.readouterr().err
+    # The third is another run with the same names; its checkpoints would stand beside the first one's.
+    assert main(shlex.split(commands[2].replace(" OUT ", " THIRD "))[1:]) == 0, capsys.readouterr().err
     one, other = (Path(folder, "model.safetensors").read_bytes() for folder in ("OUT", "AGAIN"))
     assert one == other
     listed = re.findall(r"`([\w.]+\.\w+)`", "\n".join(line for line in PAGE.splitlines() if line.startswith("| `")))

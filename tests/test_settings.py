@@ -89,6 +89,9 @@ class Frame:
 
     columns = ("text", "label")
 
+    def __repr__(self) -> str:
+        return "Frame()"  # the same in the names of tests in every process
+
     def to_dict(self, orient: str) -> list[dict[str, str]]:
         return []
 

@@ -145,7 +145,8 @@ def test_what_is_searched_where_nothing_is_said() -> None:
 
 def test_the_settings_of_a_trial() -> None:
     settings = made(warmup=0.2, epochs_range="1:2", overwrite=True).of_trial({"epochs": 2}, "there")
-    assert settings == FinetuneSettings(**{**NEEDED, "out": "there"}, warmup=0.2, epochs=2, keep="best", overwrite=True)
+    expected = {**NEEDED, "out": "there", "warmup": 0.2, "epochs": 2, "overwrite": True}
+    assert settings == FinetuneSettings(**expected, keep="best", keep_checkpoints=0)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
