@@ -1,0 +1,51 @@
+"""Attention straight on a packed stream, for training on a CPU where the kernels in C are there (`glassbert.native`).
+
+A kernel takes each head of each sequence as it lies in the stream, so nothing is copied, grouped or filled up. What the
+backward pass needs beside the inputs is two numbers for each query and head: the weights, and which of them are
+dropped, are made again.
+
+Letters: B batch, T tokens in the stream, A heads, D head size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glassbert import native
+
+
+def attend_in_stream(
+    query: Tensor, key: Tensor, value: Tensor, sequences: native.Sequences, dropping: native.Dropping
+) -> Tensor:
+    """Return softmax(QKᵀ / √D), with dropout, times V, within each sequence; it can be differentiated once.
+
+    Args:
+        query: (T, A, D), or (B, A, D) where there is one for each sequence, in the order of the stream.
+        key: (T, A, D).
+        value: (T, A, D).
+        sequences: where they lie.
+        dropping: of the weights.
+    """
+    context: Tensor = _StreamAttention.apply(query, key, value, sequences, dropping)  # type: ignore[no-untyped-call]
+    return context
+
+
+class _StreamAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, sequences: native.Sequences, dropping: native.Dropping
+    ) -> Tensor:
+        context, rows = native.attend(query, key, value, sequences, dropping)
+        ctx.save_for_backward(query, key, value, rows)
+        ctx.sequences, ctx.dropping = sequences, dropping
+        return context
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, rows = ctx.saved_tensors
+        given = gradient.contiguous(), query, key, value, rows
+        return *native.attend_backward(*given, ctx.sequences, ctx.dropping), None, None
