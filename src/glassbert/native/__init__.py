@@ -78,6 +78,7 @@ def _plain(tensor: Tensor) -> bool:
         and tensor.layout == torch.strided
         and tensor.is_contiguous()
         and not tensor.is_neg()
+        and torch._C._has_storage(tensor)  # which a batch of gradients lacks
         and tensor.data_ptr() != 0  # neither empty nor one of autograd's zeros without memory
     )
 
