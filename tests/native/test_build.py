@@ -33,7 +33,16 @@ def source(tmp_path: Path) -> Path:
 def build(source: Path, **environment: str) -> tuple[Path, set[str]]:
     """Build a wheel; return it and the names in it."""
     variables = {name: value for name, value in os.environ.items() if name not in ("CC", "CFLAGS", "GLASSBERT_NATIVE")}
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", source.parent, source]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        source.parent,
+        source,
+    ]
     subprocess.run(command, env={**variables, **environment}, capture_output=True, check=True)
     (wheel,) = source.parent.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -124,6 +124,22 @@ def test_attention_without_dropout_is_torch_s(first_only: bool, monkeypatch: pyt
         assert torch.allclose(one, other, atol=1e-5)
 
 
+@needs_kernels
+@pytest.mark.parametrize("first_only", [False, True])
+def test_several_gradients_of_attention_at_once(first_only: bool) -> None:
+    layout = Packed.from_mask(MASK)
+    layout = layout.narrow_to_first() if first_only else layout
+    count = sum(LENGTHS)
+    query, key, value = (torch.randn(len(LENGTHS) if first_only and not n else count, 3, 8) for n in range(3))
+    given = [tensor.requires_grad_() for tensor in (query, key, value)]
+    found, _ = ATTENTION["packed"](query, key, value, layout, dropout=0.0)
+    seeds = torch.randn(2, *found.shape)
+    many = torch.autograd.grad(found, given, seeds, is_grads_batched=True, retain_graph=True)
+    for number, seed in enumerate(seeds):
+        for one, other in zip(many, torch.autograd.grad(found, given, seed, retain_graph=True), strict=True):
+            assert torch.allclose(one[number], other, atol=1e-5)
+
+
 class Watching(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return func(*args, **(kwargs or {}))

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from glassbert import native
 
@@ -47,5 +48,24 @@ class _StreamAttention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, rows = ctx.saved_tensors
-        given = gradient.contiguous(), query, key, value, rows
-        return *native.attend_backward(*given, ctx.sequences, ctx.dropping), None, None
+        gradient = gradient.contiguous()
+        if not native.readable(gradient) and ctx.dropping == native.KEEP_ALL:
+            # Several gradients at once (`is_grads_batched`), whose numbers only torch's functions can see.
+            return *_backward_by_torch(gradient, query, key, value, ctx.sequences), None, None
+        gradients = native.attend_backward(gradient, query, key, value, rows, ctx.sequences, ctx.dropping)
+        return *gradients, None, None
+
+
+@torch.enable_grad()
+def _backward_by_torch(
+    gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, sequences: native.Sequences
+) -> tuple[Tensor, ...]:
+    given = [tensor.detach().requires_grad_() for tensor in (query, key, value)]
+    lengths = sequences.starts.diff().tolist()
+    asked = [1] * len(lengths) if sequences.first_only else lengths
+    contexts = [
+        # (n, A, D) -> (A, n, D)
+        F.scaled_dot_product_attention(*(tensor.transpose(0, 1) for tensor in one)).transpose(0, 1)
+        for one in zip(given[0].split(asked), given[1].split(lengths), given[2].split(lengths), strict=True)
+    ]
+    return torch.autograd.grad(torch.cat(contexts), given, gradient)

@@ -66,11 +66,12 @@ def takes(*tensors: Tensor) -> bool:
         and torch._C._get_tracing_state() is None
         and not torch._C._are_functorch_transforms_active()
         and torch._C._len_torch_dispatch_stack() == 0
-        and all(map(_plain, tensors))
+        and all(map(readable, tensors))
     )
 
 
-def _plain(tensor: Tensor) -> bool:
+def readable(tensor: Tensor) -> bool:
+    """Whether a tensor is float32 numbers in a row in memory."""
     return (
         type(tensor) in (Tensor, nn.Parameter)
         and tensor.device.type == "cpu"
