@@ -1,10 +1,11 @@
 """Dropout that is quick on a CPU: 16 random bits decide about each number.
 
 `torch.nn.functional.dropout` asks torch's generator for a number of its own for each decision, one after the other;
-there it costs more than the matrix product before it. Here torch's generator gives a seed, and one word of 64 bits from
-numpy's quickest generator decides about four numbers. So the rate is rounded to a multiple of 1/65,536, and what is
-kept is scaled by that rounded rate, which leaves the mean exact. What is dropped depends on `torch.manual_seed` alone,
-as with torch's own function, but is not the same.
+there it costs more than the matrix product before it. Here torch's generator gives a seed, and all decisions are made
+of that: by a kernel in C, which makes them again in the backward pass, or, where it was not built, by numpy's quickest
+generator, one word of 64 bits for four numbers. So the rate is rounded to a multiple of 1/65,536, and what is kept is
+scaled by that rounded rate, which leaves the mean exact. What is dropped depends on `torch.manual_seed` alone, as with
+torch's own function, but is not the same, nor the same with the kernel and without.
 
 Source: arXiv 1207.0580; scaled while training, as everywhere today.
 """
