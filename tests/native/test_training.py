@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from glassbert import BertConfig, BertForSequenceClassification, native
+from glassbert import BertConfig, BertForSequenceClassification, InputError, native
 from glassbert.model import ACT2FN, ATTENTION, Packed
 from glassbert.model.dropout import dropout
 
@@ -138,6 +138,9 @@ def test_several_gradients_of_attention_at_once(first_only: bool) -> None:
     for number, seed in enumerate(seeds):
         for one, other in zip(many, torch.autograd.grad(found, given, seed, retain_graph=True), strict=True):
             assert torch.allclose(one[number], other, atol=1e-5)
+    dropped, _ = ATTENTION["packed"](query, key, value, layout, dropout=0.5)
+    with pytest.raises(InputError, match="one gradient at a time"):
+        torch.autograd.grad(dropped, given, seeds, is_grads_batched=True)
 
 
 class Watching(TorchDispatchMode):

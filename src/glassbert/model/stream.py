@@ -16,12 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glassbert import native
+from glassbert.errors import InputError
 
 
 def attend_in_stream(
     query: Tensor, key: Tensor, value: Tensor, sequences: native.Sequences, dropping: native.Dropping
 ) -> Tensor:
     """Return softmax(QKᵀ / √D), with dropout, times V, within each sequence; it can be differentiated once.
+
+    What goes backward is one gradient at a time where there is dropout: several (`is_grads_batched`) are an InputError.
 
     Args:
         query: (T, A, D), or (B, A, D) where there is one for each sequence, in the order of the stream.
@@ -49,8 +52,10 @@ class _StreamAttention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, rows = ctx.saved_tensors
         gradient = gradient.contiguous()
-        if not native.readable(gradient) and ctx.dropping == native.KEEP_ALL:
+        if not native.readable(gradient):
             # Several gradients at once (`is_grads_batched`), whose numbers only torch's functions can see.
+            if ctx.dropping != native.KEEP_ALL:
+                raise InputError("attention with dropout takes one gradient at a time; set is_grads_batched=False")
             return *_backward_by_torch(gradient, query, key, value, ctx.sequences), None, None
         gradients = native.attend_backward(gradient, query, key, value, rows, ctx.sequences, ctx.dropping)
         return *gradients, None, None
