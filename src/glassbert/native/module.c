@@ -1,4 +1,5 @@
-/* The kernels as a Python module: addresses and sizes in, nothing out; `__init__.py` beside it checks what it passes. */
+/* The kernels as a Python module: addresses and sizes in, the number of threads that took part out. `__init__.py` beside
+   it checks what it passes. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -78,7 +79,8 @@ static PyObject *share(Team team, long threads)
 static PyObject *share_elements(Work *work, const Elements *job, long threads)
 {
     /* Pieces of 8,192 numbers are worth waking a thread for. */
-    return share((Team){.work = work, .job = job, .items = (job->count + BLOCK - 1) / BLOCK, .step = 8192 / BLOCK}, threads);
+    const long blocks = (job->count + BLOCK - 1) / BLOCK;
+    return share((Team){.work = work, .job = job, .items = blocks, .step = 8192 / BLOCK}, threads);
 }
 
 static void *address(unsigned long long number) { return (void *)(uintptr_t)number; }
@@ -209,7 +211,9 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_kernels", .m_size = -1, .m_methods = functions};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_kernels", .m_size = -1, .m_methods = functions,
+};
 
 PyMODINIT_FUNC PyInit__kernels(void)
 {
