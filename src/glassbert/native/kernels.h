@@ -19,7 +19,7 @@ typedef struct {
 
 Room room(long longest, long size);
 
-/* 16 random bits decide about each number: those below `dropped` of 65,536 drop it, else it is multiplied by `scale`. */
+/* 16 random bits decide about each number: below `dropped` of 65,536 they drop it, else it is multiplied by `scale`. */
 typedef struct {
     uint64_t seed;
     uint32_t dropped;

@@ -1,5 +1,5 @@
-/* The kernels as a Python module: addresses and sizes in, the number of threads that took part out. `__init__.py` beside
-   it checks what it passes. */
+/* The kernels as a Python module: addresses and sizes in, the number of threads that took part out. `__init__.py`
+   beside it checks what it passes. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -124,15 +124,15 @@ static PyObject *dropout(PyObject *self, PyObject *arguments)
 /* Of attention, forward or backward: addresses in the order of the struct, then sizes. */
 static PyObject *attention(PyObject *arguments, int backward)
 {
-    unsigned long long query, key, value, context, tops, shares, gradient, by_query, by_key, by_value;
-    unsigned long long starts, scratch, seed;
+    unsigned long long query, key, value, context, tops, shares, gradient;
+    unsigned long long by_query, by_key, by_value, starts, scratch, seed;
     unsigned dropped;
     float scale;
     long sequences, heads, size, longest, threads;
     int first_only;
     if (!PyArg_ParseTuple(arguments, "(KKKKKKKKKK)K(llll)pKIfKl", &query, &key, &value, &context, &tops, &shares,
-                          &gradient, &by_query, &by_key, &by_value, &starts, &sequences, &heads, &size, &longest, &first_only,
-                          &seed, &dropped, &scale, &scratch, &threads))
+                          &gradient, &by_query, &by_key, &by_value, &starts, &sequences, &heads, &size, &longest,
+                          &first_only, &seed, &dropped, &scale, &scratch, &threads))
         return NULL;
     Attention job = {
         .query = address(query),
