@@ -25,7 +25,7 @@ bench: $(STAMP)
 	$(BIN)/python -m bench tokenize --json bench-tokenize.json
 
 # The constraints hold torch to one build for the processor; without them pip may fetch gigabytes for a GPU.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt tools/build_kernels.py $(wildcard src/glassbert/native/*.[ch])
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

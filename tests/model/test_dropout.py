@@ -9,10 +9,19 @@ import torch
 from torch import nn
 from torch.autograd import forward_ad
 
+from glassbert import native
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.model.dropout import Dropout, drawable, dropout, rate_of
 
 COUNT = 1_000_000
+
+
+@pytest.fixture(params=["kernels", "torch"], autouse=True)
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "torch":
+        monkeypatch.setattr(native, "available", False)
+    elif not native.available:
+        pytest.skip("the kernels were not built")
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.1, 0.25, 0.5, 0.9, 0.999])

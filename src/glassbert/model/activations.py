@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from glassbert import native
 from glassbert.model.config import HiddenAct
+
+
+class _NativeGELU(torch.autograd.Function):
+    """The same by kernels in C, whose backward pass is twice as fast; what is differentiated again is torch's own."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        ctx.save_for_forward(values)
+        return native.gelu(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,), (values,) = gradients, ctx.saved_tensors
+        if torch.is_grad_enabled() or not native.takes(gradient, values):
+            return _times_slope(gradient, values)
+        return native.gelu_backward(values, gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return _times_slope(tangents[0], *ctx.saved_for_forward)
+
+
+def _times_slope(factors: Tensor, values: Tensor) -> Tensor:
+    product: Tensor = torch.ops.aten.gelu_backward(factors, values)
+    return product
 
 
 class GELUActivation(nn.Module):
@@ -16,6 +44,9 @@ class GELUActivation(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Apply to each element; any shape."""
+        if torch.is_grad_enabled() and values.requires_grad and native.takes(values):
+            result: Tensor = _NativeGELU.apply(values)  # type: ignore[no-untyped-call]
+            return result
         return F.gelu(values)
 
 

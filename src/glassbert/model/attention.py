@@ -26,10 +26,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from glassbert import native
 from glassbert.errors import InputError
 from glassbert.model.blocks import attend_in_blocks
-from glassbert.model.dropout import drawable, rate_of
+from glassbert.model.dropout import drawable, dropping_of, rate_of
 from glassbert.model.layout import Layout, Packed, PackedBackend, Padded, PaddedBackend
+from glassbert.model.stream import attend_in_stream
 
 AttentionBackend = Literal["eager", "sdpa", "packed", "varlen"]
 
@@ -129,11 +131,18 @@ def packed(
 ) -> tuple[Tensor, None]:
     """Run torch's fused kernel once for each group of equally long sequences: no padding and, mostly, no mask.
 
-    With dropout on a CPU, where that kernel has none, sequences of nearly equal length share a block (`blocks.py`).
+    On a CPU, where that kernel has no dropout, kernels of our own train on the stream as it is (`stream.py`), or, where
+    those were not built, sequences of nearly equal length share a block (`blocks.py`).
     """
     assert isinstance(layout, Packed)
     heads, size = query.shape[-2:]
-    if dropout > 0.0 and relative is None and not layout.causal and layout.keys is None and drawable(query, dropout):
+    plain = relative is None and not layout.causal and layout.keys is None
+    drawn = dropout > 0.0 and drawable(query, dropout)
+    trained = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
+    if plain and (drawn or (trained and dropout == 0.0)) and native.takes(query, key, value):
+        dropping = dropping_of(dropout) if drawn else native.KEEP_ALL
+        return attend_in_stream(query, key, value, layout.in_stream, dropping), None
+    if plain and drawn:
         return attend_in_blocks(query, key, value, layout.blocks(heads), rate_of(dropout)), None
     key_counts = [group.sequences * group.length for group in layout.groups]
     query_counts = [group.sequences for group in layout.groups] if layout.first_only else key_counts

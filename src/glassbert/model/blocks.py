@@ -1,4 +1,6 @@
-"""Attention of a packed stream with dropout, for training on a CPU: forward and backward written out.
+"""Attention of a packed stream with dropout, for training on a CPU: forward and backward written out in torch.
+
+It is what trains where the kernels in C were not built, and in other dtypes than float32 (see `stream.py`).
 
 torch's fused kernel has no dropout on a CPU, and autograd pays for each small operation several times. So this is one
 function for autograd, and what it remembers is its inputs, the weights before dropout and which of them are kept.

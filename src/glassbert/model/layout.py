@@ -24,7 +24,9 @@ from typing import Final, Literal, NamedTuple, Self, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from glassbert import native
 from glassbert.errors import InputError
 from glassbert.model.blocks import Blocks
 
@@ -268,9 +270,18 @@ class Packed(Layout):
     def blocks(self, heads: int) -> Blocks:
         """Return how the stream stands in blocks, planned once."""
         if heads not in self._blocks:
-            lengths = [group.length for group in self.groups for _ in range(group.sequences)]
-            self._blocks[heads] = Blocks.plan(lengths, heads, first_only=self.first_only)
+            self._blocks[heads] = Blocks.plan(self._lengths(), heads, first_only=self.first_only)
         return self._blocks[heads]
+
+    @functools.cached_property
+    def in_stream(self) -> native.Sequences:
+        """Where sequences lie, in the terms of the kernels in C."""
+        lengths = self._lengths()
+        return native.Sequences(F.pad(torch.tensor(lengths).cumsum(0), (1, 0)), lengths[-1], self.first_only)
+
+    def _lengths(self) -> list[int]:
+        """Return the lengths of the sequences, in the order of the stream: the shortest first."""
+        return [group.length for group in self.groups for _ in range(group.sequences)]
 
     @functools.cached_property
     def _blocks(self) -> dict[int, Blocks]:
@@ -297,8 +308,7 @@ class Packed(Layout):
 
     def sequences(self, stream: Tensor) -> list[Tensor]:
         """(T, …) -> a view (n, …) of each sequence, in the order of the batch."""
-        lengths = [group.length for group in self.groups for _ in range(group.sequences)]
-        in_stream = stream.split(lengths)
+        in_stream = stream.split(self._lengths())
         return [in_stream[place] for place in self._places().tolist()]
 
     def _places(self) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from glassbert import native
 from glassbert.checkpoint import check_vocabulary, load_config, load_model, load_tokenizer
 from glassbert.errors import ConfigError
 from glassbert.files import check_output
@@ -171,7 +172,11 @@ def _told(
         "model": {name: repr(value) for name, value in model.config.to_dict().items()},
         "vocabulary": vocabulary.hexdigest(),
         "processes": devices.processes,
-        "machine": {"threads": torch.get_num_threads(), "torch": torch.__version__},
+        "machine": {
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "kernels in C": native.available,
+        },
     }
 
 

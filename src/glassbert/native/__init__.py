@@ -1,0 +1,161 @@
+"""Kernels in C for training on a CPU: GELU, dropout and attention of a packed stream, each forward and backward.
+
+They are built when the package is installed, where there is a C compiler, and are never needed: without them the model
+computes the same with torch's own functions, only slower, and drops other numbers for the same seed. This module alone
+knows whether they are there. `GLASSBERT_NATIVE=0` in the environment leaves them aside.
+
+All take float32 on the CPU and share torch's threads; how many there are changes no result.
+
+Letters: B sequences, T tokens in the stream, A heads, D head size.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+try:
+    if os.environ.get("GLASSBERT_NATIVE") == "0":
+        raise ImportError
+    from glassbert.native import _kernels  # after torch, whose OpenMP runtime it uses
+except ImportError:
+    available = False
+else:
+    available = True
+
+
+class Dropping(NamedTuple):
+    """What is dropped, decided by 16 bits for each number.
+
+    Attributes:
+        seed: of 64 bits; it decides about every number of a call.
+        dropped: how many of 65,536 are; 0 drops none.
+        scale: factor of what is kept.
+    """
+
+    seed: int
+    dropped: int
+    scale: float
+
+
+KEEP_ALL = Dropping(0, 0, 1.0)
+
+
+class Sequences(NamedTuple):
+    """Where sequences lie in a stream, the shortest first.
+
+    Attributes:
+        starts: (B + 1,) int64, the first token of each, and T.
+        longest: tokens of the longest.
+        first_only: the queries are the first tokens.
+    """
+
+    starts: Tensor
+    longest: int
+    first_only: bool
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether the kernels are there and can work on these tensors, now: nobody else wants to see what is computed."""
+    return (
+        available
+        and not torch.compiler.is_compiling()
+        and torch._C._get_tracing_state() is None
+        and not torch._C._are_functorch_transforms_active()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and all(map(readable, tensors))
+    )
+
+
+def readable(tensor: Tensor) -> bool:
+    """Whether a tensor is float32 numbers in a row in memory."""
+    return (
+        type(tensor) in (Tensor, nn.Parameter)
+        and tensor.device.type == "cpu"
+        and tensor.dtype == torch.float32
+        and tensor.layout == torch.strided
+        and tensor.is_contiguous()
+        and not tensor.is_neg()
+        and torch._C._has_storage(tensor)  # which a batch of gradients lacks
+        and tensor.data_ptr() != 0  # neither empty nor one of autograd's zeros without memory
+    )
+
+
+def gelu(values: Tensor) -> Tensor:
+    """Return x·Φ(x) of each number; any shape."""
+    result = torch.empty_like(values)
+    _kernels.gelu(values.data_ptr(), result.data_ptr(), values.numel(), torch.get_num_threads())
+    return result
+
+
+def gelu_backward(values: Tensor, gradient: Tensor) -> Tensor:
+    """Return the gradient of `gelu`'s argument from that of its result."""
+    result = torch.empty_like(values)
+    addresses = values.data_ptr(), gradient.data_ptr(), result.data_ptr()
+    _kernels.gelu_backward(*addresses, values.numel(), torch.get_num_threads())
+    return result
+
+
+def dropout(values: Tensor, dropping: Dropping) -> Tensor:
+    """Set some numbers to zero and scale the others; any shape. The gradient of the result takes the same call."""
+    result = torch.empty_like(values)
+    _kernels.dropout(values.data_ptr(), result.data_ptr(), values.numel(), *dropping, torch.get_num_threads())
+    return result
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, dropping: Dropping
+) -> tuple[Tensor, Tensor]:
+    """Return softmax(QKᵀ / √D), with dropout, times V, within each sequence, and what the backward pass needs beside.
+
+    Args:
+        query: (T, A, D), or (B, A, D) where the first tokens alone ask.
+        key: (T, A, D).
+        value: (T, A, D).
+        sequences: where they lie.
+        dropping: of the weights.
+
+    Returns:
+        The context, in the shape of `query`, and two numbers for each row of each head.
+    """
+    context = torch.empty_like(query)
+    rows = query.new_empty(2, query.shape[1], query.shape[0])
+    _attention(_kernels.attend, (query, key, value, context, *rows), sequences, dropping)
+    return context, rows
+
+
+def attend_backward(
+    gradient: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    rows: Tensor,
+    sequences: Sequences,
+    dropping: Dropping,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of query, key and value from that of the context."""
+    by_query, by_key, by_value = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+    tensors = (query, key, value, None, *rows, gradient, by_query, by_key, by_value)
+    _attention(_kernels.attend_backward, tensors, sequences, dropping)
+    return by_query, by_key, by_value
+
+
+def _attention(
+    kernel: _kernels.Kernel, tensors: tuple[Tensor | None, ...], sequences: Sequences, dropping: Dropping
+) -> None:
+    assert tensors[0] is not None
+    _, heads, size = tensors[0].shape
+    threads = torch.get_num_threads()
+    scratch = torch.empty(threads * _kernels.scratch(sequences.longest, size))
+    kernel(
+        tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors) + (0,) * (10 - len(tensors)),
+        sequences.starts.data_ptr(),
+        (len(sequences.starts) - 1, heads, size, sequences.longest),
+        sequences.first_only,
+        *dropping,
+        scratch.data_ptr(),
+        threads,
+    )

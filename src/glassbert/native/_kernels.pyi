@@ -1,0 +1,26 @@
+from typing import Protocol
+
+class Kernel(Protocol):
+    def __call__(
+        self,
+        tensors: tuple[int, ...],
+        starts: int,
+        sizes: tuple[int, int, int, int],
+        first_only: bool,
+        seed: int,
+        dropped: int,
+        scale: float,
+        scratch: int,
+        threads: int,
+        /,
+    ) -> int: ...
+
+attend: Kernel
+attend_backward: Kernel
+
+def gelu(values: int, result: int, count: int, threads: int, /) -> int: ...
+def gelu_backward(values: int, gradient: int, result: int, count: int, threads: int, /) -> int: ...
+def dropout(values: int, result: int, count: int, seed: int, dropped: int, scale: float, threads: int, /) -> int: ...
+def scratch(longest: int, size: int, /) -> int: ...
+def levels() -> list[str]: ...
+def use_level(name: str, /) -> None: ...

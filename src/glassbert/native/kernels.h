@@ -1,0 +1,65 @@
+/* What the Python module and the kernels know of each other. The kernels are compiled once for each level of
+   processor, and the module takes the best that the processor has. All numbers are float32, all arrays contiguous.
+
+   Letters: B sequences, T tokens in the stream, A heads, D head size. */
+
+#ifndef GLASSBERT_KERNELS_H
+#define GLASSBERT_KERNELS_H
+
+#include <stdint.h>
+
+/* Numbers of an array that one item of an elementwise kernel stands for. */
+#define BLOCK 32
+
+/* What attention works in, for sequences of at most `longest` tokens. */
+typedef struct {
+    long queries;   /* at once */
+    long total;     /* numbers of memory for a thread */
+} Room;
+
+Room room(long longest, long size);
+
+/* 16 random bits decide about each number: below `dropped` of 65,536 they drop it, else it is multiplied by `scale`. */
+typedef struct {
+    uint64_t seed;
+    uint32_t dropped;
+    float scale;
+} Dropping;
+
+typedef struct {
+    const float *values;
+    const float *gradient;   /* of gelu's result; unused elsewhere */
+    float *result;
+    long count;
+    Dropping dropping;       /* of dropout alone */
+} Elements;
+
+typedef struct {
+    const float *query;      /* (T, A, D), or (B, A, D) where first_only */
+    const float *key;        /* (T, A, D), as are value, by_key and by_value */
+    const float *value;
+    float *context;          /* as query, as are gradient and by_query */
+    float *tops;             /* (A, T) or (A, B), the largest score of each query */
+    float *shares;           /* likewise: 1 / sum of the exponentials below it */
+    const float *gradient;   /* of the context */
+    float *by_query;
+    float *by_key;
+    float *by_value;
+    const int64_t *starts;   /* (B + 1,), the first token of each sequence, and T */
+    long sequences, heads, size, longest;
+    int first_only;          /* the first token of each sequence is its only query */
+    Dropping dropping;
+} Attention;
+
+/* Does items `first` to `last` of a job. An item of an elementwise job is a BLOCK, one of attention a head of a
+   sequence. Items write to different places, so threads that share them cannot change a result. */
+typedef void Work(const void *job, float *scratch, long first, long last);
+
+typedef struct {
+    const char *level;
+    Work *gelu, *gelu_backward, *dropout, *attend, *attend_backward;
+} Kernels;
+
+extern const Kernels kernels_plain, kernels_v3, kernels_v4;
+
+#endif

@@ -1,0 +1,227 @@
+/* The kernels as a Python module: addresses and sizes in, the number of threads that took part out. `__init__.py`
+   beside it checks what it passes. */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030b0000
+#include <Python.h>
+
+#include <string.h>
+
+#include "kernels.h"
+
+/* The entry of the OpenMP runtime that torch has loaded, so that both use the same threads. It is weak: where there is
+   none, it is null, and the module refuses to be imported. */
+extern void GOMP_parallel(void (*member)(void *), void *data, unsigned threads, unsigned flags) __attribute__((weak));
+
+/* The processor's levels, best last. The two of x86-64 are its names v3 (AVX2) and v4 (AVX-512). */
+static const Kernels *const levels[] = {
+    &kernels_plain,
+#ifdef X86_LEVELS
+    &kernels_v3,
+    &kernels_v4,
+#endif
+};
+enum { LEVELS = sizeof levels / sizeof *levels };
+
+static const Kernels *kernels = &kernels_plain;
+
+static int has(const Kernels *level)
+{
+#ifdef X86_LEVELS
+    __builtin_cpu_init();
+    if (level == &kernels_v3) return __builtin_cpu_supports("x86-64-v3");
+    if (level == &kernels_v4) return __builtin_cpu_supports("x86-64-v4");
+#endif
+    return level == &kernels_plain;
+}
+
+Room room(long longest, long size)
+{
+    /* Whole vectors of any level, and so many queries that a tile of their scores stays in the nearest cache where
+       sequences are short; where they are long, it stays in the next one. */
+    long most = (longest + 15) / 16 * 16, queries = 8192 / longest / 32 * 32;
+    queries = queries < 32 ? 32 : queries;
+    queries = queries < most ? queries : most;
+    return (Room){queries, queries * (size + 3 * longest)};
+}
+
+/* What the threads of a call share; each takes the next items until there are none. */
+typedef struct {
+    Work *work;
+    const void *job;
+    float *scratch;
+    long room, items, step;
+    long next, members;
+} Team;
+
+static void member(void *data)
+{
+    Team *team = data;
+    float *scratch = team->scratch + team->room * __atomic_fetch_add(&team->members, 1, __ATOMIC_RELAXED);
+    for (;;) {
+        long first = __atomic_fetch_add(&team->next, team->step, __ATOMIC_RELAXED), last = first + team->step;
+        if (first >= team->items) return;
+        team->work(team->job, scratch, first, last < team->items ? last : team->items);
+    }
+}
+
+static PyObject *share(Team team, long threads)
+{
+    long most = (team.items + team.step - 1) / team.step;
+    threads = threads < most ? threads : most;
+    Py_BEGIN_ALLOW_THREADS
+    if (threads > 1) GOMP_parallel(member, &team, (unsigned)threads, 0);
+    else member(&team);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLong(team.members);
+}
+
+static PyObject *share_elements(Work *work, const Elements *job, long threads)
+{
+    /* Pieces of 8,192 numbers are worth waking a thread for. */
+    const long blocks = (job->count + BLOCK - 1) / BLOCK;
+    return share((Team){.work = work, .job = job, .items = blocks, .step = 8192 / BLOCK}, threads);
+}
+
+static void *address(unsigned long long number) { return (void *)(uintptr_t)number; }
+
+static PyObject *gelu(PyObject *self, PyObject *arguments)
+{
+    unsigned long long values, result;
+    long count, threads;
+    if (!PyArg_ParseTuple(arguments, "KKll", &values, &result, &count, &threads)) return NULL;
+    Elements job = {.values = address(values), .result = address(result), .count = count};
+    return share_elements(kernels->gelu, &job, threads);
+}
+
+static PyObject *gelu_backward(PyObject *self, PyObject *arguments)
+{
+    unsigned long long values, gradient, result;
+    long count, threads;
+    if (!PyArg_ParseTuple(arguments, "KKKll", &values, &gradient, &result, &count, &threads)) return NULL;
+    Elements job = {
+        .values = address(values), .gradient = address(gradient), .result = address(result), .count = count};
+    return share_elements(kernels->gelu_backward, &job, threads);
+}
+
+static PyObject *dropout(PyObject *self, PyObject *arguments)
+{
+    unsigned long long values, result, seed;
+    unsigned dropped;
+    float scale;
+    long count, threads;
+    if (!PyArg_ParseTuple(arguments, "KKlKIfl", &values, &result, &count, &seed, &dropped, &scale, &threads))
+        return NULL;
+    Elements job = {
+        .values = address(values),
+        .result = address(result),
+        .count = count,
+        .dropping = {seed, dropped, scale},
+    };
+    return share_elements(kernels->dropout, &job, threads);
+}
+
+/* Of attention, forward or backward: addresses in the order of the struct, then sizes. */
+static PyObject *attention(PyObject *arguments, int backward)
+{
+    unsigned long long query, key, value, context, tops, shares, gradient;
+    unsigned long long by_query, by_key, by_value, starts, scratch, seed;
+    unsigned dropped;
+    float scale;
+    long sequences, heads, size, longest, threads;
+    int first_only;
+    if (!PyArg_ParseTuple(arguments, "(KKKKKKKKKK)K(llll)pKIfKl", &query, &key, &value, &context, &tops, &shares,
+                          &gradient, &by_query, &by_key, &by_value, &starts, &sequences, &heads, &size, &longest,
+                          &first_only, &seed, &dropped, &scale, &scratch, &threads))
+        return NULL;
+    Attention job = {
+        .query = address(query),
+        .key = address(key),
+        .value = address(value),
+        .context = address(context),
+        .tops = address(tops),
+        .shares = address(shares),
+        .gradient = address(gradient),
+        .by_query = address(by_query),
+        .by_key = address(by_key),
+        .by_value = address(by_value),
+        .starts = address(starts),
+        .sequences = sequences,
+        .heads = heads,
+        .size = size,
+        .longest = longest,
+        .first_only = first_only,
+        .dropping = {seed, dropped, scale},
+    };
+    Team team = {
+        .work = backward ? kernels->attend_backward : kernels->attend,
+        .job = &job,
+        .scratch = address(scratch),
+        .room = room(longest, size).total,
+        .items = sequences * heads,
+        .step = 1,
+    };
+    return share(team, threads);
+}
+
+static PyObject *attend(PyObject *self, PyObject *arguments) { return attention(arguments, 0); }
+
+static PyObject *attend_backward(PyObject *self, PyObject *arguments) { return attention(arguments, 1); }
+
+static PyObject *scratch(PyObject *self, PyObject *arguments)
+{
+    long longest, size;
+    if (!PyArg_ParseTuple(arguments, "ll", &longest, &size)) return NULL;
+    return PyLong_FromLong(room(longest, size).total);
+}
+
+static PyObject *names_of_levels(PyObject *self, PyObject *none)
+{
+    PyObject *names = PyList_New(0);
+    for (int i = 0; names != NULL && i < LEVELS; i++) {
+        if (!has(levels[i])) continue;
+        PyObject *name = PyUnicode_FromString(levels[i]->level);
+        if (name == NULL || PyList_Append(names, name) < 0) Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
+}
+
+static PyObject *use_level(PyObject *self, PyObject *arguments)
+{
+    const char *name;
+    if (!PyArg_ParseTuple(arguments, "s", &name)) return NULL;
+    for (int i = 0; i < LEVELS; i++)
+        if (has(levels[i]) && strcmp(levels[i]->level, name) == 0) {
+            kernels = levels[i];
+            Py_RETURN_NONE;
+        }
+    return PyErr_Format(PyExc_ValueError, "this processor has no level %s", name);
+}
+
+static PyMethodDef functions[] = {
+    {"gelu", gelu, METH_VARARGS, NULL},
+    {"gelu_backward", gelu_backward, METH_VARARGS, NULL},
+    {"dropout", dropout, METH_VARARGS, NULL},
+    {"attend", attend, METH_VARARGS, NULL},
+    {"attend_backward", attend_backward, METH_VARARGS, NULL},
+    {"scratch", scratch, METH_VARARGS, NULL},
+    {"levels", names_of_levels, METH_NOARGS, NULL},
+    {"use_level", use_level, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_kernels", .m_size = -1, .m_methods = functions,
+};
+
+PyMODINIT_FUNC PyInit__kernels(void)
+{
+    if (GOMP_parallel == NULL) {
+        PyErr_SetString(PyExc_ImportError, "no OpenMP runtime is loaded");
+        return NULL;
+    }
+    for (int i = 0; i < LEVELS; i++)
+        if (has(levels[i])) kernels = levels[i];
+    return PyModule_Create(&definition);
+}
