@@ -1,6 +1,6 @@
 """Model and tokenizer ↔ files."""
 
-from glassbert.checkpoint.convert import convert
+from glassbert.checkpoint.conversion import convert
 from glassbert.checkpoint.filling import LoadingInfo
 from glassbert.checkpoint.folder import load, load_config, load_model
 from glassbert.checkpoint.hub import push_to_hub
