@@ -51,10 +51,13 @@ class Interruption:
     def watched(self) -> Iterator[None]:
         """Take Ctrl-C and SIGTERM in this block; when it ends, a signal that came does what it did before.
 
+        An error in the block, such as a disk that refuses what the signal wants to be saved, is raised in its place.
+
         Signals reach Python's main thread alone, so in another thread nothing is watched. Nor is a signal that the
         program ignores.
         """
         before = {}
+        failed = False
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 handler = signal.getsignal(number)
@@ -62,9 +65,15 @@ class Interruption:
                     before[number] = signal.signal(number, self.note)
         try:
             yield
+        except Interrupted:
+            raise
+        except BaseException:
+            failed = True
+            raise
         finally:
-            for number, handler in before.items():
+            # Ctrl-C last: another one would raise KeyboardInterrupt at once.
+            for number, handler in reversed(before.items()):
                 signal.signal(number, handler)
-            if self.number is not None:
+            if self.number is not None and not failed:
                 # The usual end: KeyboardInterrupt for Ctrl-C, the end of the process for SIGTERM, or the program's own.
                 signal.raise_signal(self.number)

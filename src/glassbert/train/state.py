@@ -19,7 +19,6 @@ import hashlib
 import json
 import random
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,7 +33,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from glassbert.errors import CheckpointError, ConfigError, OutputExistsError, SaveError
-from glassbert.files import Kind, new_folder, read_json, write_json
+from glassbert.files import Kind, new_folder, read_json, remove_abandoned, remove_folder, write_json
 from glassbert.train.devices import Devices
 from glassbert.train.events import Step
 
@@ -154,6 +153,7 @@ class Checkpoints:
         """
         self._last = self._clock()
         folder = self.place(state.step)
+        remove_abandoned(self.folder, _NAME)
         with new_folder(folder, overwrite=True, kind=CHECKPOINT) as stage:
             for name, tensors in state.tensors.items():
                 try:
@@ -163,18 +163,15 @@ class Checkpoints:
             write_json(stage / STATE, {"step": state.step, "run": self._run, **state.values})
             files = sorted(stage.iterdir())
             write_json(stage / MANIFEST, {file.name: _fingerprint(file) for file in files})
-        for other in self.found():
-            # A later one is of a run that was gone on with from an earlier step; it is not of this one.
-            if _step_of(other) > state.step:
-                shutil.rmtree(other, ignore_errors=True)
-        for other in self.found()[self._keep or 1 :]:
-            shutil.rmtree(other, ignore_errors=True)
+        # A later one is of a run that was gone on with from an earlier step; it is not of this one.
+        later = [other for other in self.found() if _step_of(other) > state.step]
+        _remove([*later, *self.found()[len(later) + (self._keep or 1) :]])
         return folder
 
     def clear(self) -> None:
         """Remove all checkpoints, and the folder if nothing else is in it."""
-        for folder in self.found():
-            shutil.rmtree(folder, ignore_errors=True)
+        _remove(self.found())
+        remove_abandoned(self.folder, _NAME)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
@@ -209,6 +206,12 @@ def read_state(folder: Path) -> State:
 
 def _file(folder: Path, name: str) -> Path:
     return folder / f"{name}.safetensors"
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # it stays until the next save
+            remove_folder(folder)
 
 
 def _step_of(folder: Path) -> int:
