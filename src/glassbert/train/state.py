@@ -33,7 +33,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from glassbert.errors import CheckpointError, ConfigError, OutputExistsError, SaveError
-from glassbert.files import Kind, new_folder, read_json, remove_abandoned, remove_folder, write_json
+from glassbert.files import Kind, new_folder, read_json, reading, remove_abandoned, remove_folder, write_json
 from glassbert.train.devices import Devices
 from glassbert.train.events import Step
 
@@ -44,6 +44,7 @@ CHECKPOINT: Final = Kind("a checkpoint", re.compile(r"(state|manifest)\.json|\w+
 EVERY_SECONDS: Final = 600.0
 
 _NAME: Final = re.compile(r"step-(\d{8,})")
+_NEEDED: Final = (STATE, "model.safetensors", "optimizer.safetensors", "steps.safetensors")
 # Settings that may be others when a run goes on: they change neither what is learned nor in which order.
 _FREE: Final = ("out", "overwrite", "resume", "tensorboard", "save_every", "keep_checkpoints")
 # Likewise, but sums are then rounded elsewhere.
@@ -105,7 +106,7 @@ class Checkpoints:
 
     def place(self, step: int) -> Path:
         """Return the folder of the checkpoint after a step."""
-        return self.folder / f"step-{step:08d}"
+        return self.folder / _name_of(step)
 
     def check_new(self) -> None:
         """Refuse to begin where another run has left checkpoints.
@@ -188,20 +189,29 @@ def read_state(folder: Path) -> State:
         CheckpointError: it is not whole, or a file is not as it was written; says which.
     """
     manifest = read_json(folder / MANIFEST)
+    for name in _NEEDED:
+        if name not in manifest:
+            raise CheckpointError(f"{folder / MANIFEST}: does not name {name}")
     for name, expected in manifest.items():
+        if Path(name).name != name:
+            raise CheckpointError(f"{folder / MANIFEST}: names {name!r}, which is no file of the checkpoint")
         file = folder / name
-        if Path(name).name != name or not file.is_file():
+        if not file.is_file():
             raise CheckpointError(f"{file}: is missing")
-        if _fingerprint(file) != expected:
+        with reading(file):
+            found = _fingerprint(file)
+        if found != expected:
             raise CheckpointError(f"{file}: is not as it was written (size or SHA-256 differ from {MANIFEST})")
-    if STATE not in manifest:
-        raise CheckpointError(f"{folder / MANIFEST}: does not name {STATE}")
     values = read_json(folder / STATE)
     try:
-        tensors = {Path(name).stem: load_file(folder / name) for name in manifest if name.endswith(".safetensors")}
-        return State(values.pop("step"), tensors, values)
+        with reading(folder):
+            tensors = {Path(name).stem: load_file(folder / name) for name in manifest if name.endswith(".safetensors")}
+        state = State(values.pop("step"), tensors, values)
     except (KeyError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: is no checkpoint: {error}") from None
+    if folder.name != _name_of(state.step):
+        raise CheckpointError(f"{folder / STATE}: is of step {state.step}, not of that in the folder's name")
+    return state
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -212,6 +222,10 @@ def _remove(folders: Sequence[Path]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):  # it stays until the next save
             remove_folder(folder)
+
+
+def _name_of(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _step_of(folder: Path) -> int:
@@ -401,7 +415,7 @@ class Keeper:
         step = self._devices.from_first(None if state is None else state.step)
         if step is None:
             if self._resume:
-                self._say(f"no checkpoint in {self._checkpoints.folder}: beginning with step 1")
+                self._say(f"no whole checkpoint in {self._checkpoints.folder}: beginning with step 1")
             return [], 0
         if state is None:
             state = read_state(self._checkpoints.place(step))
