@@ -112,13 +112,14 @@ def tells(say: Callable[[str], None]) -> None:
     def told(display: displays.TrainingDisplay, event: Event) -> None:
         show(display, event)
         if isinstance(event, Step):
-            say(str(event.step))
+            say(f"step {event.step}")
+            say("told")
 
     displays.TrainingDisplay.show = told  # type: ignore[method-assign]
 
 
 class Forked:
-    """A process of its own that runs `glassbert` with some arguments, or a function.
+    """A process of its own that runs `glassbert` with some arguments, or a function of what tells a mark.
 
     Attributes:
         marks: what it has told so far, in order.
@@ -128,7 +129,7 @@ class Forked:
         log: takes what it writes to stdout and stderr.
     """
 
-    def __init__(self, what: list[str] | Callable[[], int], log: Path) -> None:
+    def __init__(self, what: list[str] | Callable[[Callable[[str], None]], int], log: Path) -> None:
         """Start it."""
         reading, writing = os.pipe()
         self.pid = os.fork()
@@ -179,7 +180,7 @@ def _write(pipe: int, mark: str) -> None:
     os.write(pipe, f"{mark}\n".encode())
 
 
-def _become(what: list[str] | Callable[[], int], log: Path, say: Callable[[str], None]) -> None:
+def _become(what: list[str] | Callable[[Callable[[str], None]], int], log: Path, say: Callable[[str], None]) -> None:
     """Be the command, or the function, and leave as it does."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(descriptor, 1)
@@ -188,7 +189,7 @@ def _become(what: list[str] | Callable[[], int], log: Path, say: Callable[[str],
     try:
         tells(say)
         if callable(what):
-            code = what()
+            code = what(say)
         else:
             sys.argv = ["glassbert", *what]
             run_command()
