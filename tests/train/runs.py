@@ -61,9 +61,9 @@ def settings(folder: Path, out: str, **changes: Any) -> dict[str, Any]:
     return {**files, **sizes, "save_every": 2, "evaluate_every": 3, "keep": "best", **changes}
 
 
-def command(folder: Path, out: str) -> list[str]:
+def command(folder: Path, out: str, **changes: Any) -> list[str]:
     """Return the arguments of `glassbert` for these settings, and to go on."""
-    files = settings(folder, out)
+    files = settings(folder, out, **changes)
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in files.items() if name != "train"]
     return ["train", str(files["train"]), *flags, "--resume"]
 
