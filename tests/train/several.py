@@ -108,9 +108,10 @@ def main(folder: Path, kills: int, seed: int) -> None:
             left = left_behind(checkpoints)
             shutil.rmtree(out, ignore_errors=True)
             shutil.rmtree(checkpoints, ignore_errors=True)
-        ended = bool(code) and "out is already there" in lines  # the first process had no more to do than to leave
+        ended = "holds the result of this run already" in lines  # the first process had no more to do than to leave
         assert stood, f"no result, or not that of the undisturbed run\n{lines}"
-        assert ended or (code == 0 and left == ([], [])), f"{left}\n{lines}"
+        assert code == 0, lines
+        assert left == ([], []), left
         place = "after the result stood" if ended else "with a checkpoint" if steps else "before the first checkpoint"
         found.update(["kills", f"rank {rank}", place, f"exit code {code}"])
         print(f"killed rank {rank}, {place} ({max(steps, default=0)}): {code}, the same bits", flush=True)

@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 
 from glassbert import CheckpointError, ConfigError, FinetuneSettings, finetune
+from glassbert.cli.main import main
 from glassbert.files import remove_abandoned, remove_folder
 from glassbert.train import Event, Notice
 from glassbert.train.state import Checkpoints, read_state
-from tests.train.runs import make, outcome, settings
+from tests.train.runs import command, make, outcome, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -214,6 +215,27 @@ def test_a_checkpoint_of_another_model_is_refused_and_stays(copied: Path, tmp_pa
     ):
         resumed(copied, "cut", model=other / "base")
     assert read_state(copied / "cut-checkpoints" / "step-00000024").step == 24
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_run_whose_result_stands_has_nothing_left_to_do(
+    copied: Path, capsys: pytest.CaptureFixture[str], other: bool
+) -> None:
+    shutil.copytree(copied / "whole", copied / "cut")  # killed between the result and the end
+    record = json.loads((copied / "cut" / "training.json").read_text().replace('/whole"', '/cut"'))
+    (copied / "cut" / "training.json").write_text(json.dumps(record))
+    more = ["--json", f"--seed={int(other)}"]
+    code = main([*command(copied, "cut"), *more])
+    out, err = capsys.readouterr()
+    if other:
+        assert (code, out) == (2, "")
+        assert "cut already holds something" in err
+        assert (copied / "cut-checkpoints").exists()
+    else:
+        assert (code, err) == (0, f"note: {copied / 'cut'} holds the result of this run already; nothing is left to do\n")
+        assert json.loads(out)["steps"] == 24
+        assert json.loads(out)["accuracy"] == max(one["accuracy"] for one in record["evaluations"])
+        assert not (copied / "cut-checkpoints").exists()
 
 
 # -- what is removed --

@@ -46,7 +46,7 @@ EVERY_SECONDS: Final = 600.0
 _NAME: Final = re.compile(r"step-(\d{8,})")
 _NEEDED: Final = (STATE, "model.safetensors", "optimizer.safetensors", "steps.safetensors")
 # Settings that may be others when a run goes on: they change neither what is learned nor in which order.
-_FREE: Final = ("out", "overwrite", "resume", "tensorboard", "save_every", "keep_checkpoints")
+FREE: Final = ("out", "overwrite", "resume", "tensorboard", "save_every", "keep_checkpoints")
 # Likewise, but sums are then rounded elsewhere.
 _NEARLY_FREE: Final = ("token_budget", "gradient_checkpointing", "device")
 # Where data and model lie; what they hold is compared in their place.
@@ -248,7 +248,7 @@ def _compared(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -
     others = [name for name in {**then, **today} if then.get(name) != today.get(name)]
     for name in others:
         short = name.removeprefix("settings.")
-        if name.startswith("settings.") and short.split(".")[0] in (*_FREE, *_PLACES):
+        if name.startswith("settings.") and short.split(".")[0] in (*FREE, *_PLACES):
             continue
         change = f"{short} was {then.get(name)!r} and is now {today.get(name)!r}"
         if not (name.startswith("settings.") and short in _NEARLY_FREE) and not name.startswith("machine."):
