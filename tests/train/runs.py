@@ -24,6 +24,7 @@ from glassbert.cli import displays
 from glassbert.cli.main import main
 from glassbert.cli.main import run as run_command
 from glassbert.train import Event, Step, finetuning
+from glassbert.train.examples import Part
 from glassbert.train.judge import Judge
 from glassbert.train.state import Checkpoints, read_state
 from tests.train.test_resume import TEXTS, outcome
@@ -103,7 +104,7 @@ def marked(owner: Any, name: str, say: Callable[[str], None], mark: str) -> None
 def tells(say: Callable[[str], None]) -> None:
     """Let this process tell each step by its number, and when it begins and ends with what takes time."""
     marked(finetuning, "_read", say, "reading")
-    marked(finetuning.Part, "encode", say, "tokenizing")
+    marked(Part, "encode", say, "tokenizing")
     marked(Judge, "evaluate", say, "evaluating")
     marked(Checkpoints, "save", say, "saving")
     marked(finetuning, "save_result", say, "writing")
@@ -115,7 +116,7 @@ def tells(say: Callable[[str], None]) -> None:
             say(f"step {event.step}")
             say("told")
 
-    displays.TrainingDisplay.show = told  # type: ignore[method-assign]
+    displays.TrainingDisplay.show = told  # type: ignore[assignment, method-assign]
 
 
 class Forked:

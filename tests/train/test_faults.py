@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from glassbert import CheckpointError, ConfigError, FinetuneSettings, finetune
 from glassbert.cli.main import main
-from glassbert.files import remove_abandoned, remove_folder
+from glassbert.files import read_json, remove_abandoned, remove_folder
 from glassbert.train import Event, Notice
 from glassbert.train.state import Checkpoints, read_state
+from tests.train import together
 from tests.train.runs import command, make, outcome, settings
+from tests.train.several import Several
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,6 +64,46 @@ def test_a_disk_that_refuses_a_write_leaves_the_checkpoint_before(tmp_path: Path
     calls = [int(found[1]) for line in lines if (found := re.search(r": (\d+) faults: ", line))]
     assert len(calls) == 8
     assert min(calls) > 20
+
+
+def test_whenever_a_signal_comes_the_last_step_is_saved(tmp_path: Path) -> None:
+    lines = campaign("signalled", tmp_path, "4", "0")
+    assert "signals: 4" in lines[-2]
+
+
+# -- several processes --
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Give all that stands in nested lists and mappings, which the order of sets does not touch."""
+    for one in value.values() if isinstance(value, dict) else value:
+        if isinstance(one, dict | list):
+            yield from leaves(one)
+        else:
+            yield one
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    together.write(tmp_path)
+    log, threads = tmp_path / "log", torch.get_num_threads()
+    several = Several(["-m", "tests.train.together", str(tmp_path)], log)
+    try:
+        together.main(tmp_path)
+    finally:
+        torch.set_num_threads(threads)
+        code = several.end()
+    assert code == 0, log.read_text()
+    told = capfd.readouterr().out.splitlines()
+    lines = [line for line in log.read_text().splitlines() if line in told]
+    assert lines in (told, [*told, told[-1]])  # each process refuses a missing file, and the first one says the rest
+    for task in together.ROWS:
+        one, two = (read_json(tmp_path / place / task / "training.json") for place in ("alone", "several"))
+        assert len(one["losses"]) == 12
+        assert two["losses"] == pytest.approx(one["losses"], abs=1e-5)
+        assert two["grad_norms"] == pytest.approx(one["grad_norms"], abs=1e-4)
+        assert len(one["evaluations"]) == (2 if task != "sentence-embedding" else 0)
+        assert list(leaves(two["evaluations"])) == pytest.approx(list(leaves(one["evaluations"])), abs=1e-5)
+        assert two["saved"] == one["saved"]
 
 
 # -- damage --
@@ -118,6 +161,21 @@ def renamed_in_manifest(name: str) -> Callable[[Path], object]:
     return in_manifest(lambda names: names.update({name: names.pop("best.safetensors")}))
 
 
+def another_steps_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+    shutil.copytree(folder.with_name("step-00000022"), folder)
+
+
+def folder_for_a_file(folder: Path) -> None:
+    (folder / "steps.safetensors").unlink()
+    (folder / "steps.safetensors").mkdir()
+
+
+def emptied(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "a flipped bit": lambda folder: flipped(folder / "optimizer.safetensors", 5000),
     "a weight file cut short": lambda folder: os.truncate(folder / "model.safetensors", 9000),
@@ -138,15 +196,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "an absolute way": renamed_in_manifest("/etc/passwd"),
     "no name": renamed_in_manifest(""),
     "a name with a zero": renamed_in_manifest("a\0b"),
-    "another step's folder": lambda folder: [
-        shutil.rmtree(folder),
-        shutil.copytree(folder.with_name("step-00000022"), folder),
-    ],
-    "a folder in place of a file": lambda folder: [
-        (folder / "steps.safetensors").unlink(),
-        (folder / "steps.safetensors").mkdir(),
-    ],
-    "an empty folder": lambda folder: [shutil.rmtree(folder), folder.mkdir()],
+    "another step's folder": another_steps_folder,
+    "a folder in place of a file": folder_for_a_file,
+    "an empty folder": emptied,
 }
 
 
@@ -232,7 +284,8 @@ def test_a_run_whose_result_stands_has_nothing_left_to_do(
         assert "cut already holds something" in err
         assert (copied / "cut-checkpoints").exists()
     else:
-        assert (code, err) == (0, f"note: {copied / 'cut'} holds the result of this run already; nothing is left to do\n")
+        note = f"note: {copied / 'cut'} holds the result of this run already; nothing is left to do\n"
+        assert (code, err) == (0, note)
         assert json.loads(out)["steps"] == 24
         assert json.loads(out)["accuracy"] == max(one["accuracy"] for one in record["evaluations"])
         assert not (copied / "cut-checkpoints").exists()
