@@ -1,4 +1,4 @@
-"""Interrupted runs leave with the usual codes, say so in one line, and leave nothing half-written."""
+"""Interrupted runs leave with the usual codes, say so in one line, and leave a checkpoint and nothing half-written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def test_a_signal_in_the_middle_of_training(
     assert "Traceback" not in rest
     if number == signal.SIGINT:
         assert rest.splitlines()[-1] == "glassbert: error: interrupted"
-    assert not out.parent.exists() or list(out.parent.iterdir()) == []
+    assert [path.name for path in out.parent.iterdir()] == ["out-checkpoints"]
+    (checkpoint,) = (out.parent / "out-checkpoints").iterdir()
+    assert f"saved in {checkpoint}; --resume goes on from there" in rest
 
 
 @pytest.mark.parametrize("name", ["typer", "torch", "half of torch"])
