@@ -10,11 +10,11 @@ import contextlib
 import ctypes
 import filecmp
 import fnmatch
-import glob
 import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -199,11 +199,9 @@ def _stage(path: Path, parent: Path) -> Iterator[Path]:
     A process that is killed cannot remove its own. The next one that writes the same folder does: a lock that ends with
     its process tells the abandoned from those that are being written.
     """
-    for found in parent.glob(f"{glob.escape(_prefix(path))}*.part"):
-        if _STAGE.fullmatch(found.name.removeprefix(_prefix(path))):
-            with contextlib.suppress(OSError), locked(found) as abandoned:
-                if abandoned:
-                    shutil.rmtree(found, ignore_errors=True)
+    name = _prefix(path)[1:-1]
+    # What is written into a temporary folder may itself be written beside it first.
+    remove_abandoned(parent, re.compile(rf"{re.escape(name)}|{re.escape(_prefix(path)[:40])}.*"))
     while True:
         stage = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=parent))
         with locked(stage):
@@ -216,7 +214,29 @@ def _stage(path: Path, parent: Path) -> Iterator[Path]:
             return
 
 
-_STAGE: Final = re.compile(r"[a-z0-9_]{8}\.part")  # as tempfile names them
+_STAGE: Final = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part")  # as tempfile names them
+
+
+def remove_abandoned(parent: Path, name: re.Pattern[str]) -> None:
+    """Remove the temporary folders in `parent` of targets of some name, but for those that are being written."""
+    for found in parent.glob(".*.part"):
+        target = _STAGE.fullmatch(found.name)
+        if target and name.fullmatch(target[1]):
+            with contextlib.suppress(OSError), locked(found) as abandoned:
+                if abandoned:
+                    shutil.rmtree(found, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that its name is gone in one step; what a process that is killed leaves is abandoned.
+
+    Raises:
+        OSError: the system refused that.
+    """
+    # No other folder is made for it: the disk may be full, and this is how it gets room.
+    hidden = folder.with_name(f"{_prefix(folder)}{secrets.token_hex(4)}.part")
+    os.rename(folder, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 @contextlib.contextmanager

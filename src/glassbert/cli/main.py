@@ -12,9 +12,10 @@ import io
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -78,22 +79,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         command = getattr(getattr(error, "ctx", None), "command_path", "glassbert")
         return _fail(f"{message} (see: {command} --help)", 2, debug)
-    except GlassbertError as error:
-        return _fail(str(error), 1 if isinstance(error, TrainingError) else 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
     except _Terminated:
         return _fail("terminated", 143)
-    except BrokenPipeError:
-        # The reader of our output left early (`| head`); there is nobody to tell.
-        sys.stderr.close()
-        return 1
-    except OSError as error:
-        return _fail(str(error), 1, debug)
-    except Exception:
-        # Ctrl-C in the middle of an import may come out as the failure of that import.
-        if _interrupted:
-            return _fail("interrupted", 130)
+    except Exception as error:
+        # A signal in the middle of an import, or of what torch does in C++, may come out as the failure of that.
+        if _signals:
+            return _fail("interrupted", 130) if _signals[0][0] == signal.SIGINT else _fail("terminated", 143)
+        if isinstance(error, GlassbertError):
+            return _fail(str(error), 1 if isinstance(error, TrainingError) else 2, debug)
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output left early (`| head`); there is nobody to tell.
+            sys.stderr.close()
+            return 1
+        if isinstance(error, OSError):
+            return _fail(str(error), 1, debug)
         raise
 
 
@@ -107,20 +108,23 @@ def _fail(message: str, code: int, debug: bool = False) -> int:
     return code
 
 
-_interrupted: list[int] = []
-
-
-def _interrupt(number: int, _: object) -> None:
-    _interrupted.append(number)
-    raise KeyboardInterrupt
+# What has come, and when.
+_signals: list[tuple[int, float]] = []
+# Seconds in which further signals change nothing: some keyboards and schedulers send several.
+_PATIENCE: Final = 1.0
 
 
 class _Terminated(SystemExit):
     """Unwinds as Ctrl-C does, so that nothing half-written stays behind."""
 
 
-def _terminate(*_: object) -> None:
-    raise _Terminated(143)
+def _leave(number: int, _: object) -> None:
+    """Unwind; a signal soon after another does not cut that off."""
+    now = time.monotonic()
+    if _signals and now - _signals[-1][1] < _PATIENCE:
+        return
+    _signals.append((number, now))
+    raise KeyboardInterrupt if number == signal.SIGINT else _Terminated(143)
 
 
 def run() -> None:
@@ -132,6 +136,9 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for terminals that cannot show every character
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(main())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    code = main()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # all is done and said
+    sys.exit(code)

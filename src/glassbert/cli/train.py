@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -84,7 +84,12 @@ def train(settings: FinetuneSettings, json: Json = False) -> None:
     from glassbert.cli.printing import print_json, print_metrics, program, typed
     from glassbert.train import finetune
     from glassbert.train.devices import rank
+    from glassbert.train.outputs import standing_result
 
+    if settings.resume and not settings.overwrite and (record := standing_result(settings)) is not None:
+        if not rank():
+            _tell_ended(settings, record, json)
+        return
     with TrainingDisplay(evaluated=settings.is_evaluated) as display:
         result = finetune(settings, on_event=display.show)
     if rank():
@@ -104,3 +109,18 @@ def train(settings: FinetuneSettings, json: Json = False) -> None:
     }.get(settings.task, '"a text" --pair "another"' if getattr(result.task, "pairs", None) else '"a text"')
     command = escape(f"{program()} predict {typed(Path(settings.out))} {example}")
     results().print(f"saved in [bold]{place}[/]; next: {command}", soft_wrap=True)
+
+
+def _tell_ended(settings: FinetuneSettings, record: dict[str, Any], json: bool) -> None:
+    """Say that there is nothing to go on with, and tidy up as the run would have done."""
+    from glassbert.cli.printing import note, print_json
+    from glassbert.train.state import Checkpoints
+
+    Checkpoints(settings.checkpoints, {}, keep=settings.keep_checkpoints).finish()
+    note(f"{settings.out} holds the result of this run already; nothing is left to do")
+    if json:
+        evaluations = [one for one in record["evaluations"] if one["step"] == record["saved"]["step"]]
+        found = record["test"] or (evaluations[-1] if evaluations else {})
+        figures = {name: value for name, value in found.items() if name not in ("main", "epoch", "step")}
+        losses = record["losses"]
+        print_json({"folder": str(settings.out), "steps": len(losses), "loss": losses[-1], **figures})

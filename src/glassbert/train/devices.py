@@ -8,6 +8,7 @@ writes, and is the only one that speaks. Processes are joined by lightning-fabri
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -176,7 +177,8 @@ def joined(wanted: Device) -> Iterator[Devices]:
         raise MissingExtraError("lightning-fabric", "train") from None
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    _meet(device)
+    with _together():
+        _meet(device)
     fabric = Fabric(accelerator=device.type, devices=here, num_nodes=launched() // here, strategy="ddp")
     fabric.launch()
     try:
@@ -185,12 +187,16 @@ def joined(wanted: Device) -> Iterator[Devices]:
         torch.distributed.destroy_process_group()
 
 
+_RUNS: Final = itertools.count()
+
+
 def _meet(device: torch.device) -> None:
     """Join the processes.
 
     When `torchrun` starts processes anew it lets them meet in the same store, where the addresses of those before still
     stand (torch 2.13), and most of them wait for the dead. So on one machine each start has names of its own. Machines
     may count starts differently; there `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` before `torchrun` gives each a new store.
+    It is the same store, too, for each of several runs of a program.
     """
     from torch.distributed.distributed_c10d import PrefixStore  # not there on every system, and never for one process
     from torch.distributed.rendezvous import rendezvous
@@ -198,8 +204,8 @@ def _meet(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     store, number, count = next(iter(rendezvous("env://")))
-    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
-        store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if os.environ.get("GROUP_WORLD_SIZE", "1") == "1" else "-"
+    store = PrefixStore(f"start {start}, run {next(_RUNS)}", store)
     backend = "nccl" if device.type == "cuda" else "gloo"
     torch.distributed.init_process_group(backend, store=store, rank=number, world_size=count)
 

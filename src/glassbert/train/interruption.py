@@ -58,21 +58,23 @@ class Interruption:
         program ignores.
         """
         before = {}
+        failed = False
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 handler = signal.getsignal(number)
                 if handler is not None and handler != signal.SIG_IGN:
                     before[number] = signal.signal(number, self.note)
-        given_up = True
         try:
             yield
         except Interrupted:
             raise
         except BaseException:
-            given_up = False
+            failed = True
             raise
         finally:
-            for number, handler in before.items():
+            # Ctrl-C last: another one would raise KeyboardInterrupt at once.
+            for number, handler in reversed(before.items()):
                 signal.signal(number, handler)
-            if self.number is not None and given_up:
+            if self.number is not None and not failed:
+                # The usual end: KeyboardInterrupt for Ctrl-C, the end of the process for SIGTERM, or the program's own.
                 signal.raise_signal(self.number)

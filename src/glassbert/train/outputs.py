@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import heapq
+import json
 import platform
 import resource
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 import glassbert
 from glassbert.checkpoint import save_model, save_tokenizer
-from glassbert.errors import MissingExtraError
-from glassbert.files import new_folder, write_json
+from glassbert.errors import CheckpointError, MissingExtraError
+from glassbert.files import new_folder, read_json, write_json
 from glassbert.model import BertPreTrainedModel
-from glassbert.settings import TrainingSettings
+from glassbert.settings import FinetuneSettings, TrainingSettings
 from glassbert.tasks import TASKS, ClassificationMetrics
 from glassbert.tasks.task import Example, Metrics, Verdict
 from glassbert.text import BertTokenizer
@@ -30,6 +32,7 @@ from glassbert.train.plots import (
     plot_learning_curve,
 )
 from glassbert.train.report import write_report
+from glassbert.train.state import FREE
 
 RECORD: Final = "training.json"
 SETTINGS: Final = "settings.yaml"
@@ -82,6 +85,20 @@ def save_result(
                 plot_confusion_matrix(result.metrics, stage / CONFUSION_MATRIX)
         except MissingExtraError as error:
             on_event(Notice(message=f"no pictures: {error}"))
+
+
+def standing_result(settings: FinetuneSettings) -> dict[str, Any] | None:
+    """Return the record of a run of these settings whose result stands where theirs would; None if there is none.
+
+    A process may be killed when its result stands and before it has left; who starts it again need not do more.
+    """
+    try:
+        record = read_json(Path(settings.out) / RECORD)
+    except CheckpointError:
+        return None
+    before = record.get("settings", {})
+    wanted = json.loads(json.dumps(settings.to_dict()))
+    return record if all(before.get(name) == value for name, value in wanted.items() if name not in FREE) else None
 
 
 def _record(

@@ -19,7 +19,6 @@ import hashlib
 import json
 import random
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,7 +33,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from glassbert.errors import CheckpointError, ConfigError, OutputExistsError, SaveError
-from glassbert.files import Kind, new_folder, read_json, write_json
+from glassbert.files import Kind, new_folder, read_json, reading, remove_abandoned, remove_folder, write_json
 from glassbert.train.devices import Devices
 from glassbert.train.events import Step
 
@@ -45,8 +44,9 @@ CHECKPOINT: Final = Kind("a checkpoint", re.compile(r"(state|manifest)\.json|\w+
 EVERY_SECONDS: Final = 600.0
 
 _NAME: Final = re.compile(r"step-(\d{8,})")
+_NEEDED: Final = (STATE, "model.safetensors", "optimizer.safetensors", "steps.safetensors")
 # Settings that may be others when a run goes on: they change neither what is learned nor in which order.
-_FREE: Final = ("out", "overwrite", "resume", "tensorboard", "save_every", "keep_checkpoints")
+FREE: Final = ("out", "overwrite", "resume", "tensorboard", "save_every", "keep_checkpoints")
 # Likewise, but sums are then rounded elsewhere.
 _NEARLY_FREE: Final = ("token_budget", "gradient_checkpointing", "device")
 # Where data and model lie; what they hold is compared in their place.
@@ -106,7 +106,7 @@ class Checkpoints:
 
     def place(self, step: int) -> Path:
         """Return the folder of the checkpoint after a step."""
-        return self.folder / f"step-{step:08d}"
+        return self.folder / _name_of(step)
 
     def check_new(self) -> None:
         """Refuse to begin where another run has left checkpoints.
@@ -154,6 +154,7 @@ class Checkpoints:
         """
         self._last = self._clock()
         folder = self.place(state.step)
+        remove_abandoned(self.folder, _NAME)
         with new_folder(folder, overwrite=True, kind=CHECKPOINT) as stage:
             for name, tensors in state.tensors.items():
                 try:
@@ -163,18 +164,15 @@ class Checkpoints:
             write_json(stage / STATE, {"step": state.step, "run": self._run, **state.values})
             files = sorted(stage.iterdir())
             write_json(stage / MANIFEST, {file.name: _fingerprint(file) for file in files})
-        for other in self.found():
-            # A later one is of a run that was gone on with from an earlier step; it is not of this one.
-            if _step_of(other) > state.step:
-                shutil.rmtree(other, ignore_errors=True)
-        for other in self.found()[self._keep or 1 :]:
-            shutil.rmtree(other, ignore_errors=True)
+        # A later one is of a run that was gone on with from an earlier step; it is not of this one.
+        later = [other for other in self.found() if _step_of(other) > state.step]
+        _remove([*later, *self.found()[len(later) + (self._keep or 1) :]])
         return folder
 
     def clear(self) -> None:
         """Remove all checkpoints, and the folder if nothing else is in it."""
-        for folder in self.found():
-            shutil.rmtree(folder, ignore_errors=True)
+        _remove(self.found())
+        remove_abandoned(self.folder, _NAME)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
@@ -191,24 +189,43 @@ def read_state(folder: Path) -> State:
         CheckpointError: it is not whole, or a file is not as it was written; says which.
     """
     manifest = read_json(folder / MANIFEST)
+    for name in _NEEDED:
+        if name not in manifest:
+            raise CheckpointError(f"{folder / MANIFEST}: does not name {name}")
     for name, expected in manifest.items():
+        if Path(name).name != name:
+            raise CheckpointError(f"{folder / MANIFEST}: names {name!r}, which is no file of the checkpoint")
         file = folder / name
-        if Path(name).name != name or not file.is_file():
+        if not file.is_file():
             raise CheckpointError(f"{file}: is missing")
-        if _fingerprint(file) != expected:
+        with reading(file):
+            found = _fingerprint(file)
+        if found != expected:
             raise CheckpointError(f"{file}: is not as it was written (size or SHA-256 differ from {MANIFEST})")
-    if STATE not in manifest:
-        raise CheckpointError(f"{folder / MANIFEST}: does not name {STATE}")
     values = read_json(folder / STATE)
     try:
-        tensors = {Path(name).stem: load_file(folder / name) for name in manifest if name.endswith(".safetensors")}
-        return State(values.pop("step"), tensors, values)
+        with reading(folder):
+            tensors = {Path(name).stem: load_file(folder / name) for name in manifest if name.endswith(".safetensors")}
+        state = State(values.pop("step"), tensors, values)
     except (KeyError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: is no checkpoint: {error}") from None
+    if folder.name != _name_of(state.step):
+        raise CheckpointError(f"{folder / STATE}: is of step {state.step}, not of that in the folder's name")
+    return state
 
 
 def _file(folder: Path, name: str) -> Path:
     return folder / f"{name}.safetensors"
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # it stays until the next save
+            remove_folder(folder)
+
+
+def _name_of(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _step_of(folder: Path) -> int:
@@ -231,7 +248,7 @@ def _compared(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -
     others = [name for name in {**then, **today} if then.get(name) != today.get(name)]
     for name in others:
         short = name.removeprefix("settings.")
-        if name.startswith("settings.") and short.split(".")[0] in (*_FREE, *_PLACES):
+        if name.startswith("settings.") and short.split(".")[0] in (*FREE, *_PLACES):
             continue
         change = f"{short} was {then.get(name)!r} and is now {today.get(name)!r}"
         if not (name.startswith("settings.") and short in _NEARLY_FREE) and not name.startswith("machine."):
@@ -398,7 +415,7 @@ class Keeper:
         step = self._devices.from_first(None if state is None else state.step)
         if step is None:
             if self._resume:
-                self._say(f"no checkpoint in {self._checkpoints.folder}: beginning with step 1")
+                self._say(f"no whole checkpoint in {self._checkpoints.folder}: beginning with step 1")
             return [], 0
         if state is None:
             state = read_state(self._checkpoints.place(step))

@@ -1,0 +1,84 @@
+"""All tasks, one after the other, in one process or several: `python -m tests.train.together FOLDER`, or by `torchrun`.
+
+Writes FOLDER/alone or FOLDER/several, with a result for each task. Without dropout they are the same but for the last
+digits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glassbert import FinetuneSettings, GlassbertError, finetune
+from glassbert.train import Event, Notice
+from tests.train.runs import TEXTS, make
+
+# 41 examples: the last step of an epoch has 1, and so nothing for the other process.
+SETTINGS = {"epochs": 2, "batch_size": 4, "accumulation": 2, "learning_rate": 5e-3, "token_budget": 25}
+
+
+def question(text: str, place: int) -> dict[str, Any]:
+    words = text.split()
+    answer = words[place % len(words)]
+    return {"question": "good", "context": text, "answers": [{"text": answer, "answer_start": text.index(answer)}]}
+
+
+ROWS: dict[str, Callable[[str, int], dict[str, Any]]] = {
+    "text-classification": lambda text, place: {"text": text, "label": "ab"[place % 2]},
+    "multi-label-classification": lambda text, _: {
+        "text": text,
+        "labels": [*{word[0] for word in text.split()} & {*"dgf"}],
+    },
+    "regression": lambda text, place: {"text": text, "score": float(len(text) % 7)},
+    "token-classification": lambda text, _: {
+        "tokens": text.split(),
+        "tags": ["B-X" if "o" in word else "O" for word in text.split()],
+    },
+    "question-answering": question,
+    "multiple-choice": lambda text, place: {
+        "question": text,
+        "choices": [TEXTS[place], TEXTS[-place - 1]],
+        "label": place % 2,
+    },
+    "sentence-embedding": lambda text, place: {"text": text, "pair": TEXTS[(place + 7) % len(TEXTS)]},
+}
+
+
+def write(folder: Path) -> None:
+    """Write a model without dropout, and the data of all tasks."""
+    make(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    for task, row in ROWS.items():
+        rows = [json.dumps(row(text, place)) + "\n" for place, text in enumerate(TEXTS)]
+        (folder / f"{task}.jsonl").write_text("".join(rows), encoding="utf-8")
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    place = folder / ("several" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "alone")
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, Notice):
+            print(event.message, flush=True)
+
+    for task in ROWS:
+        data = folder / f"{task}.jsonl"
+        # Pairs alone do not say how similar they are.
+        pairs = {"text_column": "text", "pair_column": "pair"}
+        judged: dict[str, Any] = pairs if task == "sentence-embedding" else {"validation": data, "keep": "best"}
+        options = {"doc_stride": 2} if task == "question-answering" else {}
+        given = {"train": data, "model": folder / "base", "out": place / task, "task": task, "options": options}
+        finetune(FinetuneSettings(**{**SETTINGS, **given, **judged}), on_event=on_event)
+    try:
+        finetune(FinetuneSettings(train=folder / "none.jsonl", model=folder / "base", out=place / "none"))
+    except GlassbertError as error:
+        print(f"refused: {error}", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
