@@ -169,7 +169,7 @@ def _told(
         "settings": settings.to_dict(),
         "task": f"{type(task).__module__}.{type(task).__qualname__}",
         "data": {name: part.fingerprint() for name, part in parts.items()},
-        "model": {name: repr(value) for name, value in model.config.to_dict().items()},
+        "model": model.config.to_dict(),
         "vocabulary": vocabulary.hexdigest(),
         "processes": devices.processes,
         "machine": {

@@ -93,7 +93,7 @@ class Checkpoints:
     ) -> None:
         """Look at nothing yet."""
         self.folder = folder
-        self._run, self._every, self._keep, self._clock = json.loads(json.dumps(run)), every, keep, clock
+        self._run, self._every, self._keep, self._clock = json.loads(json.dumps(run, default=repr)), every, keep, clock
         self._last = clock()
         self.keeps = keep is not None
 
