@@ -103,7 +103,7 @@ def marked(owner: Any, name: str, say: Callable[[str], None], mark: str) -> None
 
 def tells(say: Callable[[str], None]) -> None:
     """Let this process tell each step by its number, and when it begins and ends with what takes time."""
-    marked(finetuning, "_read", say, "reading")
+    marked(finetuning, "read_parts", say, "reading")
     marked(Part, "encode", say, "tokenizing")
     marked(Judge, "evaluate", say, "evaluating")
     marked(Checkpoints, "save", say, "saving")

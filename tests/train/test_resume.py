@@ -339,7 +339,7 @@ def test_without_a_number_of_steps_there_is_a_checkpoint_every_ten_minutes(tmp_p
     for seconds, due in ((10.0, False), (599.0, False), (600.0, True)):
         now = seconds
         assert checkpoints.due(1) is due
-    checkpoints.save(State(1, {"model": state}, {"run": {}}))
+    checkpoints.save(State(1, {"model": state, "optimizer": state, "steps": state}, {}))
     assert not checkpoints.due(2)
     now = 1200.0
     assert checkpoints.due(3)

@@ -22,6 +22,7 @@ from glassbert.errors import ConfigError, SaveError, TrainingError
 from glassbert.files import check_output, locked, new_folder, output_folder, read_json, take_along, updated_folder
 from glassbert.settings import FinetuneSettings, RecipeSettings, TuningSettings, documented, paths_of
 from glassbert.tasks import AnyTask, task_class
+from glassbert.tasks.task import counted
 from glassbert.text import BertTokenizerFast
 from glassbert.train.devices import launched
 from glassbert.train.events import Evaluation, Event, Notice, Progress, Step, StopTraining
@@ -291,7 +292,7 @@ class _Search:
         ends = [settings.of_trial(values, settings.out) for values in corners(settings)]
         steps, tokens = ([count(one) for one in ends] for count in (amount.steps, amount.learned))
         self.say(
-            f"{missing} trials of {_between(steps)} steps on {amount.examples:,} examples: {_between(tokens)} tokens "
+            f"{counted(missing, 'trial')} of {_between(steps)} steps on {amount.examples:,} examples: {_between(tokens)} tokens "
             f"each, {_between([missing * count for count in tokens])} in all, and the evaluations"
         )
         if settings.workers > 1:
