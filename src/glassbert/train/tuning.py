@@ -292,8 +292,8 @@ class _Search:
         ends = [settings.of_trial(values, settings.out) for values in corners(settings)]
         steps, tokens = ([count(one) for one in ends] for count in (amount.steps, amount.learned))
         self.say(
-            f"{counted(missing, 'trial')} of {_between(steps)} steps on {amount.examples:,} examples: {_between(tokens)} tokens "
-            f"each, {_between([missing * count for count in tokens])} in all, and the evaluations"
+            f"{counted(missing, 'trial')} of {_between(steps)} steps on {amount.examples:,} examples: "
+            f"{_between(tokens)} tokens each, {_between([missing * count for count in tokens])} in all, and the evaluations"
         )
         if settings.workers > 1:
             self.say(f"{settings.workers} workers with {self._threads} threads each; with several, no run is the same")
