@@ -291,9 +291,10 @@ class _Search:
         self.say(f"searched: {searched(settings)}; all else is held")
         ends = [settings.of_trial(values, settings.out) for values in corners(settings)]
         steps, tokens = ([count(one) for one in ends] for count in (amount.steps, amount.learned))
+        each, together = _between(tokens), _between([missing * count for count in tokens])
         self.say(
-            f"{counted(missing, 'trial')} of {_between(steps)} steps on {amount.examples:,} examples: "
-            f"{_between(tokens)} tokens each, {_between([missing * count for count in tokens])} in all, and the evaluations"
+            f"{counted(missing, 'trial')} of {_between(steps)} steps on {amount.examples:,} examples: {each} tokens "
+            f"each, {together} in all, and the evaluations"
         )
         if settings.workers > 1:
             self.say(f"{settings.workers} workers with {self._threads} threads each; with several, no run is the same")
