@@ -18,22 +18,53 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from glassbert import BertConfig, BertModel, BertTokenizer, learn_vocabulary
 from glassbert.cli import displays
 from glassbert.cli.main import main
 from glassbert.cli.main import run as run_command
+from glassbert.files import read_json
 from glassbert.train import Event, Step, finetuning
 from glassbert.train.examples import Part
 from glassbert.train.judge import Judge
 from glassbert.train.state import Checkpoints, read_state
-from tests.train.test_resume import TEXTS, outcome
 
-__all__ = ["TEXTS", "Forked", "command", "left_behind", "make", "marked", "outcome", "settings", "tells", "warm"]
+WORDS = [
+    "day",
+    "night",
+    "good",
+    "bad",
+    "film",
+    "food",
+    "people",
+    "happy",
+    "sad",
+    "warm",
+    "cold",
+    "rain",
+    "sun",
+    "tree",
+    "house",
+    "river",
+]
+TEXTS = [" ".join(WORDS[(place * step) % len(WORDS)] for step in range(1, 3 + place % 7)) for place in range(1, 42)]
 
 
-def make(folder: Path, **changes: Any) -> None:
-    """Write a model without a head, with dropout, and texts to learn from."""
+def outcome(folder: Path) -> dict[str, Any]:
+    """Return all that a run makes but for times."""
+    record = read_json(folder / "training.json")
+    names = ("losses", "learning_rates", "grad_norms", "evaluations", "saved", "tokens", "hardest")
+    weights = load_file(folder / "model.safetensors")
+    return {
+        **{name: record[name] for name in names},
+        "config": read_json(folder / "config.json"),
+        "weights": {name: tensor.numpy().tobytes() for name, tensor in weights.items()},
+    }
+
+
+def make_model(folder: Path, **changes: Any) -> None:
+    """Write a model without a head, with dropout."""
     vocabulary = learn_vocabulary(TEXTS, size=120, min_frequency=1)
     torch.manual_seed(0)
     config = BertConfig(
@@ -48,6 +79,11 @@ def make(folder: Path, **changes: Any) -> None:
     )
     BertModel(config).save_pretrained(folder / "base")
     BertTokenizer(vocabulary, model_max_length=16).save_pretrained(folder / "base")
+
+
+def make(folder: Path, **changes: Any) -> None:
+    """Write such a model, and texts to learn from."""
+    make_model(folder, **changes)
     labels = ["short" if len(text.split()) < 5 else "long" for text in TEXTS]
     rows = [json.dumps({"text": text, "label": label}) + "\n" for text, label in zip(TEXTS, labels, strict=True)]
     (folder / "train.jsonl").write_text("".join(rows), encoding="utf-8")

@@ -11,12 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from glassbert import (
-    BertConfig,
-    BertModel,
-    BertTokenizer,
     CheckpointError,
     ConfigError,
     FinetuneSettings,
@@ -24,32 +20,12 @@ from glassbert import (
     SaveError,
     TrainingError,
     finetune,
-    learn_vocabulary,
 )
 from glassbert.files import read_json
 from glassbert.train import Event, Notice, Step
 from glassbert.train.interruption import Interruption
 from glassbert.train.state import Checkpoints, State, read_state
-
-WORDS = [
-    "day",
-    "night",
-    "good",
-    "bad",
-    "film",
-    "food",
-    "people",
-    "happy",
-    "sad",
-    "warm",
-    "cold",
-    "rain",
-    "sun",
-    "tree",
-    "house",
-    "river",
-]
-TEXTS = [" ".join(WORDS[(place * step) % len(WORDS)] for step in range(1, 3 + place % 7)) for place in range(1, 42)]
+from tests.train.runs import TEXTS, make_model, outcome
 
 
 class Cut(BaseException):
@@ -58,18 +34,7 @@ class Cut(BaseException):
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    vocabulary = learn_vocabulary(TEXTS, size=120, min_frequency=1)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=16,
-    )
-    BertModel(config).save_pretrained(tmp_path / "base")
-    BertTokenizer(vocabulary, model_max_length=16).save_pretrained(tmp_path / "base")
+    make_model(tmp_path)
     return tmp_path / "base"
 
 
@@ -97,18 +62,6 @@ def cut_after(step: int) -> Any:
             raise Cut
 
     return on_event
-
-
-def outcome(folder: Path) -> dict[str, Any]:
-    """Return all that a run makes but for times."""
-    record = read_json(folder / "training.json")
-    names = ("losses", "learning_rates", "grad_norms", "evaluations", "saved", "tokens", "hardest")
-    weights = load_file(folder / "model.safetensors")
-    return {
-        **{name: record[name] for name in names},
-        "config": read_json(folder / "config.json"),
-        "weights": {name: tensor.numpy().tobytes() for name, tensor in weights.items()},
-    }
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from glassbert.data import Record, Skipped, Source, as_records, data_hash, guess_columns, split, to_questions
@@ -188,28 +190,34 @@ class Part:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what stands in the record of a run."""
-        paths = None if self.source is None else paths_of(self.source)
         return {
-            "files": [str(path) for path in paths or []],
-            "sha256": [data_hash(path) for path in paths or []],
+            "files": [str(path) for path in self._paths or []],
+            "sha256": self._hashes,
             "examples": len(self.examples),
             "skipped": self.skipped.count if self.skipped else 0,
         }
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what tells these data from others: hashes of their files, or of the examples that came from memory."""
-        if self.source is not None and paths_of(self.source) is not None:
-            known = self.to_dict()
-            return {"sha256": known["sha256"], "examples": known["examples"]}
+        if self._paths is not None:
+            return {"sha256": self._hashes, "examples": len(self.examples)}
         whole = hashlib.sha256()
         for example in self.examples:
             whole.update(repr(example).encode("utf-8", "surrogatepass"))
         return {"sha256": [whole.hexdigest()], "examples": len(self.examples)}
 
+    @property
+    def _paths(self) -> list[Path] | None:
+        return None if self.source is None else paths_of(self.source)
+
+    @functools.cached_property
+    def _hashes(self) -> list[str]:
+        return [data_hash(path) for path in self._paths or []]
+
     def _check(self) -> None:
         if not self.examples:
             bad = f"; {self.skipped}" if self.skipped and self.skipped.count else ""
-            source = None if self.source is None else _named(paths_of(self.source))
+            source = _named(self._paths)
             raise DataError(f"holds no {self.name} examples{bad}", file=source)
 
 
