@@ -22,12 +22,17 @@ AdamWForm = Literal["torch", "transformers", "google"]
 Schedule = Literal["linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"]
 Precision = Literal["fp32", "bf16"]
 Keep = Literal["last", "best"]
+Objective = Literal["nsp", "sop", "mlm"]
+Documents = Literal["blank-lines", "lines", "files"]
+Sentences = Literal["auto", "lines", "split"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 # The headings of help and of YAML files, in their order.
-_GROUPS = _MODEL, _DATA, _OUTPUT, _SEARCH, _RESUME, _STEPS, _RATES, _LOSS, _EVALUATION, _MACHINE = (
+_GROUPS = _MODEL, _DATA, _SEQUENCES, _MASKS, _OUTPUT, _SEARCH, _RESUME, _STEPS, _RATES, _LOSS, _EVALUATION, _MACHINE = (
     "Task and model",
     "Data",
+    "Sequences",
+    "Masked words",
     "Result",
     "Search",
     "Checkpoints",
@@ -531,6 +536,148 @@ _EXAMPLES: Mapping[str, str] = {
     "warmup": "0:0.2",
     "weight_decay": "0:0.1",
 }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskingSettings(_Settings):
+    """Which words a model is to guess.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name.
+    """
+
+    masked_share: Annotated[
+        float | None,
+        Doc("Share of tokens to guess; 0.15 if not given. 80% of them become [MASK], 10% others, 10% stay.", _MASKS),
+    ] = None
+    max_predictions: Annotated[
+        int | None, Doc("Most tokens to guess in a sequence; no limit if not given.", _MASKS)
+    ] = None
+    whole_words: Annotated[
+        bool,
+        Doc("Guess all pieces of a word or none; in Chinese by its segmentation (--segmented).", _MASKS),
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        self._check("masked_share", lambda value: 0.0 < value < 1.0, "a share between 0 and 1, neither of them")
+        self._check("max_predictions", lambda value: value >= 1, "1 or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrepareSettings(MaskingSettings):
+    """How raw text becomes the sequences that a model is pretrained with.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name, or two that exclude each other.
+    """
+
+    texts: Annotated[
+        Any,
+        Doc(
+            "Text files, or files of records with a text each (.jsonl, .json, .parquet, .csv, .tsv); a folder stands "
+            "for the files in it.",
+            _DATA,
+        ),
+    ]
+    vocab: Annotated[
+        str | Path, Doc("Vocabulary: vocab.txt, or a folder or hub name with a tokenizer, whose settings count.", _DATA)
+    ]
+    out: Annotated[str | Path, Doc("Folder of the shards; one that is not finished is gone on with.", _OUTPUT)]
+    documents: Annotated[
+        Documents, Doc("What ends a document of a text file: a blank line, each line, or only its end.", _DATA)
+    ] = "blank-lines"
+    document_start: Annotated[
+        str | None,
+        Doc("Regular expression of lines that begin a document, such as '^CHAPTER'; in place of --documents.", _DATA),
+    ] = None
+    sentences: Annotated[
+        Sentences,
+        Doc(
+            "lines: each line is a sentence; split: find where sentences end; auto looks at the text, and says.", _DATA
+        ),
+    ] = "auto"
+    language: Annotated[
+        str, Doc("Language of the text, such as en or zh, whose rules and abbreviations split sentences.", _DATA)
+    ] = "en"
+    text_column: Annotated[Column | None, Doc("Column of the text of records. Guessed, and said.", _DATA)] = None
+    header: Annotated[
+        bool, Doc("Whether the first row of CSV and TSV files names the columns; --no-header: it does not.", _DATA)
+    ] = True
+    encoding: Annotated[str, Doc("Encoding of the files, such as utf-8 or latin-1.", _DATA)] = "utf-8"
+    skip_bad: Annotated[bool, Doc("Skip bad records, count and list them; else the first one ends the run.", _DATA)] = (
+        False
+    )
+    segmented: Annotated[
+        bool,
+        Doc("What stands between spaces is one word, as in segmented Chinese; for whole words.", _DATA),
+    ] = False
+    held_out: Annotated[
+        float, Doc("Share of documents that are set aside, by chance, to measure on while pretraining.", _DATA)
+    ] = 0.01
+    objective: Annotated[
+        Objective,
+        Doc(
+            "nsp: pairs, half of them with a second part from elsewhere; sop: pairs, half of them swapped; mlm: words "
+            "alone, no pairs.",
+            _SEQUENCES,
+        ),
+    ] = "nsp"
+    max_length: Annotated[int, Doc("Most tokens of a sequence.", _SEQUENCES)] = 128
+    short_sequences: Annotated[
+        float, Doc("Share that is aimed at a random shorter length, as later tasks have them.", _SEQUENCES)
+    ] = 0.1
+    copies: Annotated[
+        int, Doc("How many times the text is read, with other pairs each time (Google's dupe_factor).", _SEQUENCES)
+    ] = 1
+    seed: Annotated[int, Doc("Decides pairs, lengths, what is held out and static masks.", _SEQUENCES)] = 0
+    static_masks: Annotated[
+        bool, Doc("Choose words to guess now, once for each copy; else pretraining does, anew each time.", _MASKS)
+    ] = False
+    workers: Annotated[int | None, Doc("Processes; as many as there are cores if not given.", _MACHINE)] = None
+    part: Annotated[
+        str | None, Doc("Make the i-th of n parts, such as 2/8; all parts go to one folder, in any order.", _MACHINE)
+    ] = None
+    overwrite: Annotated[bool, Doc("Replace a folder of shards.", _OUTPUT)] = False
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail late."""
+        super().__post_init__()
+        if paths_of(self.texts) is None:
+            raise ConfigError(f"texts is {_short(self.texts)}, expected the path of a file or folder, or several")
+        self._check("max_length", lambda value: 5 <= value < 2**16, "5 or more: [CLS], two tokens and two [SEP]")
+        for name in ("short_sequences", "held_out"):
+            self._check(name, lambda value: 0.0 <= value < 1.0, "a share from 0 to below 1")
+        for name in ("copies", "workers"):
+            self._check(name, lambda value: value >= 1, "1 or more")
+        self._check("seed", lambda value: 0 <= value < 2**63, "from 0 to 2^63 - 1")
+        if self.part is not None:
+            number, count = self.share
+            if not 1 <= number <= count:
+                raise ConfigError(f"part is {self.part!r}, expected i/n with i from 1 to n")
+            if self.overwrite:
+                raise ConfigError("part is given with overwrite, which would take what the other parts have made")
+        if not self.static_masks:
+            for name in ("masked_share", "max_predictions", "whole_words"):
+                if getattr(self, name):
+                    raise ConfigError(f"{name} is for static_masks; where words are chosen anew, pretrain takes it")
+        if self.document_start is not None and self.documents != "blank-lines":
+            raise ConfigError(f"document_start is given, and documents is {self.documents!r}; give one of them")
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which part of how many, from 1.
+
+        Raises:
+            ConfigError: `part` is not of the form i/n.
+        """
+        if self.part is None:
+            return 1, 1
+        number, _, count = self.part.partition("/")
+        if not (number.isdecimal() and count.isdecimal()):
+            raise ConfigError(f"part is {self.part!r}, expected i/n such as 2/8")
+        return int(number), int(count)
 
 
 def paths_of(data: Any) -> list[Path] | None:

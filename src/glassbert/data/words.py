@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import multiprocessing
+import functools
 import os
-import signal
 import stat
 import sys
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from glassbert.data.decoding import decoded_blocks
+from glassbert.data.documents import last_gap
+from glassbert.data.processes import in_order
 from glassbert.errors import DataError, InputError
 from glassbert.text import BasicTokenizer
 from glassbert.text.checks import check_string, count_of, shown
@@ -144,7 +143,8 @@ def count_words(
         workers = min(workers, size // _WORTH_A_PROCESS + 1)
     basics = (basic, *held_out)
     totals = [_Total(max_words) for _ in basics]
-    counted = _counted(_chunks(names, encoding, hold_out=bool(held_out)), basics, workers)
+    chunks = _chunks(names, encoding, hold_out=bool(held_out))
+    counted = in_order(chunks, functools.partial(_Counter, basics), workers, doing="counts words")
     with contextlib.closing(counted):
         for done, findings in counted:
             for total, finding in zip(totals, findings, strict=True):
@@ -184,22 +184,13 @@ def _chunks(names: list[str], encoding: str, *, hold_out: bool) -> Iterator[_Chu
             done = before + offset
             while length >= _CHUNK:
                 text = "".join(parts)
-                cut = _last_gap(text, _CHUNK)
+                cut = last_gap(text, _CHUNK)
                 yield _chunk(text[:cut], done, hold_out)
                 parts = [text[cut:]]
                 length -= cut
         parts.append("\n")
         length += 1
     yield _chunk("".join(parts), done, hold_out)
-
-
-def _last_gap(text: str, end: int) -> int:
-    """Return where to cut at `end` or before: behind a line end, else behind a space, else at `end`."""
-    for gap in "\n ":
-        place = text.rfind(gap, end // 2, end)
-        if place >= 0:
-            return place + 1
-    return end
 
 
 def _next_gap(text: str, start: int) -> int:
@@ -265,8 +256,9 @@ class _Counter:
     def __init__(self, basics: Sequence[BasicTokenizer]) -> None:
         self._text, *self._held_out = map(_Counting, basics)
 
-    def count(self, text: str, held_out: str) -> list[_Finding]:
-        return [self._text.count(text), *(counting.count(held_out) for counting in self._held_out)]
+    def __call__(self, chunk: _Chunk) -> tuple[int, list[_Finding]]:
+        held_out = [counting.count(chunk.held_out) for counting in self._held_out]
+        return chunk.done, [self._text.count(chunk.text), *held_out]
 
 
 class _Total:
@@ -296,99 +288,3 @@ class _Total:
 
     def result(self) -> WordCounts:
         return WordCounts(words=self._words, too_long=self._too_long, forgotten=self._forgotten)
-
-
-# -- processes -------------------------------------------------------------------------------------
-
-
-def _counted(
-    chunks: Iterator[_Chunk], basics: Sequence[BasicTokenizer], workers: int
-) -> Generator[tuple[int, list[_Finding]]]:
-    """Give what each chunk holds, in their order, and the bytes read for it.
-
-    Chunks are dealt out in turn, and a process gets its next one when its last result has been taken. So results come
-    in order without being kept, and two ends of a pipe never wait for each other.
-    """
-    if workers == 1:
-        counter = _Counter(basics)
-        for chunk in chunks:
-            yield chunk.done, counter.count(chunk.text, chunk.held_out)
-        return
-    processes: list[_Process] = []
-    busy: deque[tuple[_Process, int]] = deque()
-    try:
-        for chunk in chunks:
-            if len(processes) < workers:
-                process = _Process(basics)
-                processes.append(process)
-            else:
-                process, done = busy.popleft()
-                yield done, process.receive()
-            process.send(chunk)
-            busy.append((process, chunk.done))
-        for process, done in busy:
-            yield done, process.receive()
-    finally:
-        for process in processes:
-            process.stop()
-
-
-class _Process:
-    """A process that counts chunks."""
-
-    def __init__(self, basics: Sequence[BasicTokenizer]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, basics), daemon=True)
-        with interrupts_held_back():
-            self._process.start()
-        theirs.close()
-
-    def send(self, chunk: _Chunk) -> None:
-        with self._alive():
-            self._connection.send((chunk.text, chunk.held_out))
-
-    def receive(self) -> list[_Finding]:
-        with self._alive():
-            findings: list[_Finding] = self._connection.recv()
-        return findings
-
-    @contextlib.contextmanager
-    def _alive(self) -> Iterator[None]:
-        try:
-            yield
-        except (EOFError, ConnectionError):
-            self._process.join()
-            raise InputError(
-                f"a process that counts words ended with exit code {self._process.exitcode}; "
-                "if memory was short, fewer workers need less"
-            ) from None
-
-    def stop(self) -> None:
-        self._connection.close()
-        self._process.terminate()
-        self._process.join()
-        self._process.close()
-
-
-def _work(connection: Connection, basics: Sequence[BasicTokenizer]) -> None:
-    """Count what comes until the other side is gone, be it by a crash."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began this
-    counter = _Counter(basics)
-    with contextlib.suppress(EOFError, ConnectionError):
-        while True:
-            connection.send(counter.count(*connection.recv()))
-
-
-@contextlib.contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """Let a new process begin with Ctrl-C held back, since until it runs our code it would end with a traceback."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # started now, since its start changes the mask
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

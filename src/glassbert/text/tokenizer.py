@@ -400,8 +400,8 @@ class BertTokenizer(TokenTable):
     ) -> list[list[Encoding]]:
         """Encode each text or pair to its windows."""
         try:
-            pieces = self._pieces(firsts, core, details=details)
-            others = None if seconds is None else self._pieces(seconds, core, details=details)
+            pieces = self.pieces(firsts, core, details=details)
+            others = None if seconds is None else self.pieces(seconds, core, details=details)
         except InputError:
             check_characters(firsts, seconds)  # which one is it?
             raise
@@ -409,8 +409,15 @@ class BertTokenizer(TokenTable):
             return [frame.sequences(one, None) for one in pieces]
         return list(map(frame.sequences, pieces, others))
 
-    def _pieces(self, texts: Sequence[Text], core: Core, *, details: bool) -> list[Pieces]:
-        """Split each text into pieces, in one call of the core."""
+    def pieces(self, texts: Sequence[Text], core: Core | None = None, *, details: bool = False) -> list[Pieces]:
+        """Split each text into pieces, in one call of the core: nothing is put round them, cut or checked.
+
+        Args:
+            texts: strings, or lists of words.
+            core: what splits; the tokenizer's own if not given.
+            details: with offsets and words.
+        """
+        core = self.core if core is None else core
         if not self.basic_tokenizer.never_split and all_strings(texts):
             return core.encode(texts, details=details)  # type: ignore[arg-type]  # all are strings
         # Each text is cut into parts that are encoded by themselves: given words, and what stands between words that

@@ -15,7 +15,7 @@ from typing import Self
 
 import torch
 
-from glassbert.data.words import interrupts_held_back
+from glassbert.data.processes import interrupts_held_back
 from glassbert.errors import ConfigError, GlassbertError, InputError, TrainingError
 from glassbert.settings import FinetuneSettings
 from glassbert.tasks import AnyTask
