@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from glassbert.checkpoint import convert, from_torch_encoder, load, push_to_hub, to_torch_encoder
-    from glassbert.data import EncodedTexts, encode_files, read_records
+    from glassbert.data import EncodedTexts, PrepareSettings, Shards, encode_files, prepare, read_records
     from glassbert.errors import (
         CheckpointError,
         ConfigError,
@@ -86,7 +86,7 @@ if TYPE_CHECKING:
 # Public name → the room it lives in.
 _ROOMS: Final = {
     **dict.fromkeys(["convert", "from_torch_encoder", "load", "push_to_hub", "to_torch_encoder"], "checkpoint"),
-    **dict.fromkeys(["EncodedTexts", "encode_files", "read_records"], "data"),
+    **dict.fromkeys(["EncodedTexts", "PrepareSettings", "Shards", "encode_files", "prepare", "read_records"], "data"),
     **dict.fromkeys(
         [
             "CheckpointError",
@@ -211,9 +211,11 @@ __all__ = [
     "OutputExistsError",
     "Pipeline",
     "PreTrainedModel",
+    "PrepareSettings",
     "SaveError",
     "SchedulerType",
     "SentenceEncoder",
+    "Shards",
     "StopTraining",
     "TrainingError",
     "TrainingResult",
@@ -239,6 +241,7 @@ __all__ = [
     "load",
     "parameter_groups",
     "pipeline",
+    "prepare",
     "push_to_hub",
     "read_records",
     "to_torch_encoder",

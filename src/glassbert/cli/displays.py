@@ -206,6 +206,18 @@ class VocabularyDisplay(Display):
             self.bar("joining pieces", tokens, size, f"{tokens:,}/{size:,} tokens")
 
 
+class PreparingDisplay(Display):
+    """Shows how much of a corpus has been prepared."""
+
+    def show(self, done: int, total: int) -> None:
+        """Take the bytes read so far and those of all files."""
+        self.bar("preparing", done, total, f"{done / 1e6:,.0f}/{total / 1e6:,.0f} MB")
+
+    def say(self, message: str) -> None:
+        """Take what the user should know."""
+        self.console.print(escape(message), soft_wrap=True)
+
+
 class RankingDisplay(Display):
     """Shows how many documents have their score."""
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from glassbert.errors import ConfigError
-from glassbert.settings import ReadingSettings, alternatives, documented
+from glassbert.settings import alternatives, documented
 
 # Names that one may type as well.
 _ALSO: Mapping[str, str] = {
@@ -25,7 +25,7 @@ _ALSO: Mapping[str, str] = {
 
 
 def takes(
-    settings: type[ReadingSettings], *, arguments: Sequence[str] = (), from_file: bool = False
+    settings: type[Any], *, arguments: Sequence[str] = (), from_file: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function whose first parameter is settings: an option for each of their fields.
 
@@ -82,9 +82,9 @@ def takes(
 _CONFIG = "YAML file of settings, as settings.yaml beside a trained model; options take the place of its values."
 
 
-def _make(settings: type[ReadingSettings], given: dict[str, Any]) -> ReadingSettings:
+def _make(settings: type[Any], given: dict[str, Any]) -> Any:
     if missing := settings.missing(given):
-        shown = [_METAVARS[name] if name == "train" else _flag(name) for name in missing]
+        shown = [_METAVARS[name] if name in ("train", "texts") else _flag(name) for name in missing]
         raise ConfigError(f"missing: {', '.join(shown)}")
     return settings(**given)
 
@@ -93,7 +93,7 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _parameter(settings: type[ReadingSettings], name: str, arguments: Sequence[str]) -> inspect.Parameter:
+def _parameter(settings: type[Any], name: str, arguments: Sequence[str]) -> inspect.Parameter:
     """Return the parameter of one field; None says that it was not given."""
     kind, doc = documented(settings)[name]
     field = settings.__dataclass_fields__[name]
@@ -133,7 +133,7 @@ def _parameter_of(name: str, kind: Any, about: Any) -> inspect.Parameter:
     )
 
 
-def _other_ways(settings: type[ReadingSettings]) -> list[inspect.Parameter]:
+def _other_ways(settings: type[Any]) -> list[inspect.Parameter]:
     """Return the hidden halves of switches: `--header` beside `--no-header`."""
     found = []
     for name, (kind, _) in documented(settings).items():
@@ -149,6 +149,7 @@ _OTHER = "other_"
 
 _METAVARS: Mapping[str, str] = {
     "train": "DATA",
+    "texts": "TEXT...",
     "columns": "ROLE=COLUMN",
     "options": "NAME=VALUE",
     "class_weights": "NAME=WEIGHT",

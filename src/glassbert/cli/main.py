@@ -21,6 +21,7 @@ import typer
 
 import glassbert
 from glassbert.cli.convert import convert
+from glassbert.cli.prepare import prepare
 from glassbert.cli.rank import rank
 from glassbert.cli.train import demo, train
 from glassbert.cli.tune import tune
@@ -61,6 +62,7 @@ app.command()(predict)
 app.command()(rank)
 app.command()(convert)
 app.command()(vocab)
+app.command()(prepare)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

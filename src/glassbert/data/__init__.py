@@ -1,13 +1,16 @@
-"""Files → records, words and token ids."""
+"""Files → records, words and token ids; corpora → shards for pretraining."""
 
 from glassbert.data.columns import Guess, guess_columns
 from glassbert.data.encoding import EncodedTexts, encode_files
 from glassbert.data.languages import LANGUAGES, Sentence, load_sentences
+from glassbert.data.preparing import prepare
 from glassbert.data.readers import FORMATS, Source, as_records, data_hash, read_records
 from glassbert.data.records import Record, Skipped
+from glassbert.data.shards import Sequences, Shards
 from glassbert.data.splitting import split
 from glassbert.data.squad import to_questions
 from glassbert.data.words import LONGEST_WORD, CountedText, WordCounts, count_words, text_files
+from glassbert.settings import PrepareSettings
 
 __all__ = [
     "FORMATS",
@@ -16,8 +19,11 @@ __all__ = [
     "CountedText",
     "EncodedTexts",
     "Guess",
+    "PrepareSettings",
     "Record",
     "Sentence",
+    "Sequences",
+    "Shards",
     "Skipped",
     "Source",
     "WordCounts",
@@ -27,6 +33,7 @@ __all__ = [
     "encode_files",
     "guess_columns",
     "load_sentences",
+    "prepare",
     "read_records",
     "split",
     "text_files",
