@@ -249,7 +249,8 @@ class Packed(Layout):
         where it is masked (texts padded on the left, texts of nothing but padding); so is what is true in `asked`.
         """
         batch, length = mask.shape
-        kept = mask if asked is None else mask | asked
+        # Labels nearly always stand at real tokens; then the stream is one of real tokens, with all that is quick there.
+        kept = mask if asked is None or not bool((asked & ~mask).any()) else mask | asked
         if not bool(kept[:, 0].all()):
             kept = kept.clone()
             kept[:, 0] = True
