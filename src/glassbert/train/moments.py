@@ -200,8 +200,9 @@ def computed(dtype: torch.dtype) -> torch.dtype:
 
 
 def correction(group: dict[str, Any], step: int) -> tuple[float, float]:
-    """Return what makes up for moments that began at zero: the factors of m / sqrt(v), and of an eps that sees v / it.
+    """Return what makes up for moments that began at zero: a factor of the step m / (sqrt(v) + eps), and one of eps.
 
+    The second is for an eps beside the corrected root: sqrt(v / c) + eps is (sqrt(v) + eps · sqrt(c)) / sqrt(c).
     Both are 1 in a group without `correct_bias`.
     """
     if not group["correct_bias"]:
