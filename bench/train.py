@@ -15,7 +15,7 @@ from glassbert.tasks import ClassificationExample, TextClassification
 from glassbert.tasks.texts import TextFeatures
 from glassbert.train.gradients import EmbeddingGradients
 from glassbert.train.loop import backward, order_of
-from glassbert.train.optimizer import clip_gradients, make_adamw
+from glassbert.train.optimizer import clip_gradients, make_optimizer
 
 BATCH = 32
 
@@ -48,7 +48,7 @@ def run(*, steps: int, rounds: int, file: Path | None) -> None:
     order = order_of(len(features), seed=0, epoch=0)
     chunks = [order[begin : begin + BATCH] for begin in range(0, len(order) - BATCH, BATCH)]
     batches = [[features[place] for place in chunk] for chunk in chunks][: steps * (rounds + 1)]
-    our_optimizer = make_adamw(ours, learning_rate=2e-5, weight_decay=0.01)
+    our_optimizer = make_optimizer(ours, learning_rate=2e-5, weight_decay=0.01)
     their_optimizer = torch.optim.AdamW(peer.parameters(), lr=2e-5, weight_decay=0.01, fused=True)
     gradients = EmbeddingGradients(ours)
     our_batches, their_batches = _in_turns(batches, steps), _in_turns(batches, steps)

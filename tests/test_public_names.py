@@ -43,6 +43,7 @@ NAMES = [
     "FinetuneSettings",
     "GlassbertError",
     "InputError",
+    "Lamb",
     "MissingExtraError",
     "ModelOutput",
     "OutputExistsError",

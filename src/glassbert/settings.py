@@ -18,7 +18,7 @@ from glassbert.errors import ConfigError
 Column = str | int
 Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "squad"]
 Quoting = Literal["auto", "csv", "none"]
-AdamWForm = Literal["torch", "transformers", "google"]
+OptimizerName = Literal["torch", "transformers", "google", "lamb"]
 Schedule = Literal["linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"]
 Precision = Literal["fp32", "bf16"]
 Keep = Literal["last", "best"]
@@ -217,8 +217,8 @@ class TrainingSettings(_Settings):
     schedule: Annotated[Schedule, Doc("How the rate goes on after its rise.", _RATES)] = "linear"
     warmup: Annotated[float, Doc("Share of all steps in which the rate rises from 0.", _RATES)] = 0.1
     optimizer: Annotated[
-        AdamWForm,
-        Doc("AdamW as torch, transformers 4.4.2 or Google's BERT code compute it.", _RATES),
+        OptimizerName,
+        Doc("AdamW as torch, transformers 4.4.2 or Google's BERT code compute it; lamb is for big batches.", _RATES),
     ] = "torch"
     weight_decay: Annotated[float, Doc("Decay of weights; biases and LayerNorm have none.", _RATES)] = 0.01
     max_grad_norm: Annotated[float, Doc("The gradients' joint norm is clipped to this.", _RATES)] = 1.0

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from glassbert.model import AttentionBackend
 from glassbert.model.losses import IGNORED, cross_entropy
-from glassbert.train import clip_gradients, get_linear_schedule_with_warmup, make_adamw
+from glassbert.train import clip_gradients, get_linear_schedule_with_warmup, make_optimizer
 from tests.model.oracle import BACKENDS, FORWARD, GRADIENTS, TRAINING, Case, case, compare, largest_difference, train
 
 
@@ -149,7 +149,7 @@ def test_twenty_steps_with_torchs_optimizer(backend: AttentionBackend) -> None:
     values = golden.values
     model = golden.model(backend).train()
     settings = values["optimizer"]
-    optimizer = make_adamw(model, learning_rate=settings["lr"], weight_decay=settings["weight_decay"])
+    optimizer = make_optimizer(model, learning_rate=settings["lr"], weight_decay=settings["weight_decay"])
     schedule = get_linear_schedule_with_warmup(optimizer, values["schedule"]["num_warmup_steps"], values["steps"])
     for step in range(values["steps"]):
         loss = model(**golden.step(step)).loss

@@ -137,11 +137,12 @@ def test_groups_go_upwards_and_none_is_empty() -> None:
 
 def test_the_head_may_have_a_rate_of_its_own() -> None:
     model = made(Scorer)
-    for settings, below in (
+    cases: list[tuple[dict[str, Any], set[float | None]]] = [
         ({}, {None}),
         ({"learning_rate": 2.0}, {2.0}),
         ({"learning_rate": 1.0, "layer_decay": 0.5}, {0.5, 0.25, 0.125, 0.0625, 0.03125}),
-    ):
+    ]
+    for settings, below in cases:
         found = found_in(model, parameter_groups(model, 0.01, head_learning_rate=9.0, **settings))
         assert found.keys() == dict(model.named_parameters()).keys()
         assert {group.get("lr") for name, group in found.items() if name.startswith(("score", "norm"))} == {9.0}
@@ -150,7 +151,8 @@ def test_the_head_may_have_a_rate_of_its_own() -> None:
 
 def test_one_rate_for_all_parts_is_two_groups() -> None:
     model = made()
-    for settings in ({"learning_rate": 0.1}, {"learning_rate": 0.1, "layer_decay": 1.0}):
+    cases: list[dict[str, Any]] = [{"learning_rate": 0.1}, {"learning_rate": 0.1, "layer_decay": 1.0}]
+    for settings in cases:
         groups = parameter_groups(model, 0.01, **settings)
         assert [(group["lr"], group["weight_decay"]) for group in groups] == [(0.1, 0.01), (0.1, 0.0)]
 
@@ -166,7 +168,8 @@ def test_a_tied_weight_belongs_to_the_embeddings() -> None:
 def test_frozen_parameters_are_left_out() -> None:
     model = made()
     frozen = freeze(model, layers=2)
-    for settings in ({}, {"learning_rate": 1.0, "layer_decay": 0.5}):
+    cases: list[dict[str, Any]] = [{}, {"learning_rate": 1.0, "layer_decay": 0.5}]
+    for settings in cases:
         found = found_in(model, parameter_groups(model, 0.01, **settings))
         assert found.keys() == dict(model.named_parameters()).keys() - set(frozen)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from glassbert import AdamW, BertConfig, BertForSequenceClassification, ConfigError, TrainingError
-from glassbert.train import TrainingSettings, fit, get_linear_schedule_with_warmup, make_adamw, parameter_groups
+from glassbert.train import TrainingSettings, fit, get_linear_schedule_with_warmup, make_optimizer, parameter_groups
 from glassbert.train.loop import backward, order_of, predict
 
 CONFIG = BertConfig(
@@ -154,7 +154,7 @@ def test_frozen_parameters_are_left_out() -> None:
 
 
 def test_rates_rise_and_fall_in_lines() -> None:
-    optimizer = make_adamw(fresh(), learning_rate=1.0, weight_decay=0.0)
+    optimizer = make_optimizer(fresh(), learning_rate=1.0, weight_decay=0.0)
     schedule = get_linear_schedule_with_warmup(optimizer, 2, 6)
     rates = []
     for _ in range(8):
@@ -174,10 +174,10 @@ def test_the_settings_reach_optimizer_schedule_and_parts(monkeypatch: pytest.Mon
     made: list[torch.optim.Optimizer] = []
 
     def spy(model: Any, **settings: Any) -> torch.optim.Optimizer:
-        made.append(make_adamw(model, **settings))
+        made.append(make_optimizer(model, **settings))
         return made[-1]
 
-    monkeypatch.setattr("glassbert.train.loop.make_adamw", spy)
+    monkeypatch.setattr("glassbert.train.loop.make_optimizer", spy)
     model = fresh(**NO_DROPOUT)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     settings = TrainingSettings(

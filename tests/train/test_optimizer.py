@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from glassbert import AdamW, BertConfig, BertForSequenceClassification, ConfigError, InputError, clip_gradients
-from glassbert.train import get_linear_schedule_with_warmup, make_adamw
-from glassbert.train import optimizer as room
+from glassbert.train import get_linear_schedule_with_warmup, make_optimizer, moments
 
 FORMS: list[dict[str, Any]] = [
     dict(zip(("correct_bias", "decay_first", "eps_after_correction"), switches, strict=True))
@@ -134,7 +133,7 @@ def test_a_group_is_one_call_of_torchs_kernel(monkeypatch: pytest.MonkeyPatch) -
         calls.append((len(parameters), options["fused"]))
         adamw(parameters, *arguments, **options)
 
-    monkeypatch.setattr(room, "adamw", counted)
+    monkeypatch.setattr(moments, "adamw", counted)
     weights = parameters((3, 5), (7,), (2,))
     run(AdamW([{"params": weights[:2]}, {"params": weights[2:]}]), weights, 2)
     assert calls == [(2, True), (1, True)] * 2
@@ -143,7 +142,7 @@ def test_a_group_is_one_call_of_torchs_kernel(monkeypatch: pytest.MonkeyPatch) -
 def test_devices_without_a_fused_kernel_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     fused, other = (parameters((3, 5), (7,), dtype=torch.float64) for _ in range(2))
     expected = run(AdamW(fused, **SETTINGS), fused, 5)
-    monkeypatch.setattr(room, "_FUSED", ())
+    monkeypatch.setattr(moments, "_FUSED", ())
     for one, two in zip(run(AdamW(other, **SETTINGS), other, 5), expected, strict=True):
         assert (one - two).abs().max() < 1e-14
 
@@ -407,7 +406,7 @@ def small() -> BertForSequenceClassification:
 
 
 def test_recipes_take_torchs_fused_form_unless_told_otherwise() -> None:
-    usual = make_adamw(small(), learning_rate=1e-3, weight_decay=0.01)
+    usual = make_optimizer(small(), learning_rate=1e-3, weight_decay=0.01)
     assert type(usual) is torch.optim.AdamW
     assert usual.defaults["fused"]
     assert usual.defaults["eps"] == 1e-6
@@ -415,18 +414,23 @@ def test_recipes_take_torchs_fused_form_unless_told_otherwise() -> None:
         "transformers": {"correct_bias": True, "decay_first": False},
         "google": {"correct_bias": False, "decay_first": True},
     }.items():
-        optimizer = make_adamw(small(), learning_rate=1e-3, weight_decay=0.01, form=form)  # type: ignore[arg-type]
+        optimizer = make_optimizer(
+            small(),
+            learning_rate=1e-3,
+            weight_decay=0.01,
+            optimizer=form,  # type: ignore[arg-type]
+        )
         assert type(optimizer) is AdamW
         assert switches.items() <= optimizer.defaults.items()
         assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
         assert {group["lr"] for group in optimizer.param_groups} == {1e-3}
-    with pytest.raises(ConfigError, match="form is 'adam', expected one of torch, transformers, google"):
-        make_adamw(small(), learning_rate=1e-3, weight_decay=0.01, form="adam")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="optimizer is 'adam', expected one of torch, transformers, google, lamb"):
+        make_optimizer(small(), learning_rate=1e-3, weight_decay=0.01, optimizer="adam")  # type: ignore[arg-type]
 
 
 def test_recipes_pass_rates_by_part_on() -> None:
-    optimizer = make_adamw(
-        small(), learning_rate=1.0, weight_decay=0.01, layer_decay=0.5, head_learning_rate=3.0, form="transformers"
+    optimizer = make_optimizer(
+        small(), learning_rate=1.0, weight_decay=0.01, layer_decay=0.5, head_learning_rate=3.0, optimizer="transformers"
     )
     rates = [group["lr"] for group in optimizer.param_groups if group["weight_decay"]]
     assert rates == [0.0625, 0.125, 0.25, 0.5, 3.0]

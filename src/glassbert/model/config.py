@@ -9,10 +9,11 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, get_args
 
 from glassbert.errors import ConfigError
 from glassbert.files import new_file, output_folder, read_json, write_json
+from glassbert.presets import preset_sizes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -236,6 +237,20 @@ class BertConfig:
             raise ConfigError("id2label gives two ids the same name")
         self.id2label = dict(sorted(self.id2label.items()))
         self.label2id = {name: index for index, name in self.id2label.items()}
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """Build a config of a size that Google has published, for a model that begins with fresh weights.
+
+        Args:
+            name: tiny, mini, small, medium, base or large, or layers and width as in 4x256 or L-4_H-256; all stand in
+                `glassbert.presets.PRESETS`.
+            changes: other values for any fields, such as `vocab_size` and `max_position_embeddings`.
+
+        Raises:
+            ConfigError: there is no such preset, with those that there are; or a value out of bounds.
+        """
+        return cls(**{**preset_sizes(name), **changes})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> BertConfig:

@@ -7,8 +7,9 @@ from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Progress,
 from glassbert.train.examples import read_examples
 from glassbert.train.finetuning import finetune
 from glassbert.train.groups import freeze, parameter_groups
+from glassbert.train.lamb import Lamb
 from glassbert.train.loop import fit
-from glassbert.train.optimizer import AdamW, clip_gradients, make_adamw
+from glassbert.train.optimizer import AdamW, clip_gradients, make_optimizer
 from glassbert.train.report import write_report
 from glassbert.train.schedules import (
     TYPE_TO_SCHEDULER_FUNCTION,
@@ -33,6 +34,7 @@ __all__ = [
     "Evaluation",
     "Event",
     "FinetuneSettings",
+    "Lamb",
     "Notice",
     "OnEvent",
     "Progress",
@@ -60,7 +62,7 @@ __all__ = [
     "get_linear_schedule_with_warmup",
     "get_polynomial_decay_schedule_with_warmup",
     "get_scheduler",
-    "make_adamw",
+    "make_optimizer",
     "parameter_groups",
     "read_examples",
     "run_demo",

@@ -18,6 +18,7 @@ def parameter_groups(
     learning_rate: float | None = None,
     layer_decay: float | None = None,
     head_learning_rate: float | None = None,
+    adaptation: bool = False,
 ) -> list[dict[str, Any]]:
     """Sort trainable parameters into groups for an optimizer.
 
@@ -37,6 +38,7 @@ def parameter_groups(
             optimizer.
         layer_decay: factor from one depth to the one below, more than 0 and at most 1.
         head_learning_rate: rate of the head, whatever the others have.
+        adaptation: whether groups have `adapted` too, for `Lamb`: biases and LayerNorm are not.
 
     Returns:
         Groups with `params`, `weight_decay` and, where a rate was given, `lr`. Where all parts have one rate there are
@@ -46,6 +48,7 @@ def parameter_groups(
         ConfigError: a value out of range, by name; a model without a BERT; `layer_decay` without `learning_rate`.
     """
     check_number("weight_decay", weight_decay, least=0.0)
+    check_switch("adaptation", adaptation)
     for name, rate in (("learning_rate", learning_rate), ("head_learning_rate", head_learning_rate)):
         if rate is not None:
             check_number(name, rate)
@@ -64,7 +67,9 @@ def parameter_groups(
         if parameter.requires_grad:
             groups[rates[depths[id(parameter)]], id(parameter) not in without].append(parameter)
     return [
-        {"params": members, "weight_decay": weight_decay if decayed else 0.0} | ({} if rate is None else {"lr": rate})
+        {"params": members, "weight_decay": weight_decay if decayed else 0.0}
+        | ({} if rate is None else {"lr": rate})
+        | ({"adapted": decayed} if adaptation else {})
         for (rate, decayed), members in groups.items()
         if members or len(groups) == 2
     ]

@@ -22,7 +22,7 @@ from glassbert.train.events import Step, StopTraining
 from glassbert.train.gradients import EmbeddingGradients
 from glassbert.train.groups import freeze
 from glassbert.train.interruption import Interrupted, Interruption
-from glassbert.train.optimizer import clip_gradients, make_adamw
+from glassbert.train.optimizer import clip_gradients, make_optimizer
 from glassbert.train.schedules import get_scheduler
 from glassbert.train.spool import Every
 from glassbert.train.state import Keeper, RandomState
@@ -104,13 +104,13 @@ def fit(
         raise ConfigError(f"freeze_layers is {settings.freeze_layers}, but the model has {layers} layers")
     if settings.freeze_embeddings or settings.freeze_layers:
         freeze(model, embeddings=settings.freeze_embeddings, layers=settings.freeze_layers)
-    optimizer = make_adamw(
+    optimizer = make_optimizer(
         model,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         layer_decay=settings.layer_decay,
         head_learning_rate=settings.head_learning_rate,
-        form=settings.optimizer,
+        optimizer=settings.optimizer,
     )
     warmup = max(0, min(math.ceil(settings.warmup * steps), steps - 1))
     schedule = get_scheduler(settings.schedule, optimizer, warmup, steps)

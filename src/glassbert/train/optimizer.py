@@ -1,30 +1,24 @@
-"""AdamW in each of its published forms, and the norm that gradients are clipped to."""
+"""AdamW in each of its published forms, the optimizers of the recipes, and the norm that gradients are clipped to."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Final, cast, get_args, overload
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT
 
-from glassbert.errors import ConfigError, InputError
-from glassbert.settings import AdamWForm
-from glassbert.train.checks import check_number, check_switch
+from glassbert.errors import ConfigError
+from glassbert.settings import OptimizerName
 from glassbert.train.groups import parameter_groups
-
-# What a group may hold beside the options: torch's names of its parameters, and a scheduler's first rate.
-_BESIDE: Final = ("params", "param_names", "initial_lr")
-# Where torch's fused kernel is as mature as its other ones.
-_FUSED: Final = ("cpu", "cuda")
+from glassbert.train.lamb import Lamb
+from glassbert.train.moments import MomentOptimizer, Operands, computed, correction, run_kernel
 
 
-class AdamW(Optimizer):
+class AdamW(MomentOptimizer):
     """Adam with decoupled weight decay (arXiv 1711.05101), in the form of transformers 4.4.2 unless told otherwise.
 
     With gradient g and the moments m = β1·m + (1 - β1)·g and v = β2·v + (1 - β2)·g², step t does
@@ -65,6 +59,8 @@ class AdamW(Optimizer):
         ConfigError: an option out of range or unknown, by name.
     """
 
+    switches: ClassVar[tuple[str, ...]] = ("correct_bias", "decay_first", "eps_after_correction")
+
     def __init__(
         self,
         params: ParamsT,
@@ -86,146 +82,10 @@ class AdamW(Optimizer):
             "decay_first": decay_first,
             "eps_after_correction": eps_after_correction,
         }
-        _check_options(options)
         super().__init__(params, options)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group; what it does not say is as the optimizer was made.
-
-        Raises:
-            ConfigError: an option out of range or unknown, by name.
-        """
-        if isinstance(param_group, dict):
-            unknown = sorted(map(str, param_group.keys() - self.defaults.keys() - set(_BESIDE)))
-            if unknown:
-                raise ConfigError(f"a parameter group has no option {unknown[0]!r}; known: {', '.join(self.defaults)}")
-            _check_options({**self.defaults, **param_group})
-        super().add_param_group(param_group)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take a state; groups of another form of AdamW lack some options, which are then as this one was made."""
-        super().__setstate__(state)
-        for group in self.param_groups:
-            for name, value in self.defaults.items():
-                group.setdefault(name, value)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state: of this class, of transformers 4.4.2's AdamW, or of `torch.optim.AdamW`.
-
-        Raises:
-            ConfigError: a state with `amsgrad` or `maximize`, which are not computed here.
-        """
-        for option in ("amsgrad", "maximize"):
-            if any(group.get(option) for group in state_dict["param_groups"]):
-                raise ConfigError(f"the saved optimizer has {option} set, which AdamW does not have")
-        super().load_state_dict(state_dict)
-        # torch brings all that is loaded to the parameters' dtype, which for 16-bit parameters is not the moments'.
-        numbers = itertools.chain.from_iterable(group["params"] for group in state_dict["param_groups"])
-        parameters = itertools.chain.from_iterable(group["params"] for group in self.param_groups)
-        for number, parameter in zip(numbers, parameters, strict=True):
-            for name in ("exp_avg", "exp_avg_sq"):
-                if number in state_dict["state"]:
-                    moment = state_dict["state"][number][name].to(parameter.device, _computed(parameter.dtype))
-                    self.state[parameter][name] = moment.contiguous()
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update all parameters that have a gradient.
-
-        Args:
-            closure: computes the loss and the gradients anew; its loss is returned.
-
-        Raises:
-            InputError: a gradient is sparse.
-            ConfigError: lr · weight_decay is 1 or more, which takes more than all of a weight.
-                Either is told before anything is changed.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            _check_step(group)
-        for group in self.param_groups:
-            together: dict[int, list[Tensor]] = {}
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    together.setdefault(self._count(parameter), []).append(parameter)
-            for step, parameters in together.items():
-                self._update(parameters, group, step)
-        return loss
-
-    def _count(self, parameter: Tensor) -> int:
-        """Begin the moments where there are none; return the number of this step of the parameter, from 1."""
-        state = self.state[parameter]
-        if not state:
-            state["step"] = 0
-            for name in ("exp_avg", "exp_avg_sq"):
-                state[name] = torch.zeros_like(
-                    parameter, dtype=_computed(parameter.dtype), memory_format=torch.contiguous_format
-                )
-        state["step"] = int(state["step"]) + 1  # torch's own AdamW, whose state may have been loaded, has a tensor
-        return cast(int, state["step"])
-
-    def _update(self, parameters: list[Tensor], group: dict[str, Any], step: int) -> None:
-        """Do step number `step` of some parameters of a group."""
-        options = _for_kernel(group, step)
-        direct: list[Tensor] = []
-        for parameter in parameters:
-            state = self.state[parameter]
-            gradient, dtype = cast(Tensor, parameter.grad), state["exp_avg"].dtype
-            if parameter.dtype == gradient.dtype == dtype and parameter.is_contiguous() and gradient.is_contiguous():
-                direct.append(parameter)
-                continue
-            # The kernel walks through memory from the first number on, in one dtype.
-            weights = parameter.to(dtype, copy=True, memory_format=torch.contiguous_format)
-            gradient = gradient.to(dtype).contiguous()
-            _run_kernel([weights], [gradient], [state["exp_avg"]], [state["exp_avg_sq"]], options)
-            parameter.copy_(weights)
-        if direct:
-            _run_kernel(
-                direct,
-                [cast(Tensor, parameter.grad) for parameter in direct],
-                [self.state[parameter]["exp_avg"] for parameter in direct],
-                [self.state[parameter]["exp_avg_sq"] for parameter in direct],
-                options,
-            )
-
-
-def _check_options(options: dict[str, Any]) -> None:
-    for name in ("lr", "eps", "weight_decay"):
-        check_number(name, options[name], least=0.0)
-    betas = options["betas"]
-    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-        raise ConfigError(f"betas is {betas!r}, expected two numbers")
-    for beta in betas:
-        check_number("one of betas", beta, least=0.0, below=1.0)
-    for name in ("correct_bias", "decay_first", "eps_after_correction"):
-        check_switch(name, options[name])
-
-
-def _check_step(group: dict[str, Any]) -> None:
-    share = float(group["lr"]) * group["weight_decay"]
-    if not share < 1.0:
-        raise ConfigError(
-            f"lr · weight_decay is {group['lr']} · {group['weight_decay']}, expected less than 1: a step would take "
-            "more than all of a weight"
-        )
-    for parameter in group["params"]:
-        if parameter.grad is not None and parameter.grad.layout != torch.strided:
-            raise InputError(
-                f"the gradient of a parameter of shape {tuple(parameter.shape)} is sparse, and AdamW's moments change "
-                "in every row; make the nn.Embedding with sparse=False"
-            )
-
-
-def _computed(dtype: torch.dtype) -> torch.dtype:
-    """Return what a parameter of `dtype` is computed in."""
-    return torch.promote_types(dtype, torch.float32)
+    def _compute(self, operands: Operands, group: dict[str, Any], step: int) -> None:
+        run_kernel(operands, _for_kernel(group, step))
 
 
 def _for_kernel(group: dict[str, Any], step: int) -> dict[str, float]:
@@ -236,47 +96,25 @@ def _for_kernel(group: dict[str, Any], step: int) -> dict[str, float]:
     """
     (first, second), rate, eps = group["betas"], float(group["lr"]), group["eps"]
     share = rate * group["weight_decay"]
-    if group["correct_bias"]:
-        late = math.sqrt(1.0 - second**step)
-        rate *= late / (1.0 - first**step)
-        if group["eps_after_correction"]:
-            eps *= late
+    size, late = correction(group, step)
+    rate *= size
+    if group["eps_after_correction"]:
+        eps *= late
     if not group["decay_first"]:
         rate *= 1.0 - share
     return {"lr": rate, "weight_decay": share / rate if rate else 0.0, "eps": eps, "beta1": first, "beta2": second}
 
 
-def _run_kernel(
-    parameters: list[Tensor], gradients: list[Tensor], first: list[Tensor], second: list[Tensor], options: Any
-) -> None:
-    # At step infinity β^t is 0, so torch leaves the bias as it is. The devices' own steps would have to be waited for.
-    fused = all(parameter.device.type in _FUSED for parameter in parameters)
-    never = {device: torch.full((), math.inf, device=device) for device in {p.device for p in parameters}}
-    steps = [never[parameter.device] for parameter in parameters]
-    adamw(
-        parameters,
-        gradients,
-        first,
-        second,
-        [],
-        steps,
-        fused=True if fused else None,
-        amsgrad=False,
-        maximize=False,
-        **options,
-    )
-
-
-def make_adamw(
+def make_optimizer(
     model: nn.Module,
     *,
     learning_rate: float,
     weight_decay: float,
     layer_decay: float | None = None,
     head_learning_rate: float | None = None,
-    form: AdamWForm = "torch",
+    optimizer: OptimizerName = "torch",
 ) -> Optimizer:
-    """Return AdamW over `parameter_groups`, with β 0.9 and 0.999 and eps 1e-6 as BERT was trained.
+    """Return an optimizer over `parameter_groups`, with β 0.9 and 0.999 and eps 1e-6 as BERT was trained.
 
     Args:
         model: what is trained; frozen parameters are left out.
@@ -284,11 +122,12 @@ def make_adamw(
         weight_decay: of weights; biases and LayerNorm have none.
         layer_decay: see `parameter_groups`.
         head_learning_rate: see `parameter_groups`.
-        form: "torch", the default, is `torch.optim.AdamW` in its fused form; "transformers" and "google" are `AdamW`
-            with the switches of its table. They part in the place of eps and in the bias correction of the first steps.
+        optimizer: "torch", the default, is `torch.optim.AdamW` in its fused form; "transformers" and "google" are
+            `AdamW` with the switches of its table. They part in the place of eps and in the bias correction of the
+            first steps. "lamb" is `Lamb`, which does not adapt biases and LayerNorm.
 
     Raises:
-        ConfigError: an unknown form, or what `parameter_groups` raises.
+        ConfigError: an unknown name, or what `parameter_groups` raises.
     """
     groups = parameter_groups(
         model,
@@ -296,14 +135,17 @@ def make_adamw(
         learning_rate=None if layer_decay is None and head_learning_rate is None else learning_rate,
         layer_decay=layer_decay,
         head_learning_rate=head_learning_rate,
+        adaptation=optimizer == "lamb",
     )
-    if form == "torch":
+    if optimizer == "torch":
         return torch.optim.AdamW(groups, lr=learning_rate, eps=1e-6, fused=True)
-    if form == "transformers":
+    if optimizer == "transformers":
         return AdamW(groups, lr=learning_rate)
-    if form == "google":
+    if optimizer == "google":
         return AdamW(groups, lr=learning_rate, correct_bias=False, decay_first=True)
-    raise ConfigError(f"form is {form!r}, expected one of {', '.join(get_args(AdamWForm))}")
+    if optimizer == "lamb":
+        return Lamb(groups, lr=learning_rate)
+    raise ConfigError(f"optimizer is {optimizer!r}, expected one of {', '.join(get_args(OptimizerName))}")
 
 
 def clip_gradients(model: nn.Module, max_norm: float, *, rows: Mapping[Tensor, Tensor] | None = None) -> float:
@@ -348,5 +190,5 @@ def _square(values: Tensor) -> Tensor:
     if values.dtype == torch.float32 and values.device.type == "cpu":
         flat = values.flatten()
         return torch.dot(flat, flat)  # three times as fast as the norm, which does the same here
-    norm: Tensor = torch.linalg.vector_norm(values, dtype=_computed(values.dtype))
+    norm: Tensor = torch.linalg.vector_norm(values, dtype=computed(values.dtype))
     return norm.to(torch.float64).square()
