@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from glassbert.tasks import AnyTask
@@ -17,11 +17,12 @@ class Step:
     Attributes:
         step, steps: its number, from 1, and how many there will be.
         epoch: from 1.
-        loss: mean over the examples of the step.
+        loss: mean over the examples of the step; where a loss has several parts, the sum of their means.
         learning_rate: that the step was made with, the highest where parts have rates of their own.
         grad_norm: joint norm of the gradients before clipping.
         tokens: real tokens of the step.
         seconds: that the step took.
+        figures: what else was measured of the step, by name: the parts of a loss, accuracies.
     """
 
     step: int
@@ -32,6 +33,7 @@ class Step:
     grad_norm: float
     tokens: int
     seconds: float
+    figures: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
