@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from glassbert.tasks import AnyTask
@@ -89,7 +89,8 @@ class TrainingResult:
     """What a recipe returns.
 
     Attributes:
-        task: what the model has learned.
+        name: of what the model has learned, as a task has it.
+        task: that it has learned; None where this is none, as in pretraining.
         folder: where the model stands now.
         history: every step.
         evaluations: on held-out data, in order.
@@ -97,9 +98,10 @@ class TrainingResult:
         test: metrics of the saved model on the test data, if there is such.
     """
 
-    task: AnyTask
+    name: str
+    task: AnyTask | None
     folder: Path
-    history: tuple[Step, ...]
+    history: Sequence[Step]
     evaluations: tuple[Evaluation, ...]
     saved: Evaluation | None
     test: Metrics | None

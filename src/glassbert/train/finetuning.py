@@ -356,9 +356,10 @@ def train_task(
         examples = parts["test"].examples
         answers, test = judge.measured(parts["test"])
     result = TrainingResult(
+        name=task.name,
         task=task,
         folder=out,
-        history=tuple(history),
+        history=history,
         evaluations=tuple(judge.evaluations),
         saved=judge.saved,
         test=test,
