@@ -12,7 +12,7 @@ from glassbert import ConfigError, FinetuneSettings, TrainingSettings, TuningSet
 from glassbert.cli.train import train
 from glassbert.cli.tune import tune
 from glassbert.cli.use import evaluate
-from glassbert.settings import ReadingSettings, documented, paths_of
+from glassbert.settings import LoopSettings, ReadingSettings, documented, paths_of
 
 NEEDED: dict[str, Any] = {"train": "a.csv", "model": "m", "out": "o"}
 
@@ -43,6 +43,18 @@ def test_every_setting_says_what_it_does() -> None:
         for name, (_, doc) in documented(settings).items():
             assert doc.text.endswith("."), name
             assert doc.group, name
+
+
+def test_settings_stand_in_an_order_that_does_not_depend_on_which_class_has_them() -> None:
+    found: dict[str, list[str]] = {}
+    for name, (_, doc) in documented(TrainingSettings).items():
+        found.setdefault(doc.group, []).append(name)
+    steps, rates = found["Steps"], found["Optimizer"]
+    assert steps == ["epochs", "steps", "batch_size", "accumulation", "seed", "token_dropout", "crop"]
+    assert rates[-4:] == ["layer_decay", "head_learning_rate", "freeze_embeddings", "freeze_layers"]
+    assert list(found) == ["Steps", "Optimizer", "Loss", "Evaluation", "Devices, memory and precision"]
+    of_tasks = {"epochs", "token_dropout", "crop", "class_weights", "label_smoothing", "head_learning_rate"}
+    assert documented(TrainingSettings).keys() - documented(LoopSettings).keys() == of_tasks
 
 
 def test_a_file_of_all_settings_gives_them_again(tmp_path: Path) -> None:

@@ -46,10 +46,17 @@ _GROUPS = _MODEL, _DATA, _SEQUENCES, _MASKS, _OUTPUT, _SEARCH, _RESUME, _STEPS, 
 
 @dataclasses.dataclass(frozen=True)
 class Doc:
-    """What a setting does, and the heading under which help lists it."""
+    """What a setting does, and where help lists it.
+
+    Attributes:
+        text: what it does.
+        group: the heading that it stands under.
+        before: the setting that it stands before; empty where it stands as its class has it.
+    """
 
     text: str
     group: str
+    before: str = ""
 
 
 class _Settings:
@@ -144,11 +151,16 @@ class _Settings:
 def documented(settings: type[Any]) -> dict[str, tuple[Any, Doc]]:
     """Return the type and the documentation of every field, by name, group by group."""
     hints = get_type_hints(settings, include_extras=True)
-    found = {}
+    found: dict[str, tuple[Any, Doc]] = {}
     for field in dataclasses.fields(settings):
         kind, doc = get_args(hints[field.name])
         found[field.name] = (kind, doc)
-    return dict(sorted(found.items(), key=lambda item: _GROUPS.index(item[1][1].group)))
+    names = list(found)
+    for name, (_, doc) in found.items():
+        if doc.before:  # a class adds it to what another has
+            names.remove(name)
+            names.insert(names.index(doc.before), name)
+    return {name: found[name] for name in sorted(names, key=lambda name: _GROUPS.index(found[name][1].group))}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,28 +203,19 @@ class ReadingSettings(_Settings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingSettings(_Settings):
-    """How a model is trained.
+class LoopSettings(_Settings):
+    """How a model is trained, whatever it learns: what the training loop reads.
 
     Raises:
         ConfigError: a value that its field cannot have, by name.
     """
 
-    epochs: Annotated[
-        int | None, Doc("Passes over the training data; 3 where neither these nor steps are given.", _STEPS)
-    ] = None
     steps: Annotated[int | None, Doc("Optimizer steps, in place of epochs.", _STEPS)] = None
     batch_size: Annotated[
         int, Doc("Examples per batch, or windows of long ones, in random order whatever their length.", _STEPS)
     ] = 32
     accumulation: Annotated[int, Doc("Batches per optimizer step.", _STEPS)] = 1
     seed: Annotated[int, Doc("Decides fresh weights, splits, the order of the data and dropout.", _STEPS)] = 0
-    token_dropout: Annotated[
-        float, Doc("Share of tokens replaced by [MASK] in training, anew each time; helps on small data.", _STEPS)
-    ] = 0.0
-    crop: Annotated[int | None, Doc("Read longer training texts through random windows of so many tokens.", _STEPS)] = (
-        None
-    )
     learning_rate: Annotated[float, Doc("Highest learning rate.", _RATES)] = 5e-5
     schedule: Annotated[Schedule, Doc("How the rate goes on after its rise.", _RATES)] = "linear"
     warmup: Annotated[float, Doc("Share of all steps in which the rate rises from 0.", _RATES)] = 0.1
@@ -225,14 +228,8 @@ class TrainingSettings(_Settings):
     layer_decay: Annotated[
         float | None, Doc("Factor of the rate from one layer to the one below, as in ELECTRA.", _RATES)
     ] = None
-    head_learning_rate: Annotated[float | None, Doc("The head's own rate.", _RATES)] = None
     freeze_embeddings: Annotated[bool, Doc("Whether the embeddings keep their weights.", _RATES)] = False
     freeze_layers: Annotated[int, Doc("How many of the first layers keep their weights.", _RATES)] = 0
-    class_weights: Annotated[
-        Literal["balanced"] | Mapping[str, float] | None,
-        Doc("How much classes count: balanced, or weights such as spam=3 (1 for classes not named).", _LOSS),
-    ] = None
-    label_smoothing: Annotated[float, Doc("Share of each label that is spread over all classes.", _LOSS)] = 0.0
     evaluate_every: Annotated[
         int | None, Doc("Steps from one evaluation to the next. Every epoch if not given.", _EVALUATION)
     ] = None
@@ -262,29 +259,73 @@ class TrainingSettings(_Settings):
     def __post_init__(self) -> None:
         """Check every value."""
         super().__post_init__()
-        for name in ("epochs", "steps", "batch_size", "accumulation", "token_budget", "evaluate_every", "patience"):
+        for name in ("steps", "batch_size", "accumulation", "token_budget", "evaluate_every", "patience"):
             self._check(name, lambda value: value >= 1, "1 or more")
-        for name in ("learning_rate", "max_grad_norm", "layer_decay", "head_learning_rate"):
+        for name in ("learning_rate", "max_grad_norm", "layer_decay"):
             self._check(name, lambda value: 0.0 < value < math.inf, "a finite number more than 0")
-        if self.epochs is not None and self.steps is not None:
-            raise ConfigError(f"epochs is {self.epochs} and steps is {self.steps}; give one of them")
         self._check("layer_decay", lambda value: value <= 1.0, "at most 1")
         self._check("weight_decay", lambda value: 0.0 <= value < math.inf, "0 or more")
         self._check("warmup", lambda value: 0.0 <= value <= 1.0, "a share from 0 to 1")
-        for name in ("token_dropout", "label_smoothing"):
-            self._check(name, lambda value: 0.0 <= value < 1.0, "a share from 0 to below 1")
-        self._check("crop", lambda value: value >= 3, "3 or more: [CLS], one token, [SEP]")
         self._check("freeze_layers", lambda value: value >= 0, "0 or more")
         self._check("seed", lambda value: 0 <= value < 2**63, "from 0 to 2^63 - 1")
-        if isinstance(self.class_weights, Mapping):
-            for label, weight in self.class_weights.items():
-                if not 0.0 <= weight < math.inf:
-                    raise ConfigError(f"class_weights has {weight!r} for {label!r}, expected 0 or more")
+
+    # What the loop reads as well, and not every training has; a class that has it makes a field of it.
+
+    @property
+    def epochs(self) -> int | None:
+        """Passes over the training data, where they may take the place of steps."""
+        return None
+
+    @property
+    def head_learning_rate(self) -> float | None:
+        """The rate of a new head, where there is one."""
+        return None
 
     @property
     def keeps_best(self) -> bool:
         """Whether the best weights are saved, and not the last."""
         return self.keep == "best" or (self.keep is None and self.patience is not None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings(LoopSettings):
+    """How a model is trained.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name.
+    """
+
+    epochs: Annotated[
+        int | None,
+        Doc("Passes over the training data; 3 where neither these nor steps are given.", _STEPS, before="steps"),
+    ] = None
+    token_dropout: Annotated[
+        float, Doc("Share of tokens replaced by [MASK] in training, anew each time; helps on small data.", _STEPS)
+    ] = 0.0
+    crop: Annotated[int | None, Doc("Read longer training texts through random windows of so many tokens.", _STEPS)] = (
+        None
+    )
+    head_learning_rate: Annotated[float | None, Doc("The head's own rate.", _RATES, before="freeze_embeddings")] = None
+    class_weights: Annotated[
+        Literal["balanced"] | Mapping[str, float] | None,
+        Doc("How much classes count: balanced, or weights such as spam=3 (1 for classes not named).", _LOSS),
+    ] = None
+    label_smoothing: Annotated[float, Doc("Share of each label that is spread over all classes.", _LOSS)] = 0.0
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        self._check("epochs", lambda value: value >= 1, "1 or more")
+        self._check("head_learning_rate", lambda value: 0.0 < value < math.inf, "a finite number more than 0")
+        if self.epochs is not None and self.steps is not None:
+            raise ConfigError(f"epochs is {self.epochs} and steps is {self.steps}; give one of them")
+        for name in ("token_dropout", "label_smoothing"):
+            self._check(name, lambda value: 0.0 <= value < 1.0, "a share from 0 to below 1")
+        self._check("crop", lambda value: value >= 3, "3 or more: [CLS], one token, [SEP]")
+        if isinstance(self.class_weights, Mapping):
+            for label, weight in self.class_weights.items():
+                if not 0.0 <= weight < math.inf:
+                    raise ConfigError(f"class_weights has {weight!r} for {label!r}, expected 0 or more")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

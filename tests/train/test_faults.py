@@ -107,6 +107,10 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, capfd: pytest.Capture
         assert len(one["evaluations"]) == (2 if task != "sentence-embedding" else 0)
         assert list(leaves(two["evaluations"])) == pytest.approx(list(leaves(one["evaluations"])), abs=1e-5)
         assert two["saved"] == one["saved"]
+    one, two = (json.loads((tmp_path / place / "parts.json").read_text("utf-8")) for place in ("alone", "several"))
+    assert len(one) == 10
+    assert [set(step) for step in two] == [{"loss", "all", "long", "found"}] * 10
+    assert [list(step.values()) for step in two] == [pytest.approx(list(step.values()), abs=1e-5) for step in one]
 
 
 # -- damage --

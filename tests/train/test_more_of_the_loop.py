@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ def weights(model: Any) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in model.parameters()]
 
 
-def trained(settings: TrainingSettings, **more: Any) -> tuple[list[Step], list[Tensor]]:
+def trained(settings: TrainingSettings, **more: Any) -> tuple[Sequence[Step], list[Tensor]]:
     model = fresh(**NO_DROPOUT)
     history = fit(model, features(24), collate, settings, **more)
     return history, weights(model)

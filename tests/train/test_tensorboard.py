@@ -14,7 +14,7 @@ from glassbert.train import Evaluation, Notice, Step
 from glassbert.train.tensorboard import TensorBoard
 
 
-def step(number: int, *, seconds: float = 0.5) -> Step:
+def step(number: int, *, seconds: float = 0.5, **figures: float) -> Step:
     return Step(
         step=number,
         steps=2,
@@ -24,6 +24,7 @@ def step(number: int, *, seconds: float = 0.5) -> Step:
         grad_norm=2.0,
         tokens=100,
         seconds=seconds,
+        figures=figures,
     )
 
 
@@ -41,10 +42,11 @@ def test_steps_and_evaluations_are_read_back(tmp_path: Path) -> None:
     metrics = SimilarityMetrics(spearman=0.5, pearson=0.25, by_width={8: 0.125}, examples=4)
     with TensorBoard(tmp_path) as board:
         board.show(Notice(message="hello"))
-        board.show(step(1))
+        board.show(step(1, masked_loss=0.75))
         board.show(step(2, seconds=0.0))
         board.show(Evaluation(epoch=0, step=2, metrics=metrics, name="spearman", value=0.5, best=True))
     assert scalars(tmp_path) == {
+        "train/masked_loss": [(1, 0.75)],
         "train/loss": [(1, 1.0), (2, 0.5)],
         "train/learning_rate": [(1, 0.5), (2, 0.5)],
         "train/grad_norm": [(1, 2.0), (2, 2.0)],

@@ -1,7 +1,7 @@
 """All tasks, one after the other, in one process or several: `python -m tests.train.together FOLDER`, or by `torchrun`.
 
-Writes FOLDER/alone or FOLDER/several, with a result for each task. Without dropout they are the same but for the last
-digits.
+Writes FOLDER/alone or FOLDER/several, with a result for each task, and `parts.json` of a loss that has several parts.
+Without dropout they are the same but for the last digits.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from typing import Any
 import torch
 
 from glassbert import FinetuneSettings, GlassbertError, finetune
-from glassbert.train import Event, Notice
+from glassbert.files import write_json
+from glassbert.train import Event, Notice, TrainingSettings, fit
+from glassbert.train.devices import joined
+from tests.train import test_losses_of_parts as parts
 from tests.train.runs import TEXTS, make
+from tests.train.test_loop import NO_DROPOUT, features, fresh
 
 # 41 examples: the last step of an epoch has 1, and so nothing for the other process.
 SETTINGS = {"epochs": 2, "batch_size": 4, "accumulation": 2, "learning_rate": 5e-3, "token_budget": 25}
@@ -58,6 +62,16 @@ def write(folder: Path) -> None:
         (folder / f"{task}.jsonl").write_text("".join(rows), encoding="utf-8")
 
 
+def fit_parts(file: Path) -> None:
+    """Train with a loss of several parts; the last step of an epoch has one example, as above."""
+    settings = TrainingSettings(epochs=2, batch_size=5, learning_rate=5e-3, token_budget=25)
+    data, model = features(21), fresh(**NO_DROPOUT)
+    with joined("cpu") as devices:
+        history = fit(model, data, parts.to_batch, settings, weight=parts.weight, loss=parts.loss, devices=devices)
+        if devices.first:
+            write_json(file, [{"loss": step.loss, **step.figures} for step in history])
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     place = folder / ("several" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "alone")
@@ -74,6 +88,7 @@ def main(folder: Path) -> None:
         options = {"doc_stride": 2} if task == "question-answering" else {}
         given = {"train": data, "model": folder / "base", "out": place / task, "task": task, "options": options}
         finetune(FinetuneSettings(**{**SETTINGS, **given, **judged}), on_event=on_event)
+    fit_parts(place / "parts.json")
     try:
         finetune(FinetuneSettings(train=folder / "none.jsonl", model=folder / "base", out=place / "none"))
     except GlassbertError as error:

@@ -86,7 +86,7 @@ def train(settings: FinetuneSettings, json: Json = False) -> None:
     from glassbert.train.devices import rank
     from glassbert.train.outputs import standing_result
 
-    if settings.resume and not settings.overwrite and (record := standing_result(settings)) is not None:
+    if settings.resume and not settings.overwrite and (record := standing_result(settings, settings.out)) is not None:
         if not rank():
             _tell_ended(settings, record, json)
         return
@@ -114,6 +114,7 @@ def train(settings: FinetuneSettings, json: Json = False) -> None:
 def _tell_ended(settings: FinetuneSettings, record: dict[str, Any], json: bool) -> None:
     """Say that there is nothing to go on with, and tidy up as the run would have done."""
     from glassbert.cli.printing import note, print_json
+    from glassbert.train.report import steps_of
     from glassbert.train.state import Checkpoints
 
     Checkpoints(settings.checkpoints, {}, keep=settings.keep_checkpoints).finish()
@@ -122,5 +123,5 @@ def _tell_ended(settings: FinetuneSettings, record: dict[str, Any], json: bool) 
         evaluations = [one for one in record["evaluations"] if one["step"] == record["saved"]["step"]]
         found = record["test"] or (evaluations[-1] if evaluations else {})
         figures = {name: value for name, value in found.items() if name not in ("main", "epoch", "step")}
-        losses = record["losses"]
-        print_json({"folder": str(settings.out), "steps": len(losses), "loss": losses[-1], **figures})
+        loss = record.get("loss", record["losses"][-1])  # an older record has that of every step
+        print_json({"folder": str(settings.out), "steps": steps_of(record), "loss": loss, **figures})

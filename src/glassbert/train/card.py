@@ -21,6 +21,7 @@ from glassbert.tasks import (
     TokenClassification,
 )
 from glassbert.train.report import (
+    PRETRAINING,
     class_rows,
     duration,
     figure,
@@ -32,6 +33,7 @@ from glassbert.train.report import (
     saved_evaluation,
     settings_of,
     shown_value,
+    steps_of,
 )
 
 Record = Mapping[str, Any]
@@ -48,6 +50,7 @@ _METRICS: Final = {
     "mean_squared_error": "mse",
     "micro_f1": "f1",
     "pearson": "pearsonr",
+    "perplexity": "perplexity",
     "precision": "precision",
     "recall": "recall",
     "spearman": "spearmanr",
@@ -58,6 +61,7 @@ _PATHS: Final = ("train", "validation", "test", "model", "log", "resume")
 # Settings that say where and how results were written, not what the model is.
 _LEFT_OUT: Final = ("out", "overwrite")
 _MOST_LABELS: Final = 100
+_MOST_FILES: Final = 20
 _TRANSFORMERS: Final = "transformers"
 
 
@@ -81,6 +85,16 @@ class _Use(NamedTuple):
     library: str
     code: str
     differs: str = ""
+
+
+# Of a model that has learned from text alone there is nothing to ask; it is where fine-tuning begins.
+_LOADED: Final = """\
+import glassbert
+
+model = glassbert.load({name})
+tokenizer = glassbert.BertTokenizer.from_pretrained({name})
+output = model(**tokenizer("a text", return_tensors="pt"))
+"""
 
 
 _TEXTS: Final = (
@@ -154,6 +168,16 @@ _USES: Final = {
         "print(tokenizer.decode(batch.input_ids[0, first : last + 1]))",
         differs="This takes the best ends of one window; glassbert looks through all windows and knows when there is "
         "no answer.",
+    ),
+    PRETRAINING: _Use(
+        tag="fill-mask",
+        does="has learned from text alone, by filling in what was masked, and is there to be fine-tuned",
+        arguments="",
+        example="",
+        library=_TRANSFORMERS,
+        code="from transformers import AutoModelForPreTraining, AutoTokenizer\n\n"
+        "tokenizer, model = (one.from_pretrained(NAME) for one in (AutoTokenizer, AutoModelForPreTraining))\n"
+        'print(model(**tokenizer("a text", return_tensors="pt")).prediction_logits.shape)',
     ),
     SentenceEmbedding.name: _Use(
         tag="sentence-similarity",
@@ -267,13 +291,22 @@ def _ordered(record: Record, metrics: Record) -> list[tuple[str, float]]:
 
 def _summary(record: Record, settings: Record, use: _Use) -> str:
     base = hub_name(settings["model"]) if settings.get("model") else None
-    began = f"fine-tuned from `{base}`" if base else "trained"
+    if record["task"] == PRETRAINING:
+        began = f"pretrained from `{base}`" if base else "pretrained"
+    else:
+        began = f"fine-tuned from `{base}`" if base else "trained"
     text = f"A BERT that {use.does}, {began} with glassbert."
     metrics, part = _measured(record)
     found = None if metrics is None else main_of(record, metrics)
     if metrics is not None and found is not None:
-        text += f" {pretty(found[0])} **{figure(found[1])}** on {metrics['examples']:,} {part} examples."
+        text += f" {pretty(found[0])} **{figure(found[1])}** on {_amount(record, metrics, part)}."
     return text
+
+
+def _amount(record: Record, held: Record, part: str) -> str:
+    """Say how much there is of some data."""
+    kind = "sequences" if record["task"] == PRETRAINING else "examples"
+    return f"{held['examples']:,} {part} {kind}" if "examples" in held else f"the {part} data"
 
 
 def _results(record: Record) -> str:
@@ -286,7 +319,10 @@ def _results(record: Record) -> str:
     if part == "test" and saved is not None:
         both, heads = [metrics, saved], ["", "Test", "Validation"]
     rows = [[pretty(name), *(figure(figures(one).get(name)) for one in both)] for name, _ in _ordered(record, metrics)]
-    text = f"## Results\n\n{_table(heads, [*rows, ['Examples', *(str(one['examples']) for one in both)]])}"
+    if all("examples" in one for one in both):
+        kind = "Sequences" if record["task"] == PRETRAINING else "Examples"
+        rows.append([kind, *(str(one["examples"]) for one in both)])
+    text = f"## Results\n\n{_table(heads, rows)}"
     classes = class_rows(metrics)
     if not classes:
         return text
@@ -309,12 +345,19 @@ def _usage(record: Record, use: _Use, name: str) -> str:
         arguments += ' --pair "another"' if example == '"a text"' else ""
         example = '("a text", "another")' if example == '"a text"' else example
         code = code.replace('classify("a text"', 'classify({"text": "a text", "text_pair": "another"}')
+    if record["task"] == PRETRAINING:
+        own = [
+            "To fine-tune it, with a file of texts and labels:",
+            _block("sh", f"glassbert train train.tsv --validation dev.tsv --model {shell} --out OUT"),
+            "To load it as it is:",
+            _block("python", _LOADED.format(name=quoted).rstrip()),
+        ]
+    else:
+        program = f"from glassbert import pipeline\n\nanswer = pipeline(model={quoted})\nprint(answer({example}))"
+        own = [_block("sh", f"glassbert predict {shell} {arguments}"), _block("python", program)]
     lines = [
         f"## Use\n\n{_code(name)} is the folder of this model, or the name of its repo on the hub.",
-        _block("sh", f"glassbert predict {shell} {arguments}"),
-        _block(
-            "python", f"from glassbert import pipeline\n\nanswer = pipeline(model={quoted})\nprint(answer({example}))"
-        ),
+        *own,
         f"With {use.library}:",
         _block("python", code),
         use.differs,
@@ -333,15 +376,18 @@ def _labels(record: Record) -> str:
 
 
 def _training(record: Record, settings: Record) -> str:
-    saved, losses = record.get("saved"), record.get("losses") or []
+    saved, steps = record.get("saved"), steps_of(record)
     lines = []
-    if losses:
+    if steps:
         time = f" in {duration(record['seconds'])}" if record.get("seconds") is not None else ""
-        lines.append(f"{len(losses):,} {'steps' if len(losses) != 1 else 'step'}{time}.")
+        lines.append(f"{steps:,} {'steps' if steps != 1 else 'step'}{time}.")
     if saved:
         lines.append(
             f"These are the weights after epoch {saved['epoch']}, step {saved['step']:,}: {said(saved['why'])}."
         )
+    ends = [f"{said(name)} {figure(values[-1])}" for name, values in (record.get("figures") or {}).items() if values]
+    if ends:
+        lines.append(f"At the end of training: {', '.join(ends)}.")
     rows = [
         [_plain(pretty(name)), _code(_shown(name, value))]
         for name, value in settings.items()
@@ -363,6 +409,7 @@ def _shown(name: str, value: Any) -> str:
 
 def _limits(record: Record, settings: Record) -> str:
     lines = []
+    pretrained = record["task"] == PRETRAINING
     for part, did in (
         ("training", "It has learned from"),
         ("validation", "It was measured on"),
@@ -370,10 +417,15 @@ def _limits(record: Record, settings: Record) -> str:
     ):
         held = (record.get("data") or {}).get(part)
         if held:
-            files = ", ".join(map(_code, _files(record, part)))
-            lines.append(f"{did} {held['examples']:,} examples{f' of {files}' if files else ''}.")
+            files = _files(record, part)
+            named = ", ".join(map(_code, files[:_MOST_FILES]))
+            named += f" and {len(files) - _MOST_FILES:,} more" if len(files) > _MOST_FILES else ""
+            kind = "sequences" if pretrained else "examples"
+            lines.append(f"{did} {held['examples']:,} {kind}{f' of {named}' if named else ''}.")
     metrics, part = _measured(record)
-    if metrics is None:
+    if pretrained:
+        lines.append("It knows no task: how well it does after fine-tuning is not known before.")
+    elif metrics is None:
         lines.append("How well it does is not known: it was not evaluated.")
     else:
         lines.append("How well it does on texts of another kind is not known.")
@@ -389,7 +441,7 @@ def _limits(record: Record, settings: Record) -> str:
     limit = f"{length} tokens" if length else "what the model takes"
     if record["task"] in (TokenClassification.name, QuestionAnswering.name):
         lines.append(f"Texts longer than {limit} are read in windows, so what is far apart is not seen together.")
-    else:
+    elif not pretrained:
         lines.append(f"Texts longer than {limit} are cut: their ends are not seen.")
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 

@@ -74,9 +74,17 @@ class Devices:
         """Return on all processes what the first one gives."""
         return item
 
-    def add_up(self, model: nn.Module, loss: float) -> float:
-        """Give each parameter the sum of its gradients on all processes; return the sum of the losses."""
-        return loss
+    def add_up(self, model: nn.Module, numbers: Sequence[float]) -> list[float]:
+        """Give each parameter the sum of its gradients on all processes.
+
+        Args:
+            model: what is trained.
+            numbers: such as the loss; equally many on all processes.
+
+        Returns:
+            the sum of each of the numbers.
+        """
+        return list(numbers)
 
     def wait(self) -> None:
         """Go on when all processes have come here."""
@@ -100,13 +108,14 @@ class _Several(Devices):
         with _together():
             return cast(Item, self._fabric.broadcast(item, src=0))
 
-    def add_up(self, model: nn.Module, loss: float) -> float:
+    def add_up(self, model: nn.Module, numbers: Sequence[float]) -> list[float]:
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         # A process without examples in this step has no gradients; those that nobody has stay away everywhere.
         here = [float(parameter.grad is not None) for parameter in parameters]
         with _together():
-            counts = self._fabric.all_reduce(torch.tensor([loss, *here], dtype=torch.float64), reduce_op="sum").tolist()
-            used = [parameter for parameter, count in zip(parameters, counts[1:], strict=True) if count]
+            told = torch.tensor([*numbers, *here], dtype=torch.float64)
+            sums: list[float] = self._fabric.all_reduce(told, reduce_op="sum").tolist()
+            used = [parameter for parameter, count in zip(parameters, sums[len(numbers) :], strict=True) if count]
             for parameter in used:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
@@ -115,7 +124,7 @@ class _Several(Devices):
                 flat = self._fabric.all_reduce(flat, reduce_op="sum")
                 for gradient, total in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
                     gradient.copy_(total.view_as(gradient))
-        return float(counts[0])
+        return sums[: len(numbers)]
 
     def wait(self) -> None:
         with _together():

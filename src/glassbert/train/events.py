@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from glassbert.tasks import AnyTask
@@ -17,11 +17,12 @@ class Step:
     Attributes:
         step, steps: its number, from 1, and how many there will be.
         epoch: from 1.
-        loss: mean over the examples of the step.
+        loss: mean over the examples of the step; where a loss has several parts, the sum of their means.
         learning_rate: that the step was made with, the highest where parts have rates of their own.
         grad_norm: joint norm of the gradients before clipping.
         tokens: real tokens of the step.
         seconds: that the step took.
+        figures: what else was measured of the step, by name: the parts of a loss, accuracies.
     """
 
     step: int
@@ -32,6 +33,7 @@ class Step:
     grad_norm: float
     tokens: int
     seconds: float
+    figures: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,8 @@ class TrainingResult:
     """What a recipe returns.
 
     Attributes:
-        task: what the model has learned.
+        name: of what the model has learned, as a task has it.
+        task: that it has learned; None where this is none, as in pretraining.
         folder: where the model stands now.
         history: every step.
         evaluations: on held-out data, in order.
@@ -95,9 +98,10 @@ class TrainingResult:
         test: metrics of the saved model on the test data, if there is such.
     """
 
-    task: AnyTask
+    name: str
+    task: AnyTask | None
     folder: Path
-    history: tuple[Step, ...]
+    history: Sequence[Step]
     evaluations: tuple[Evaluation, ...]
     saved: Evaluation | None
     test: Metrics | None

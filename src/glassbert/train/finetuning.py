@@ -32,10 +32,10 @@ from glassbert.train.devices import Devices, joined
 from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Step, StopTraining, TrainingResult, silent
 from glassbert.train.examples import Part, given_columns
 from glassbert.train.interruption import Interrupted, Interruption
-from glassbert.train.judge import Judge
 from glassbert.train.loop import fit
 from glassbert.train.outputs import save_result
 from glassbert.train.state import Checkpoints, Keeper
+from glassbert.train.task_judge import TaskJudge
 
 
 def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_event: OnEvent = silent) -> TrainingResult:
@@ -312,7 +312,7 @@ def train_task(
             on_event(Notice(message=f"the {name} data holds a file of the training data; its figures say little"))
     started = time.perf_counter()
     training = parts["training"].features
-    judge = Judge(task, model, tokenizer, parts.get("validation"), settings, on_event, devices, interruption)
+    judge = TaskJudge(task, model, tokenizer, parts.get("validation"), settings, on_event, devices, interruption)
     weight, choices = _loss_of(task, training, settings)
     choices = devices.to_device(choices)
     if task.whole_batch and settings.accumulation < devices.processes:
@@ -348,16 +348,18 @@ def train_task(
     )
     # What is left takes seconds, and a result is worth more than a checkpoint: a wish to end waits for it.
     seconds = time.perf_counter() - started
-    task = judge.finish()
+    judge.finish()
+    task = judge.task
     model.config.extra.update(task.configure(model.config).extra)  # thresholds that were found on the way
     test, examples, answers = None, judge.examples, judge.answers or ()
     if "test" in parts:
         examples = parts["test"].examples
         answers, test = judge.measured(parts["test"])
     result = TrainingResult(
+        name=task.name,
         task=task,
         folder=out,
-        history=tuple(history),
+        history=history,
         evaluations=tuple(judge.evaluations),
         saved=judge.saved,
         test=test,

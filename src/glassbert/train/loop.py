@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import torch
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from glassbert.errors import ConfigError, TrainingError
 from glassbert.model import BertPreTrainedModel
-from glassbert.settings import Precision, TrainingSettings
+from glassbert.settings import LoopSettings, Precision
 from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run, without_labels
 from glassbert.train.devices import Devices
 from glassbert.train.events import Step, StopTraining
 from glassbert.train.gradients import EmbeddingGradients
 from glassbert.train.groups import freeze
+from glassbert.train.history import History
 from glassbert.train.interruption import Interrupted, Interruption
 from glassbert.train.optimizer import clip_gradients, make_optimizer
 from glassbert.train.schedules import get_scheduler
@@ -30,8 +32,12 @@ from glassbert.train.state import Keeper, RandomState
 Item = TypeVar("Item")
 # Where neither epochs nor steps are given.
 DEFAULT_EPOCHS: Final = 3
-# Computes the mean loss of a batch.
-Loss = Callable[[BertPreTrainedModel, dict[str, Tensor]], Tensor]
+# Computes the mean loss of a batch, or several means by name, each over a number of its own.
+Loss = Callable[[BertPreTrainedModel, dict[str, Tensor]], Tensor | dict[str, Tensor]]
+# What the loss of some features is a mean over; where it has several parts, what each of them is, by the same names.
+Weight = Callable[[Sequence[FeaturesT]], float | dict[str, float]]
+# Given how many steps were made before, gives epoch, from 0, and places of the features of each batch from there on.
+Batches = Callable[[int], Iterator[tuple[int, Sequence[int]]]]
 
 
 def own_loss(model: BertPreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
@@ -51,10 +57,11 @@ def fit(
     model: BertPreTrainedModel,
     features: Sequence[FeaturesT],
     collate: Collate[FeaturesT],
-    settings: TrainingSettings,
+    settings: LoopSettings,
     *,
-    weight: Callable[[Sequence[FeaturesT]], float] = len,
+    weight: Weight[FeaturesT] = len,
     loss: Loss = own_loss,
+    batches: Batches | None = None,
     whole_batch: bool = False,
     on_step: Callable[[Step], None] = lambda _: None,
     on_evaluation: Callable[[int, int], None] = lambda epoch, step: None,
@@ -62,7 +69,7 @@ def fit(
     keeper: Keeper | None = None,
     interruption: Interruption | None = None,
     named: Callable[[Sequence[int]], str] = lambda places: f"counted from 0: {', '.join(map(str, places))}",
-) -> list[Step]:
+) -> History:
     """Train `model` in place.
 
     Args:
@@ -70,8 +77,15 @@ def fit(
         features: the training data; `len` of one is its length in tokens.
         collate: makes a forward call's arguments from some features.
         settings: rates, sizes, seed.
-        weight: what the loss of some features is a mean over: their number, or that of their labels.
-        loss: computes the mean loss of what `collate` returns.
+        weight: what the loss of some features is a mean over: their number, or that of their labels. For a loss of
+            several parts, what each of them is a mean over.
+        loss: computes the mean loss of what `collate` returns, or several means by name. Those that depend on weights
+            are added up to the loss, the others are told beside it in `Step.figures`. A part with nothing to be a mean
+            over is left out, whatever it says.
+        batches: gives the batches, without end, from the one after so many steps; every epoch in a random order of its
+            own if not given. It may not draw from torch's, numpy's or Python's own random state, and is the same on all
+            devices. The settings need `steps` then, and without `evaluate_every` an epoch counts as over when as many
+            batches were made as there are in all features.
         whole_batch: whether a batch has to be computed at once, whatever the settings' `token_budget` says.
         on_step: called after every optimizer step.
         on_evaluation: called with epoch and step, both from 1, after every epoch, or after every `evaluate_every`
@@ -89,15 +103,18 @@ def fit(
 
     Raises:
         ConfigError: settings that this model cannot have, such as more frozen layers than it has; a checkpoint of
-            another run.
+            another run; `batches` without a number of steps.
         TrainingError: the loss or the gradients of a batch are NaN or infinite (the model is as it was before that
-            step), or the weights are at an evaluation; or there is too little memory.
+            step), or the weights are at an evaluation; or there is too little memory; a loss that is none, or whose
+            parts are not those of `weight`; or `batches` ends too early.
         Interrupted: that was wanted; the state after the last whole step is saved.
         SaveError: then, if it cannot be.
     """
     devices = Devices(next(model.parameters()).device) if devices is None else devices
     at_once = settings.batch_size * settings.accumulation
     steps_per_epoch = math.ceil(len(features) / at_once)
+    if batches is not None and settings.steps is None:
+        raise ConfigError("steps is None, but batches of one's own have no end; give steps")
     steps = settings.steps or steps_per_epoch * (settings.epochs or DEFAULT_EPOCHS)
     if settings.freeze_layers > model.config.num_hidden_layers:
         layers = model.config.num_hidden_layers
@@ -114,8 +131,7 @@ def fit(
     )
     warmup = max(0, min(math.ceil(settings.warmup * steps), steps - 1))
     schedule = get_scheduler(settings.schedule, optimizer, warmup, steps)
-    history: list[Step] = []
-    evaluated = 0
+    history, evaluated = History(steps), 0
     if keeper is not None:
         history, evaluated = keeper.restore(model, optimizer, schedule, steps)
     gradients = EmbeddingGradients(model, kept=devices.alone and devices.device.type == "cpu")
@@ -131,12 +147,14 @@ def fit(
         started = time.perf_counter()
         batch = [features[place] for place in chosen]
         with gradients.collected():
-            value = 0.0
             whole = weight(batch)
+            names = list(whole) if isinstance(whole, Mapping) else []
+            sums = [0.0] * (1 + len(names))
             for part in _parts(batch, settings.batch_size, devices, whole_batch):
                 budget = None if whole_batch else settings.token_budget
-                value += backward(model, part, computed, budget, weight, loss, settings.precision, whole)
-        value = devices.add_up(model, value)
+                added, parts = backward(model, part, computed, budget, weight, loss, settings.precision, whole)
+                sums = [one + more for one, more in zip(sums, [added, *(parts[name] for name in names)], strict=True)]
+        value, *figures = devices.add_up(model, sums)
         norm = clip_gradients(model, settings.max_grad_norm, rows=gradients.rows())
         for name, number in (("loss", value), ("norm of the gradients", norm)):
             if not math.isfinite(number):
@@ -157,6 +175,7 @@ def fit(
             grad_norm=norm,
             tokens=sum(map(len, batch)),
             seconds=time.perf_counter() - started,
+            figures=dict(zip(names, figures, strict=True)),
         )
 
     def evaluate(epoch: int) -> bool:
@@ -188,14 +207,17 @@ def fit(
         try:
             # The evaluation that an interruption has left undone.
             stop = bool(history) and is_due() and evaluate(history[-1].epoch)
-            for epoch, chosen in _batches(len(features), at_once, settings.seed, begin=len(history)):
+            made = len(history)
+            own = _batches(len(features), at_once, settings.seed, begin=made) if batches is None else batches(made)
+            for epoch, chosen in own:
                 if stop or len(history) == steps:
                     break
                 with _enough_memory(settings, len(history) + 1):
-                    history.append(make_step(epoch, chosen))
+                    step = make_step(epoch, chosen)
+                history.append(step)
                 drawn = RandomState.now()
                 try:
-                    on_step(history[-1])
+                    on_step(step)
                 except StopTraining:
                     stop = True
                 now = keeper is not None and devices.first and keeper.due(len(history))
@@ -207,6 +229,9 @@ def fit(
                     stop |= evaluate(epoch + 1)
                 if due:
                     save(needed=False)
+            else:
+                if not stop and len(history) < steps:
+                    raise TrainingError(f"the batches end after step {len(history)}; there are to be {steps}")
         except Interrupted:
             # The step or the evaluation that was given up has changed nothing but what is put back here.
             optimizer.zero_grad(set_to_none=True)
@@ -248,7 +273,7 @@ def _parts(batch: Sequence[FeaturesT], size: int, devices: Devices, whole_batch:
 
 
 @contextlib.contextmanager
-def _enough_memory(settings: TrainingSettings, step: int) -> Iterator[None]:
+def _enough_memory(settings: LoopSettings, step: int) -> Iterator[None]:
     """Say what to lower where memory was not enough.
 
     Raises:
@@ -293,27 +318,69 @@ def backward(
     batch: Sequence[FeaturesT],
     collate: Collate[FeaturesT],
     token_budget: int | None,
-    weight: Callable[[Sequence[FeaturesT]], float] = len,
+    weight: Weight[FeaturesT] = len,
     loss: Loss = own_loss,
     precision: Precision = "fp32",
-    whole: float | None = None,
-) -> float:
-    """Add the gradients of the mean loss over `batch`, micro-batch by micro-batch; return that loss.
+    whole: float | Mapping[str, float] | None = None,
+) -> tuple[float, dict[str, float]]:
+    """Add the gradients of the mean loss over `batch`, micro-batch by micro-batch.
 
     With a `token_budget` of None the batch is computed at once. Where the batch is one part of a step, `whole` is the
     weight of the step, and the loss this part's share of its mean.
+
+    Returns:
+        that loss, and the mean of each of its parts, where it has several.
     """
-    total = 0.0
     whole = weight(batch) if whole is None else whole
+    total, figures = 0.0, dict.fromkeys(whole if isinstance(whole, Mapping) else (), 0.0)
     lengths = [len(feature) for feature in batch]
     for group in by_tokens(lengths, sum(lengths) if token_budget is None else token_budget):
         part = [batch[place] for place in group]
-        share = weight(part) / whole if whole else 0.0
         with computing(model, precision):
-            mean = _checked_loss(loss(model, collate(part))) * share
-        mean.backward()
-        total += float(mean.detach())
-    return total
+            added, parts = _weighted(loss(model, collate(part)), weight(part), whole)
+        for name, value in parts.items():
+            figures[name] += value
+        if added is not None:
+            added.backward()
+            total += float(added.detach())
+    return total, figures
+
+
+def _weighted(
+    means: object, weight: float | Mapping[str, float], whole: float | Mapping[str, float]
+) -> tuple[Tensor | None, dict[str, float]]:
+    """Return what a micro-batch adds to the loss of a step, and to each part of a loss that has several.
+
+    Args:
+        means: what the loss function gave.
+        weight: what they are means over.
+        whole: the same for all of the step.
+
+    Returns:
+        None in place of a loss where all of its parts are means over nothing.
+
+    Raises:
+        TrainingError: no loss, or one of other parts than those that have a weight.
+    """
+    if not isinstance(whole, Mapping) or not isinstance(weight, Mapping):
+        if type(means) is dict:
+            raise TrainingError(f"the loss has parts ({_listed(means)}), but its weight is one number for all of them")
+        return _checked_loss(means) * (weight / whole if whole else 0.0), {}  # type: ignore[operator]
+    if not isinstance(means, Mapping) or not means.keys() == weight.keys() == whole.keys():
+        given = _listed(means) if isinstance(means, Mapping) else f"one {type(means).__name__}"
+        raise TrainingError(f"the loss has the parts {given}, but the weights are those of {_listed(weight)}")
+    checked = {name: _one_number(mean, f"the part {name} of the loss") for name, mean in means.items()}
+    if not any(mean.requires_grad for mean in checked.values()):
+        raise TrainingError(f"no part of the loss ({_listed(means)}) depends on weights that are trained")
+    # A mean over nothing is no number, and has no share in any sum.
+    shares = {name: weight[name] / whole[name] for name in checked if whole[name] and weight[name]}
+    losses = [checked[name] * share for name, share in shares.items() if checked[name].requires_grad]
+    figures = {name: float(checked[name].detach()) * share for name, share in shares.items()}
+    return (functools.reduce(torch.add, losses) if losses else None), figures
+
+
+def _listed(parts: Mapping[str, object]) -> str:
+    return ", ".join(map(str, parts)) or "none"
 
 
 def _checked_loss(value: object) -> Tensor:
@@ -322,12 +389,22 @@ def _checked_loss(value: object) -> Tensor:
     Raises:
         TrainingError: it is no tensor of one number, or none that depends on the weights.
     """
-    if not isinstance(value, Tensor):
-        raise TrainingError(f"the loss is of type {type(value).__name__}, expected a torch.Tensor")
-    if value.numel() != 1:
-        raise TrainingError(f"the loss has shape {tuple(value.shape)}, expected one number, the mean over the batch")
-    if not value.requires_grad:
+    loss = _one_number(value, "the loss")
+    if not loss.requires_grad:
         raise TrainingError("the loss does not depend on weights that are trained; is it detached?")
+    return loss
+
+
+def _one_number(value: object, what: str) -> Tensor:
+    """Return a tensor of one number, of shape ().
+
+    Raises:
+        TrainingError: it is none.
+    """
+    if not isinstance(value, Tensor):
+        raise TrainingError(f"{what} is of type {type(value).__name__}, expected a torch.Tensor")
+    if value.numel() != 1:
+        raise TrainingError(f"{what} has shape {tuple(value.shape)}, expected one number, the mean over the batch")
     return value.reshape(())
 
 

@@ -18,12 +18,13 @@ from glassbert.checkpoint import save_model, save_tokenizer
 from glassbert.errors import CheckpointError, MissingExtraError
 from glassbert.files import new_folder, read_json, write_json
 from glassbert.model import BertPreTrainedModel
-from glassbert.settings import FinetuneSettings, TrainingSettings
+from glassbert.settings import LoopSettings
 from glassbert.tasks import TASKS, ClassificationMetrics
 from glassbert.tasks.task import Example, Metrics, Verdict
 from glassbert.text import BertTokenizer
 from glassbert.train.card import write_card
 from glassbert.train.events import Notice, OnEvent, TrainingResult
+from glassbert.train.history import History, curves_of, ends_of
 from glassbert.train.plots import (
     CONFUSION_MATRIX,
     LEARNING_CURVE,
@@ -44,7 +45,7 @@ def save_result(
     result: TrainingResult,
     model: BertPreTrainedModel,
     tokenizer: BertTokenizer,
-    settings: TrainingSettings,
+    settings: LoopSettings,
     *,
     overwrite: bool,
     data: Mapping[str, Any],
@@ -80,20 +81,22 @@ def save_result(
         try:
             name = result.evaluations[-1].name if result.evaluations else ""
             figures = [(done.step, done.metrics.figure(name)) for done in result.evaluations]
-            plot_learning_curve(result.history, figures, stage / LEARNING_CURVE, metric=name)
+            ends = ends_of(len(record["losses"]), record["steps"], record["steps_per_point"])
+            losses = list(zip(ends, record["losses"], strict=True))
+            plot_learning_curve(losses, figures, stage / LEARNING_CURVE, metric=name)
             if isinstance(result.metrics, ClassificationMetrics) and len(result.metrics.labels) <= MOST_CLASSES:
                 plot_confusion_matrix(result.metrics, stage / CONFUSION_MATRIX)
         except MissingExtraError as error:
             on_event(Notice(message=f"no pictures: {error}"))
 
 
-def standing_result(settings: FinetuneSettings) -> dict[str, Any] | None:
-    """Return the record of a run of these settings whose result stands where theirs would; None if there is none.
+def standing_result(settings: LoopSettings, out: str | Path) -> dict[str, Any] | None:
+    """Return the record of a run of these settings whose result stands in `out`; None if there is none.
 
     A process may be killed when its result stands and before it has left; who starts it again need not do more.
     """
     try:
-        record = read_json(Path(settings.out) / RECORD)
+        record = read_json(Path(out) / RECORD)
     except CheckpointError:
         return None
     before = record.get("settings", {})
@@ -103,18 +106,19 @@ def standing_result(settings: FinetuneSettings) -> dict[str, Any] | None:
 
 def _record(
     result: TrainingResult,
-    settings: TrainingSettings,
+    settings: LoopSettings,
     data: Mapping[str, Any],
     seconds: float,
     verdicts: Iterable[tuple[Example, Verdict]],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    last = result.history[-1]
+    history = History.of(result.history)
+    curves, last = curves_of(history), history[-1]
     saved = result.saved
     best = settings.keeps_best and saved is not None
     hardest = heapq.nlargest(_HARDEST, verdicts, key=lambda pair: pair[1].error)
     return {
-        "task": result.task.name,
+        "task": result.name,
         "own_task": _own_task(result),
         "pairs": getattr(result.task, "pairs", None),
         "settings": settings.to_dict(),
@@ -127,12 +131,12 @@ def _record(
         "data": dict(data),
         "epochs": last.epoch,
         "seconds": round(seconds, 3),
-        "seconds_in_steps": round(sum(step.seconds for step in result.history), 3),
-        "tokens": sum(step.tokens for step in result.history),
+        "seconds_in_steps": round(float(history.column("seconds").sum()), 3),
+        "tokens": int(history.column("tokens").astype("int64").sum()),
         "peak_memory_bytes": _peak_memory(),
-        "losses": [step.loss for step in result.history],
-        "learning_rates": [step.learning_rate for step in result.history],
-        "grad_norms": [step.grad_norm for step in result.history],
+        "steps": len(history),
+        "loss": last.loss,
+        **curves._asdict(),
         "evaluations": [
             {"epoch": done.epoch, "step": done.step, "main": done.name, **_plain(done.metrics, done is saved)}
             for done in result.evaluations
@@ -163,7 +167,8 @@ def _record(
 def _own_task(result: TrainingResult) -> str | None:
     """Return the name of a task's class that is not one of the package's own."""
     kind = type(result.task)
-    return None if TASKS.get(result.task.name) is kind else f"{kind.__module__}.{kind.__qualname__}"
+    own = result.task is not None and TASKS.get(result.task.name) is not kind
+    return f"{kind.__module__}.{kind.__qualname__}" if own else None
 
 
 def _plain(metrics: Metrics, whole: bool) -> dict[str, Any]:

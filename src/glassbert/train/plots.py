@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from glassbert.errors import MissingExtraError
 from glassbert.tasks import ClassificationMetrics
-from glassbert.train.events import Step
 from glassbert.train.markup import log_ticks, smoothed
 from glassbert.train.trials import Trial, best_of, best_so_far
 
@@ -46,12 +45,16 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def plot_learning_curve(
-    history: Sequence[Step], evaluations: Sequence[tuple[int, float]], path: Path, *, metric: str = "accuracy"
+    losses: Sequence[tuple[int, float]],
+    evaluations: Sequence[tuple[int, float]],
+    path: Path,
+    *,
+    metric: str = "accuracy",
 ) -> None:
-    """Draw the loss of every step with its running mean and, where there are any, a metric on held-out data.
+    """Draw the loss by step with its running mean and, where there are any, a metric on held-out data.
 
     Args:
-        history: the steps.
+        losses: (step, loss) pairs, of every step or of windows of them.
         evaluations: (step, metric) pairs.
         path: a .png file.
         metric: its name.
@@ -61,19 +64,20 @@ def plot_learning_curve(
     """
     figure = _figure(7.0, 4.0)
     axes = figure.add_subplot()
-    steps = [step.step for step in history]
-    losses = [step.loss for step in history]
-    axes.plot(steps, losses, color=_BLUE, alpha=0.25, linewidth=1.0, label="loss of each batch")
-    axes.plot(steps, smoothed(losses), color=_BLUE, linewidth=2.0, label="running mean of the loss")
-    axes.set(xlabel="step", ylabel="training loss", ylim=(0.0, None), xlim=(0, 1.02 * len(steps)))
+    steps, values = zip(*losses, strict=True)
+    every = "loss of each batch" if steps[-1] == len(steps) else "mean losses of some batches each"
+    axes.plot(steps, values, color=_BLUE, alpha=0.25, linewidth=1.0, label=every)
+    axes.plot(steps, smoothed(values), color=_BLUE, linewidth=2.0, label="running mean of the loss")
+    axes.set(xlabel="step", ylabel="training loss", ylim=(0.0, None), xlim=(0, 1.02 * steps[-1]))
     axes.spines[["top", "right"]].set_visible(False)
     handles, names = axes.get_legend_handles_labels()
     if evaluations:
         right = axes.twinx()
         named = metric.replace("_", " ")
-        at, values = zip(*evaluations, strict=True)
-        right.plot(at, values, color=_ORANGE, marker="o", linewidth=1.5, label=f"{named} on held-out data")
-        right.set(ylabel=named, ylim=(min(0.0, *values), 1.05))
+        at, measured = zip(*evaluations, strict=True)
+        right.plot(at, measured, color=_ORANGE, marker="o", linewidth=1.5, label=f"{named} on held-out data")
+        finite = [value for value in measured if math.isfinite(value)]
+        right.set(ylabel=named, ylim=(min([0.0, *finite]), 1.05 * max([1.0, *finite])))
         right.spines[["top"]].set_visible(False)
         more = right.get_legend_handles_labels()
         handles, names = handles + more[0], names + more[1]

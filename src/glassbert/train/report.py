@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from glassbert.settings import FinetuneSettings
+from glassbert.settings import FinetuneSettings, LoopSettings
+from glassbert.train.history import ends_of
 from glassbert.train.markup import (
     Curve,
     Markup,
@@ -24,6 +25,8 @@ from glassbert.train.markup import (
 )
 
 REPORT_PAGE: Final = "report.html"
+# What a record has in place of a task where a model has learned from text alone.
+PRETRAINING: Final = "pretraining"
 # Classes up to which confusions are a table, and how many confusions are listed beyond.
 _MOST_CLASSES: Final = 40
 _CONFUSIONS: Final = 30
@@ -69,7 +72,7 @@ def page(record: Record) -> str:
         _classes(record),
         _confusions(record),
         _hardest(record),
-        _settings(settings),
+        _settings(record, settings),
         _data(record),
         _circumstances(record),
         _notes(record),
@@ -91,6 +94,11 @@ def settings_of(record: Record) -> dict[str, Any]:
 def model_name(settings: Record) -> str:
     """Return what the training began with, without the folders above it."""
     return Path(str(settings["model"])).name if settings.get("model") else ""
+
+
+def steps_of(record: Record) -> int:
+    """Return how many steps were made; an older record does not say so, but has the loss of each."""
+    return int(record.get("steps") or len(record.get("losses") or ()))
 
 
 def saved_evaluation(record: Record) -> Record | None:
@@ -147,11 +155,13 @@ def class_rows(metrics: Record) -> list[ClassRow]:
     return found
 
 
-def changed_settings(settings: Record) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings that are not what they are where nobody says, and the others."""
+def changed_settings(
+    settings: Record, kind: type[LoopSettings] = FinetuneSettings
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings that are not what they are where nobody says, and the others; `kind` is their class."""
     usual = {
         field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        for field in dataclasses.fields(FinetuneSettings)
+        for field in dataclasses.fields(kind)
     }
     changed = {
         name: value for name, value in settings.items() if not _same(value, usual.get(name, dataclasses.MISSING))
@@ -254,7 +264,6 @@ def _top(record: Record, heading: str) -> Markup:
 
 
 def _facts(record: Record) -> Markup:
-    losses: Sequence[float] = record.get("losses") or []
     seconds, tokens, peak = (record.get(name) for name in ("seconds", "tokens", "peak_memory_bytes"))
     in_steps = record.get("seconds_in_steps")
     examples = ((record.get("data") or {}).get("training") or {}).get("examples")
@@ -262,7 +271,7 @@ def _facts(record: Record) -> Markup:
     facts = {
         "Training examples": None if examples is None else f"{examples:,}",
         "Epochs": None if epochs is None else f"{epochs:.4g}",
-        "Steps": f"{len(losses):,}",
+        "Steps": f"{steps_of(record):,}",
         "Time": None if seconds is None else duration(seconds),
         "Tokens per second": f"{tokens / in_steps:,.0f}" if tokens and in_steps else None,
         "Peak memory": memory(peak) if peak else None,
@@ -278,24 +287,28 @@ def _curves(record: Record) -> Markup:
     saved = record.get("saved")
     marked = float(saved["step"]) if saved else None
     evaluations: Sequence[Record] = record.get("evaluations") or []
-    last = float(max([1, len(record.get("losses") or []), *(one["step"] for one in evaluations)]))
+    size = int(record.get("steps_per_point") or 1)
+    last = float(max([1, steps_of(record), *(one["step"] for one in evaluations)]))
     drawn = []
-    for name, title, both in (
-        ("losses", "Loss", True),
-        ("learning_rates", "Learning rate", False),
-        ("grad_norms", "Gradient norm", True),
-    ):
-        values: Sequence[float] = record.get(name) or []
-        steps = range(1, len(values) + 1)
+    lines: list[tuple[str, Sequence[float], bool]] = [
+        ("Loss", record.get("losses") or [], True),
+        *((pretty(name), values, True) for name, values in (record.get("figures") or {}).items()),
+        ("Learning rate", record.get("learning_rates") or [], False),
+        ("Gradient norm", record.get("grad_norms") or [], True),
+    ]
+    for title, values, both in lines:
+        # A point that stands for several steps has the place of the last of them.
+        steps = ends_of(len(values), int(last), size)
         finite = [(float(step), value) for step, value in zip(steps, values) if math.isfinite(value)]
         if not finite:
             continue
         places = [step for step, _ in finite]
         means = list(zip(places, smoothed([value for _, value in finite]), strict=True))
         curves = [Curve("raw", finite), Curve("smooth", means)] if both else [Curve("smooth", finite)]
-        about = " of each step, with its running mean" if both else " of each step"
-        if name == "grad_norms":
-            about = " before clipping, with its running mean"
+        windows = f", means of {size:,} steps each" if both else f" of the last of every {size:,} steps"
+        about = " of each step" if size == 1 else windows
+        about = " before clipping" + about.removeprefix(" of each step") if title == "Gradient norm" else about
+        about += ", with its running mean" if both else ""
         if len(finite) == 1:
             curves, about = curves[-1:], " of the only step"
         caption = tag("figcaption", title, tag("span", about))
@@ -461,10 +474,10 @@ def _hardest(record: Record) -> Markup:
     return section("The hardest examples", table(heads, rows, class_="hard", scroll=False), about=about)
 
 
-def _settings(settings: Record) -> Markup:
+def _settings(record: Record, settings: Record) -> Markup:
     if not settings:
         return Markup()
-    changed, usual = changed_settings(settings)
+    changed, usual = changed_settings(settings, LoopSettings if record["task"] == PRETRAINING else FinetuneSettings)
 
     def listed(some: Record) -> Markup:
         rows = (

@@ -4,7 +4,7 @@
         model.safetensors       the weights after step 120
         optimizer.safetensors   its moments
         best.safetensors        the best weights so far, where a run keeps them
-        steps.safetensors       what every step reported
+        steps.safetensors       what every step reported, as rows of a `History`
         state.json              numbers, random states, and what the run was told
         manifest.json           size and SHA-256 of each of these files
 
@@ -35,7 +35,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from glassbert.errors import CheckpointError, ConfigError, OutputExistsError, SaveError
 from glassbert.files import Kind, new_folder, read_json, reading, remove_abandoned, remove_folder, write_json
 from glassbert.train.devices import Devices
-from glassbert.train.events import Step
+from glassbert.train.history import History
 
 STATE: Final = "state.json"
 MANIFEST: Final = "manifest.json"
@@ -397,9 +397,7 @@ class Keeper:
         self._resume, self._say = resume, say
         self.saved: int | None = None
 
-    def restore(
-        self, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler, steps: int
-    ) -> tuple[list[Step], int]:
+    def restore(self, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler, steps: int) -> tuple[History, int]:
         """Bring the last whole checkpoint back, if there is one and that is wanted.
 
         Returns:
@@ -416,7 +414,7 @@ class Keeper:
         if step is None:
             if self._resume:
                 self._say(f"no whole checkpoint in {self._checkpoints.folder}: beginning with step 1")
-            return [], 0
+            return History(steps), 0
         if state is None:
             state = read_state(self._checkpoints.place(step))
         tensors, values = state.tensors, state.values
@@ -429,7 +427,8 @@ class Keeper:
         RandomState.of_plain(values["random"][self._devices.rank]).put()
         self.saved = step
         self._say(f"going on from {self._checkpoints.place(step)}: {step} of {steps} steps are made")
-        history = [_step(row, number, steps) for number, row in enumerate(tensors["steps"]["reports"].tolist(), 1)]
+        # Before steps had figures, no names stood beside them.
+        history = History.of_matrix(tensors["steps"]["reports"].numpy(), steps, values.get("figures", ()))
         return history, values["evaluated"]
 
     def due(self, step: int) -> bool:
@@ -441,7 +440,7 @@ class Keeper:
         model: nn.Module,
         optimizer: Optimizer,
         schedule: LRScheduler,
-        history: Sequence[Step],
+        history: History,
         evaluated: int,
         drawn: RandomState,
         *,
@@ -465,11 +464,10 @@ class Keeper:
         refused = None
         if self._devices.first:
             moments, options = optimizer_state(optimizer)
-            reports = torch.tensor([_row(step) for step in history], dtype=torch.float64)
             tensors: dict[str, Mapping[str, Tensor]] = {
                 "model": weights_of(model),
                 "optimizer": moments,
-                "steps": {"reports": reports},
+                "steps": {"reports": torch.from_numpy(history.to_matrix())},
             }
             others = {}
             for name, other in self._others.items():
@@ -480,6 +478,7 @@ class Keeper:
             plain = {name: value for name, value in schedule.state_dict().items() if name != "lr_lambdas"}
             values = {
                 "evaluated": evaluated,
+                "figures": list(history.figures),
                 "random": drawn_by_all,
                 "optimizer": options,
                 "schedule": plain,
@@ -501,17 +500,3 @@ class Keeper:
     def wants_last(self, step: int) -> bool:
         """Whether the end of training is worth a checkpoint: what follows may be long, or checkpoints are to stay."""
         return self.saved != step and (self.saved is not None or self._checkpoints.keeps)
-
-
-_REPORTED: Final = ("epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds")
-
-
-def _row(step: Step) -> list[float]:
-    return [float(getattr(step, name)) for name in _REPORTED]
-
-
-def _step(row: Sequence[float], number: int, steps: int) -> Step:
-    values: dict[str, Any] = dict(zip(_REPORTED, row, strict=True))
-    for name in ("epoch", "tokens"):
-        values[name] = int(values[name])
-    return Step(step=number, steps=steps, **values)

@@ -17,7 +17,8 @@ class TensorBoard:
     """Writes the events of a run into a folder that `tensorboard --logdir` shows.
 
     Use as a context manager and pass `show` as `on_event`. By step it writes `train/loss`, `train/learning_rate`,
-    `train/grad_norm` and `train/tokens_per_second`, and `eval/…` for every figure of an evaluation.
+    `train/grad_norm`, `train/tokens_per_second` and the figures of a loss that has parts, and `eval/…` for every
+    figure of an evaluation.
 
     Args:
         folder: where to; it may hold other runs.
@@ -47,6 +48,7 @@ class TensorBoard:
         """Take one event of a training run."""
         if isinstance(event, Step):
             values = {
+                **{f"train/{name}": value for name, value in event.figures.items()},
                 "train/loss": event.loss,
                 "train/learning_rate": event.learning_rate,
                 "train/grad_norm": event.grad_norm,
