@@ -14,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from glassbert.errors import ConfigError
+from glassbert.presets import preset_sizes
 
 Column = str | int
 Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "squad"]
@@ -329,7 +330,24 @@ class TrainingSettings(LoopSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CheckpointSettings(_Settings):
+class OutputSettings(_Settings):
+    """Where a result goes.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name.
+    """
+
+    out: Annotated[str | Path, Doc("Folder of the result; must be new or empty.", _OUTPUT)]
+    tensorboard: Annotated[
+        str | Path | None, Doc("Folder for TensorBoard: losses, rates and metrics as they come.", _OUTPUT)
+    ] = None
+    overwrite: Annotated[
+        bool, Doc("Replace the output folder and all in it; one with files other than a model's is refused.", _OUTPUT)
+    ] = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointSettings(OutputSettings):
     """What of a run lasts through an interruption.
 
     Raises:
@@ -360,9 +378,25 @@ class CheckpointSettings(_Settings):
         if self.keep_checkpoints == 0 and (self.resume or self.save_every is not None):
             raise ConfigError("keep_checkpoints is 0, which leaves resume and save_every nothing to do")
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints, beside that of the result."""
+        out = Path(self.out)
+        out = out.resolve() if out.name in ("", "..") else out
+        return out.with_name(f"{out.name}-checkpoints")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RecipeSettings(TrainingSettings, ReadingSettings):
+class RunSettings(LoopSettings, CheckpointSettings):
+    """What the settings of every recipe have that trains one model.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name.
+    """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecipeSettings(TrainingSettings, ReadingSettings, OutputSettings):
     """What is trained on what, how, and where the result goes.
 
     Beside paths, `train`, `validation` and `test` take records in memory: a list of dicts, or a data set of the library
@@ -376,7 +410,6 @@ class RecipeSettings(TrainingSettings, ReadingSettings):
         Any, Doc("Training data: .csv, .tsv, .jsonl, .json, .parquet or .conll; one file or several.", _DATA)
     ]
     model: Annotated[str | Path, Doc("Folder or hub name of the model to begin with.", _MODEL)]
-    out: Annotated[str | Path, Doc("Folder of the result; must be new or empty.", _OUTPUT)]
     validation: Annotated[Any, Doc("Data to evaluate on while training.", _DATA)] = None
     test: Annotated[Any, Doc("Data to evaluate the saved model on, once, at the end.", _DATA)] = None
     validation_share: Annotated[
@@ -399,12 +432,6 @@ class RecipeSettings(TrainingSettings, ReadingSettings):
     max_length: Annotated[
         int | None, Doc("Most tokens of a text. What the model takes if not given; cut texts are counted.", _MODEL)
     ] = None
-    tensorboard: Annotated[
-        str | Path | None, Doc("Folder for TensorBoard: losses, rates and metrics as they come.", _OUTPUT)
-    ] = None
-    overwrite: Annotated[
-        bool, Doc("Replace the output folder and all in it; one with files other than a model's is refused.", _OUTPUT)
-    ] = False
 
     def __post_init__(self) -> None:
         """Check what would otherwise fail late."""
@@ -433,19 +460,12 @@ class RecipeSettings(TrainingSettings, ReadingSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(RecipeSettings, CheckpointSettings):
+class FinetuneSettings(RecipeSettings, RunSettings):
     """The settings of `finetune`: those of `RecipeSettings`, and what lasts through an interruption.
 
     Raises:
         ConfigError: a value that its field cannot have, by name, or two that exclude each other.
     """
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints, beside that of the result."""
-        out = Path(self.out)
-        out = out.resolve() if out.name in ("", "..") else out
-        return out.with_name(f"{out.name}-checkpoints")
 
 
 # What is searched under which name, and where nothing is given: as the appendix of BERT's paper advises (Devlin et al.
@@ -719,6 +739,84 @@ class PrepareSettings(MaskingSettings):
         if not (number.isdecimal() and count.isdecimal()):
             raise ConfigError(f"part is {self.part!r}, expected i/n such as 2/8")
         return int(number), int(count)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainSettings(RunSettings, MaskingSettings):
+    """How a model is pretrained on shards of text, and where the result goes.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name, or two that exclude each other.
+    """
+
+    shards: Annotated[
+        Any,
+        Doc("Folders that glassbert prepare made; several are read one after the other, such as 128 and 512.", _DATA),
+    ]
+    phases: Annotated[
+        Sequence[float] | str | None,
+        Doc("Shares of the steps for each of several folders, such as 0.9,0.1; equal ones if not given.", _DATA),
+    ] = None
+    validation: Annotated[
+        str | Path | None,
+        Doc("Shards of other text to measure on. What was held out of the first folder if not given.", _DATA),
+    ] = None
+    held_out_sequences: Annotated[int, Doc("Most held-out sequences to measure on.", _EVALUATION)] = 1000
+    check: Annotated[
+        bool, Doc("Whether all files are compared with their SHA-256 before; --no-check: their sizes alone.", _DATA)
+    ] = True
+    preset: Annotated[
+        str | None,
+        Doc("Size of a new model: tiny, mini, small, medium, base, large, or as 4x256 any of Google's.", _MODEL),
+    ] = None
+    model: Annotated[
+        str | Path | None, Doc("Folder or hub name of a model to go on with, in place of a new one.", _MODEL)
+    ] = None
+    model_config: Annotated[
+        Mapping[str, Any], Doc("Changes of the model's config, such as hidden_dropout_prob=0.", _MODEL)
+    ] = dataclasses.field(default_factory=dict)
+    batch_size: Annotated[int, Doc("Sequences per batch.", _STEPS)] = 256
+    learning_rate: Annotated[float, Doc("Highest learning rate.", _RATES)] = 1e-4
+    warmup: Annotated[float, Doc("Share of all steps in which the rate rises from 0.", _RATES)] = 0.01
+    evaluate_every: Annotated[
+        int | None, Doc("Steps from one evaluation to the next. A twentieth of all if not given.", _EVALUATION)
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail late."""
+        if isinstance(self.phases, str):
+            object.__setattr__(self, "phases", [_as_number(one.strip()) for one in self.phases.split(",")])
+        super().__post_init__()
+        if paths_of(self.shards) is None:
+            raise ConfigError(f"shards is {_short(self.shards)}, expected the path of a folder, or several")
+        if self.steps is None:
+            raise ConfigError("missing: steps")
+        if (self.preset is None) == (self.model is None):
+            given = "both are" if self.preset is not None else "neither is"
+            raise ConfigError(f"preset makes a new model, model goes on with another; {given} given")
+        if self.preset is not None:
+            preset_sizes(self.preset)
+        self._check("held_out_sequences", lambda value: value >= 1, "1 or more")
+        if self.phases is not None:
+            if len(self.phases) != len(self.folders):
+                raise ConfigError(f"phases has {len(self.phases)} shares, but there are {len(self.folders)} folders")
+            if not all(0.0 < float(share) < math.inf for share in self.phases):
+                raise ConfigError(f"phases is {list(self.phases)!r}, expected shares more than 0")
+        if min(self.steps_of_phases) < 1:
+            raise ConfigError(f"steps is {self.steps}, which leaves a folder of shards without any")
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of shards, in the order in which they are read."""
+        return paths_of(self.shards) or []
+
+    @property
+    def steps_of_phases(self) -> list[int]:
+        """How many steps are made with each folder."""
+        shares = [float(share) for share in self.phases or [1.0] * len(self.folders)]
+        steps = self.steps or 0
+        ends = [round(steps * sum(shares[: number + 1]) / sum(shares)) for number in range(len(shares))]
+        return [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def paths_of(data: Any) -> list[Path] | None:

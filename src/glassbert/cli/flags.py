@@ -84,7 +84,7 @@ _CONFIG = "YAML file of settings, as settings.yaml beside a trained model; optio
 
 def _make(settings: type[Any], given: dict[str, Any]) -> Any:
     if missing := settings.missing(given):
-        shown = [_METAVARS[name] if name in ("train", "texts") else _flag(name) for name in missing]
+        shown = [_METAVARS[name] if name in ("train", "texts", "shards") else _flag(name) for name in missing]
         raise ConfigError(f"missing: {', '.join(shown)}")
     return settings(**given)
 
@@ -150,6 +150,9 @@ _OTHER = "other_"
 _METAVARS: Mapping[str, str] = {
     "train": "DATA",
     "texts": "TEXT...",
+    "shards": "SHARDS...",
+    "model_config": "NAME=VALUE",
+    "phases": "SHARE,SHARE",
     "columns": "ROLE=COLUMN",
     "options": "NAME=VALUE",
     "class_weights": "NAME=WEIGHT",
@@ -177,7 +180,7 @@ def _read(name: str, kind: Any, value: Any) -> Any:
     """Make a field's value of what was typed; what is none of its kind is left to the settings to refuse."""
     if name == "columns":
         return _by_name(name, value, lambda text: text.split(",") if "," in text else text)
-    if name == "options":
+    if name in ("options", "model_config"):
         return _by_name(name, value, _json)
     if name == "class_weights":
         return value[0] if value == ["balanced"] else _by_name(name, value, _json)

@@ -22,6 +22,7 @@ import typer
 import glassbert
 from glassbert.cli.convert import convert
 from glassbert.cli.prepare import prepare
+from glassbert.cli.pretrain import pretrain
 from glassbert.cli.rank import rank
 from glassbert.cli.train import demo, train
 from glassbert.cli.tune import tune
@@ -63,6 +64,7 @@ app.command()(rank)
 app.command()(convert)
 app.command()(vocab)
 app.command()(prepare)
+app.command()(pretrain)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

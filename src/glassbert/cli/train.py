@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from glassbert.cli.flags import takes
 from glassbert.cli.options import Json, Out, Overwrite
-from glassbert.settings import FinetuneSettings
+from glassbert.settings import FinetuneSettings, PretrainSettings
 
 # Sentences for the end of the demo; none of them is in the embedded data.
 _NEW_SENTENCES = (
@@ -88,7 +88,7 @@ def train(settings: FinetuneSettings, json: Json = False) -> None:
 
     if settings.resume and not settings.overwrite and (record := standing_result(settings, settings.out)) is not None:
         if not rank():
-            _tell_ended(settings, record, json)
+            tell_ended(settings, record, json)
         return
     with TrainingDisplay(evaluated=settings.is_evaluated) as display:
         result = finetune(settings, on_event=display.show)
@@ -111,7 +111,7 @@ def train(settings: FinetuneSettings, json: Json = False) -> None:
     results().print(f"saved in [bold]{place}[/]; next: {command}", soft_wrap=True)
 
 
-def _tell_ended(settings: FinetuneSettings, record: dict[str, Any], json: bool) -> None:
+def tell_ended(settings: FinetuneSettings | PretrainSettings, record: dict[str, Any], json: bool) -> None:
     """Say that there is nothing to go on with, and tidy up as the run would have done."""
     from glassbert.cli.printing import note, print_json
     from glassbert.train.report import steps_of

@@ -249,7 +249,7 @@ class Packed(Layout):
         where it is masked (texts padded on the left, texts of nothing but padding); so is what is true in `asked`.
         """
         batch, length = mask.shape
-        # Labels nearly always stand at real tokens; then the stream is one of real tokens, with all that is quick there.
+        # What is asked for nearly always is real; then the stream is one of real tokens, with all that is quick.
         kept = mask if asked is None or not bool((asked & ~mask).any()) else mask | asked
         if not bool(kept[:, 0].all()):
             kept = kept.clone()

@@ -1,6 +1,6 @@
 """The one training loop, and recipes that use it."""
 
-from glassbert.settings import FinetuneSettings, ReadingSettings, TrainingSettings, TuningSettings
+from glassbert.settings import FinetuneSettings, PretrainSettings, ReadingSettings, TrainingSettings, TuningSettings
 from glassbert.train.card import write_card
 from glassbert.train.demo import DEMO_TRAINING, run_demo
 from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Progress, Step, StopTraining, TrainingResult
@@ -10,6 +10,7 @@ from glassbert.train.groups import freeze, parameter_groups
 from glassbert.train.lamb import Lamb
 from glassbert.train.loop import fit
 from glassbert.train.optimizer import AdamW, clip_gradients, make_optimizer
+from glassbert.train.pretraining import PretrainingMetrics, pretrain
 from glassbert.train.report import write_report
 from glassbert.train.schedules import (
     TYPE_TO_SCHEDULER_FUNCTION,
@@ -37,6 +38,8 @@ __all__ = [
     "Lamb",
     "Notice",
     "OnEvent",
+    "PretrainSettings",
+    "PretrainingMetrics",
     "Progress",
     "ReadingSettings",
     "SchedulerType",
@@ -64,6 +67,7 @@ __all__ = [
     "get_scheduler",
     "make_optimizer",
     "parameter_groups",
+    "pretrain",
     "read_examples",
     "run_demo",
     "tune",

@@ -13,9 +13,11 @@ from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.settings import TrainingSettings
 from glassbert.tasks import ClassificationExample, TextClassification
 from glassbert.text import BasicTokenizer, BertTokenizer, learn_vocabulary
+from glassbert.train.devices import Devices
 from glassbert.train.events import Notice, OnEvent, TrainingResult, silent
 from glassbert.train.examples import Part
 from glassbert.train.finetuning import train_task
+from glassbert.train.run import Run
 from glassbert.train.spool import Spool
 
 VOCABULARY_SIZE: Final = 6000
@@ -76,4 +78,5 @@ def run_demo(
                 f"{len(vocabulary)} tokens; a BERT of {parameters / 1e6:.1f} million parameters"
             )
         )
-        return train_task(task, model, tokenizer, parts, training, out=path, overwrite=overwrite, on_event=on_event)
+        run = Run(training, Devices(torch.device("cpu")), on_event)
+        return train_task(task, model, tokenizer, parts, training, out=path, overwrite=overwrite, run=run)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import hashlib
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +13,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from glassbert import native
 from glassbert.checkpoint import check_vocabulary, load_config, load_model, load_tokenizer
 from glassbert.errors import ConfigError
 from glassbert.files import check_output
@@ -29,12 +25,11 @@ from glassbert.tasks.task import Example, Task
 from glassbert.tasks.texts import TextFeatures, crop
 from glassbert.text import BertTokenizer, BertTokenizerFast
 from glassbert.train.devices import Devices, joined
-from glassbert.train.events import Evaluation, Event, Notice, OnEvent, Step, StopTraining, TrainingResult, silent
+from glassbert.train.events import Notice, OnEvent, TrainingResult, silent
 from glassbert.train.examples import Part, given_columns
-from glassbert.train.interruption import Interrupted, Interruption
 from glassbert.train.loop import fit
 from glassbert.train.outputs import save_result
-from glassbert.train.state import Checkpoints, Keeper
+from glassbert.train.run import Run, check_begin, patient, run_of
 from glassbert.train.task_judge import TaskJudge
 
 
@@ -63,7 +58,7 @@ def finetune(settings: FinetuneSettings, *, task: AnyTask | None = None, on_even
     """
     _check_arguments(settings, task, on_event)
     with joined(settings.device) as devices:
-        return _finetune(settings, task, _patient(on_event) if devices.first else silent, devices)
+        return _finetune(settings, task, patient(on_event) if devices.first else silent, devices)
 
 
 def _finetune(settings: FinetuneSettings, task: AnyTask | None, on_event: OnEvent, devices: Devices) -> TrainingResult:
@@ -79,9 +74,7 @@ def _finetune(settings: FinetuneSettings, task: AnyTask | None, on_event: OnEven
     data = [settings.train, settings.validation, settings.test]
     needed = [path for one in data for path in paths_of(one) or [] if one is not None]
     out = check_output(settings.out, overwrite=settings.overwrite, keep=[*needed, settings.model])
-    _check_board(settings, out)
-    if not settings.resume and not settings.overwrite:
-        Checkpoints(settings.checkpoints, {}).check_new()
+    check_begin(settings, out)
     load_config(settings.model)  # what is no model is told before the data is read
     notes: list[str] = []
 
@@ -106,84 +99,38 @@ def _finetune(settings: FinetuneSettings, task: AnyTask | None, on_event: OnEven
             say(line)
     for message in task.notes(parts["training"].examples, parts["training"].features):
         say(message)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_ONE_AT_A_TIME)
-        if settings.tensorboard is not None and devices.first:
-            from glassbert.train.tensorboard import TensorBoard  # with a library of its own
-
-            board = stack.enter_context(TensorBoard(settings.tensorboard))
-            on_event = _both(board.show, on_event)
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        torch.manual_seed(settings.seed)
+    with run_of(settings, devices, on_event) as run:
         model = model_for(task, settings.model, say)
         check_vocabulary(tokenizer, model.config)
-        # All processes have made the same model; from here on each has dropout of its own.
-        if devices.rank:
-            torch.manual_seed(settings.seed + devices.rank)
-        checkpoints = None
-        if settings.keep_checkpoints != 0:
-            told = _told(settings, task, tokenizer, model, parts, devices)
-            checkpoints = Checkpoints(
-                settings.checkpoints, told, every=settings.save_every, keep=settings.keep_checkpoints
-            )
-            if settings.overwrite and not settings.resume and devices.first:
-                checkpoints.clear()
-        interruption = Interruption()
-        stack.enter_context(interruption.watched())
-        try:
-            result = train_task(
-                task,
-                model.to(devices.device),
-                tokenizer,
-                parts,
-                settings,
-                out=out,
-                overwrite=settings.overwrite,
-                notes=notes,
-                on_event=on_event,
-                devices=devices,
-                checkpoints=checkpoints,
-                resume=settings.resume,
-                interruption=interruption,
-            )
-        except Interrupted:
-            if checkpoints is not None and checkpoints.found() and devices.first:
-                on_event(Notice(message=f"saved in {checkpoints.found()[0]}; --resume goes on from there"))
-            raise
-        if checkpoints is not None and devices.first:
-            checkpoints.finish()
-        return result
+        run.separate()
+        return train_task(
+            task,
+            model.to(devices.device),
+            tokenizer,
+            parts,
+            settings,
+            out=out,
+            overwrite=settings.overwrite,
+            run=run,
+            notes=notes,
+        )
 
 
 def _told(
-    settings: FinetuneSettings,
-    task: AnyTask,
-    tokenizer: BertTokenizer,
-    model: BertPreTrainedModel,
-    parts: dict[str, Part],
-    devices: Devices,
+    task: AnyTask, tokenizer: BertTokenizer, model: BertPreTrainedModel, parts: dict[str, Part]
 ) -> dict[str, Any]:
-    """Return what makes a run the run that it is; one that goes on from a checkpoint has to agree."""
+    """Return what makes a run the run that it is, beside its settings; one that goes on has to agree."""
     vocabulary = hashlib.sha256("\n".join(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))).encode())
     return {
-        "settings": settings.to_dict(),
         "task": f"{type(task).__module__}.{type(task).__qualname__}",
         "data": {name: part.fingerprint() for name, part in parts.items()},
         "model": model.config.to_dict(),
         "vocabulary": vocabulary.hexdigest(),
-        "processes": devices.processes,
-        "machine": {
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "kernels in C": native.available,
-        },
     }
 
 
 # Records that a message names.
 _NAMED: Final = 10
-# Runs that share torch's random state would not be the same again.
-_ONE_AT_A_TIME: Final = threading.RLock()
 
 
 def _check_arguments(settings: object, task: object, on_event: object) -> None:
@@ -204,43 +151,6 @@ def _check_arguments(settings: object, task: object, on_event: object) -> None:
         raise ConfigError(f"{type(task).__name__}.model_class is {task.model_class!r}, expected a model of glassbert")
     if not callable(on_event):
         raise ConfigError(f"on_event is of type {type(on_event).__name__}, expected a function of an event")
-
-
-def _check_board(settings: FinetuneSettings, out: Path) -> None:
-    """Refuse a place for TensorBoard that the result would replace.
-
-    Raises:
-        ConfigError: it is the output folder, or inside it.
-    """
-    if settings.tensorboard is not None and Path(settings.tensorboard).resolve().is_relative_to(out.resolve()):
-        raise ConfigError(
-            f"tensorboard is {settings.tensorboard}, inside {settings.out}, which appears as a whole at the end; "
-            f"take a folder beside it, such as {out}-runs"
-        )
-
-
-def _patient(on_event: OnEvent) -> OnEvent:
-    """Let a wish to stop that comes with a notice wait for the next step, or evaluation, which can follow it."""
-    stop = False
-
-    def show(event: Event) -> None:
-        nonlocal stop
-        try:
-            on_event(event)
-        except StopTraining:
-            stop = True
-        if stop and isinstance(event, Step | Evaluation):
-            raise StopTraining
-
-    return show
-
-
-def _both(one: OnEvent, other: OnEvent) -> OnEvent:
-    def show(event: Event) -> None:
-        one(event)
-        other(event)
-
-    return show
 
 
 def read_parts(task: AnyTask, settings: RecipeSettings, say: Any, on_event: OnEvent) -> dict[str, Part]:
@@ -279,12 +189,8 @@ def train_task(
     *,
     out: Path,
     overwrite: bool,
+    run: Run,
     notes: Sequence[str] = (),
-    on_event: OnEvent = silent,
-    devices: Devices | None = None,
-    checkpoints: Checkpoints | None = None,
-    resume: bool = False,
-    interruption: Interruption | None = None,
 ) -> TrainingResult:
     """Train, evaluate and save; what `finetune` and the demo share.
 
@@ -296,15 +202,10 @@ def train_task(
         settings: how to train.
         out: a new or empty folder, unless `overwrite`.
         overwrite: replace what stands in `out`, at the very end.
+        run: what it is a part of; all processes that train together call this.
         notes: what was said about the data before.
-        on_event: called with every step, evaluation and notice.
-        devices: this process among those that train together, which all call this; alone on the CPU if not given.
-        checkpoints: where the state is saved now and then; nowhere if not given.
-        resume: whether to go on from the last of them.
-        interruption: a wish to end, which is looked at often.
     """
-    devices = Devices(torch.device("cpu")) if devices is None else devices
-    interruption = Interruption() if interruption is None else interruption
+    devices, on_event, interruption = run.devices, run.on_event, run.interruption
     data = {name: part.to_dict() for name, part in parts.items()}
     hashes = {name: set(part["sha256"]) for name, part in data.items()}
     for name in ("validation", "test"):
@@ -327,10 +228,7 @@ def train_task(
         return _places([parts["training"].examples[training[place].example] for place in places])
 
     judge.check_metric()
-    keeper = None
-    if checkpoints is not None:
-        tell = functools.partial(_tell, on_event)
-        keeper = Keeper(checkpoints, devices, {"judge": judge}, resume=resume, say=tell)
+    keeper = run.keeper(_told(task, tokenizer, model, parts), {"judge": judge})
     history = fit(
         model,
         training,
@@ -381,6 +279,7 @@ def train_task(
         on_event=on_event,
     )
     devices.wait()
+    run.finish()
     return result
 
 
@@ -391,10 +290,6 @@ def _places(examples: Sequence[Example]) -> str:
         files.setdefault(one.file or "records", []).append(str(one.line or one.position or "?"))
     more = f" and {len(examples) - _NAMED} more" if len(examples) > _NAMED else ""
     return "; ".join(f"{file}:{', '.join(found)}" for file, found in files.items()) + more
-
-
-def _tell(on_event: OnEvent, message: str) -> None:
-    on_event(Notice(message=message))
 
 
 def _training_batches(task: AnyTask, tokenizer: BertTokenizer, settings: TrainingSettings) -> Any:

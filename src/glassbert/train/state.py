@@ -46,11 +46,11 @@ EVERY_SECONDS: Final = 600.0
 _NAME: Final = re.compile(r"step-(\d{8,})")
 _NEEDED: Final = (STATE, "model.safetensors", "optimizer.safetensors", "steps.safetensors")
 # Settings that may be others when a run goes on: they change neither what is learned nor in which order.
-FREE: Final = ("out", "overwrite", "resume", "tensorboard", "save_every", "keep_checkpoints")
+FREE: Final = ("out", "overwrite", "resume", "tensorboard", "save_every", "keep_checkpoints", "check")
 # Likewise, but sums are then rounded elsewhere.
 _NEARLY_FREE: Final = ("token_budget", "gradient_checkpointing", "device")
 # Where data and model lie; what they hold is compared in their place.
-_PLACES: Final = ("train", "validation", "test", "model")
+_PLACES: Final = ("train", "validation", "test", "model", "shards")
 
 
 class State(NamedTuple):
