@@ -188,8 +188,8 @@ class Reader:
             ids, labels = mask(rows.ids, rows.lengths, keys, self._masking, rows.inside if whole else None)
         else:
             assert rows.masked_places is not None
-            ids = rows.ids.astype(np.int64)
-            labels: Any = np.full(len(ids), IGNORED, np.int64)
+            assert rows.masked_ids is not None
+            ids, labels = rows.ids.astype(np.int64), np.full(len(rows.ids), IGNORED, np.int64)
             starts = np.cumsum(rows.lengths) - rows.lengths
             labels[np.repeat(starts, rows.masked) + rows.masked_places] = rows.masked_ids
         ends = np.cumsum(rows.lengths)

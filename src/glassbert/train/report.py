@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from glassbert.settings import FinetuneSettings, LoopSettings
+from glassbert.settings import FinetuneSettings, LoopSettings, PretrainSettings
 from glassbert.train.history import ends_of
 from glassbert.train.markup import (
     Curve,
@@ -477,7 +477,7 @@ def _hardest(record: Record) -> Markup:
 def _settings(record: Record, settings: Record) -> Markup:
     if not settings:
         return Markup()
-    changed, usual = changed_settings(settings, LoopSettings if record["task"] == PRETRAINING else FinetuneSettings)
+    changed, usual = changed_settings(settings, PretrainSettings if record["task"] == PRETRAINING else FinetuneSettings)
 
     def listed(some: Record) -> Markup:
         rows = (
