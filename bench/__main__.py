@@ -1,11 +1,11 @@
-"""`python -m bench encode`, `train`, `finetune`, `tasks`, `load` and `tokenize`."""
+"""`python -m bench encode`, `train`, `finetune`, `pretrain`, `tasks`, `load` and `tokenize`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from bench import encode, finetune, load, tasks, tokenize, train
+from bench import encode, finetune, load, pretrain, tasks, tokenize, train
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
         ("encode", "texts to token vectors"),
         ("train", "optimizer steps of a classifier"),
         ("finetune", "whole fine-tunings: time, accuracy, memory"),
+        ("pretrain", "pretraining of fresh models: time, losses"),
         ("tasks", "every task beside transformers' Trainer: figure, time, memory"),
         ("load", "a folder to a model"),
         ("tokenize", "texts to padded batches, files to ids"),
@@ -31,6 +32,13 @@ def main() -> None:
             command.add_argument(
                 "--examples", type=int, default=1280, help="most of each set; 0 takes all (default: %(default)s)"
             )
+            continue
+        if name == "pretrain":
+            command.add_argument("--preset", default="4x256", help="shapes of the model (default: %(default)s)")
+            command.add_argument("--steps", type=int, default=8, help="of each run (default: %(default)s)")
+            command.add_argument("--batch-size", type=int, default=64, help="pairs of a step (default: %(default)s)")
+            command.add_argument("--rounds", type=int, default=3, help="runs of each (default: %(default)s)")
+            command.add_argument("--rate", type=float, default=1e-4, help="learning rate (default: %(default)s)")
             continue
         command.add_argument("--rounds", type=int, default=5, help="counted rounds (default: %(default)s)")
         if name == "encode":
@@ -48,6 +56,15 @@ def main() -> None:
     elif given.command == "finetune":
         finetune.run(
             data=given.data, seeds=given.seeds, epochs=given.epochs, examples=given.examples or None, file=given.json
+        )
+    elif given.command == "pretrain":
+        pretrain.run(
+            preset=given.preset,
+            steps=given.steps,
+            batch=given.batch_size,
+            rounds=given.rounds,
+            rate=given.rate,
+            file=given.json,
         )
     elif given.command == "load":
         load.run(rounds=given.rounds, file=given.json)

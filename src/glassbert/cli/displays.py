@@ -122,6 +122,24 @@ class TrainingDisplay(Display):
         self.console.print(escape(line), soft_wrap=True)
 
 
+class PretrainingDisplay(TrainingDisplay):
+    """Shows a pretraining: for each evaluation how well words and pairs of held-out text are told."""
+
+    def _line(self, event: Step | Evaluation, metric: str = "") -> None:
+        from glassbert.train import PretrainingMetrics
+
+        metrics = getattr(event, "metrics", None)
+        if not isinstance(metrics, PretrainingMetrics):
+            super()._line(event, metric)
+            return
+        known = f"unigrams {metrics.unigram_entropy:.3f}"
+        parts = [f"words {metrics.masked_lm_loss:.3f} ({known}, {metrics.masked_lm_accuracy:.1%} right)"]
+        if metrics.next_sentence_loss is not None and metrics.next_sentence_accuracy is not None:
+            parts.append(f"pairs {metrics.next_sentence_loss:.3f} ({metrics.next_sentence_accuracy:.1%} right)")
+        line = f"step {event.step:>7,}  loss {self._loss:.3f}  held-out {'  '.join(parts)}  {self._speed:,.0f} tokens/s"
+        self.console.print(escape(line), soft_wrap=True)
+
+
 class TuningDisplay(Display):
     """Shows a search: a bar for all trials and one for each that runs, and a line for each that has ended.
 

@@ -21,9 +21,9 @@ def pretrain(settings: PretrainSettings, json: Json = False) -> None:
 
     Example: glassbert pretrain shards --preset tiny --steps 10000 --out my-bert
     """
-    from glassbert.cli.displays import TrainingDisplay
+    from glassbert.cli.displays import PretrainingDisplay
     from glassbert.cli.printing import out as results
-    from glassbert.cli.printing import print_json, print_metrics, program, typed
+    from glassbert.cli.printing import print_json, print_pretraining, program, typed
     from glassbert.cli.train import tell_ended
     from glassbert.train import pretrain as run
     from glassbert.train.devices import rank
@@ -33,7 +33,7 @@ def pretrain(settings: PretrainSettings, json: Json = False) -> None:
         if not rank():
             tell_ended(settings, record, json)
         return
-    with TrainingDisplay() as display:
+    with PretrainingDisplay() as display:
         result = run(settings, on_event=display.show)
     if rank():
         return  # the first process speaks for all
@@ -42,8 +42,7 @@ def pretrain(settings: PretrainSettings, json: Json = False) -> None:
         training = dict(result.history[-1].figures)
         print_json({"folder": str(settings.out), "steps": len(result.history), "training": training, **metrics})
         return
-    if result.metrics is not None:
-        print_metrics(result.metrics)
+    print_pretraining(result)
     place = escape(str(settings.out))
     command = escape(f"{program()} train train.tsv --model {typed(Path(settings.out))} --out OUT")
     results().print(f"saved in [bold]{place}[/]; next: {command}", soft_wrap=True)

@@ -17,7 +17,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from glassbert.tasks import TokenClassificationMetrics
     from glassbert.tasks.task import Metrics
-    from glassbert.train import TuningResult
+    from glassbert.train import TrainingResult, TuningResult
 
 
 def out() -> Console:
@@ -85,6 +85,36 @@ def print_metrics(metrics: Metrics) -> None:
         ]
         table.add_row(escape(label), *cells, f"{metrics.f1[label]:.3f}")
     console.print(table)
+
+
+def print_pretraining(result: TrainingResult) -> None:
+    """Print how well words and pairs are told, in training and on held-out text."""
+    from glassbert.train.history import History
+
+    history = History.of(result.history)
+    last = max(1, len(history) // 20)
+    trained = {name: float(history.figure(name)[-last:].mean()) for name in history.figures}
+    held_out = {} if result.metrics is None else result.metrics.to_dict()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    steps = f"the last {last} steps" if last > 1 else "the last step"
+    for heading in ("", steps, *(["held-out text"] if held_out else [])):
+        table.add_column(heading, justify="left" if not heading else "right")
+
+    def cells(name: str, form: str) -> list[str]:
+        values = [trained.get(name), *([held_out.get(name)] if held_out else [])]
+        return ["–" if value is None else format(value, form) for value in values]
+
+    for title, name, form in (
+        ("masked words, loss in nats", "masked_lm_loss", ".3f"),
+        ("  of their unigrams", "unigram_entropy", ".3f"),
+        ("  right", "masked_lm_accuracy", ".1%"),
+        ("pairs, loss in nats", "next_sentence_loss", ".3f"),
+        ("  right", "next_sentence_accuracy", ".1%"),
+        ("  right by chance", "next_sentence_chance", ".1%"),
+    ):
+        if trained.get(name) is not None or held_out.get(name) is not None:
+            table.add_row(title, *cells(name, form))
+    out().print(table)
 
 
 def _print_entities(console: Console, metrics: TokenClassificationMetrics) -> None:

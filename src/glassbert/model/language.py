@@ -110,6 +110,7 @@ class BertPreTrainingHeads(nn.Module):
 class _PredictsWords(BertPreTrainedModel):
     """What the three heads with a vocabulary projection share."""
 
+    bert: BertModel
     cls: BertPreTrainingHeads | BertOnlyMLMHead
 
     def get_output_embeddings(self) -> nn.Linear:
@@ -128,6 +129,62 @@ class _PredictsWords(BertPreTrainedModel):
         """Share the word embeddings' weight, where the config says so; the bias is one under two names always."""
         super().tie_weights()
         self._link()
+
+    def pretraining_losses(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        token_type_ids: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return what pretraining learns from, without keeping a score of any word.
+
+        The losses are those of `forward`; the last layer and the projection to the vocabulary are computed at labelled
+        places alone. Hooks of the projection itself are not called.
+
+        Args:
+            input_ids: (B, S).
+            attention_mask: (B, S).
+            labels: (B, S) ids of the words that were masked, -100 elsewhere.
+            token_type_ids: (B, S).
+            next_sentence_label: (B,) 0 where the second sentence follows the first, 1 where it does not; for a model
+                that has a head for it.
+
+        Returns:
+            `masked_lm_loss` and `masked_lm_accuracy`, means over the labelled places, 0 where there are none; for pairs
+            also `next_sentence_loss` and `next_sentence_accuracy`. Each of shape (); accuracies have no gradient.
+
+        Raises:
+            InputError: as `forward`.
+        """
+        inputs = Inputs.check(
+            self.config,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            use_cache=False,
+            output_attentions=False,
+            output_hidden_states=False,
+        )
+        labels = losses.check_classes("labels", labels, inputs.shape, self.config.vocab_size)
+        asked = labels != losses.IGNORED
+        encoded = self.bert.encode(inputs, rows="asked", asked=asked)
+        head = self.cls.predictions
+        loss, guessed = losses.projected_cross_entropy(
+            head.transform(encoded.asked(asked)), head.decoder.weight, head.decoder.bias, labels[asked]
+        )
+        found = {"masked_lm_loss": loss, "masked_lm_accuracy": guessed / asked.sum().clamp(min=1)}
+        if next_sentence_label is not None:
+            if not isinstance(self.cls, BertPreTrainingHeads):
+                raise InputError(f"{type(self).__name__} has no head for next_sentence_label")
+            wanted = _pair_labels("next_sentence_label", next_sentence_label, inputs.shape[0])
+            scores = self.cls.seq_relationship(self.bert.pooled(encoded))
+            found["next_sentence_loss"] = losses.cross_entropy(scores, wanted)
+            counts = wanted != losses.IGNORED
+            right = (scores.detach().argmax(dim=-1) == wanted) & counts
+            found["next_sentence_accuracy"] = right.sum() / counts.sum().clamp(min=1)
+        return found
 
     def _link(self) -> None:
         self.cls.predictions.bias = self.cls.predictions.decoder.bias

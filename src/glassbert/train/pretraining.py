@@ -180,35 +180,8 @@ def _pretrain(settings: PretrainSettings, on_event: OnEvent, devices: Devices) -
 
 
 def pretraining_loss(model: BertPreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the losses of a batch, which can be differentiated, and accuracies, which cannot.
-
-    Args:
-        model: a `BertForPreTraining` or a `BertForMaskedLM`.
-        batch: what `Reader` makes.
-
-    Returns:
-        `masked_lm_loss` and `masked_lm_accuracy`, means over the words to guess; for pairs also `next_sentence_loss`
-        and `next_sentence_accuracy`, means over the pairs.
-    """
-    inputs = {name: tensor for name, tensor in batch.items() if name != "next_sentence_label"}
-    output = model(**inputs, labelled_only=True)
-    labels = inputs["labels"]
-    words = labels[labels != losses.IGNORED]
-    pairs = batch.get("next_sentence_label")
-    found = {"masked_lm_loss": output.loss}
-    scores = output.logits if pairs is None else output.prediction_logits
-    with torch.no_grad():
-        found["masked_lm_accuracy"] = _accuracy(scores, words)
-    if pairs is not None:
-        found["next_sentence_loss"] = losses.cross_entropy(output.seq_relationship_logits, pairs)
-        with torch.no_grad():
-            found["next_sentence_accuracy"] = _accuracy(output.seq_relationship_logits, pairs)
-    return found
-
-
-def _accuracy(scores: Tensor, labels: Tensor) -> Tensor:
-    right: Tensor = (scores.argmax(dim=-1) == labels).float().sum() / max(1, len(labels))
-    return right
+    """Return the losses and accuracies of a batch that `Reader` has made; see `pretraining_losses` of the model."""
+    return cast(BertForPreTraining | BertForMaskedLM, model).pretraining_losses(**batch)
 
 
 class _PretrainingJudge(Judge):
