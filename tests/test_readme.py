@@ -81,3 +81,21 @@ def test_the_map_of_the_house_names_every_room() -> None:
 @pytest.mark.parametrize("picture", re.findall(r"\]\((docs/[^)]+)\)", README))
 def test_the_pictures_are_there(picture: str) -> None:
     assert (ROOT / picture).stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("place")
+def test_the_commands_of_pretraining(capsys: pytest.CaptureFixture[str]) -> None:
+    sentences = [
+        f"the {one} {two} was {three}."
+        for one in ["warm", "cold", "good"]
+        for two in ["soup", "bread", "tea"]
+        for three in ["there", "here", "gone"]
+    ] * 3
+    Path("TEXT.txt").write_text("\n".join(sentences[:40]) + "\n\n" + "\n".join(sentences[40:]), encoding="utf-8")
+    BertTokenizer(learn_vocabulary(sentences, size=60)).save_pretrained("my-vocabulary")
+    (block,) = [block for kind, block in BLOCKS if not kind and "glassbert pretrain" in block]
+    commands = block.strip().split("\n")
+    assert [shlex.split(command)[1] for command in commands] == ["prepare", "pretrain"]
+    for command in commands:
+        small = command.replace("--steps 10000", "--steps 2 --batch-size 4")
+        assert main(shlex.split(small)[1:]) == 0, capsys.readouterr().err
