@@ -64,9 +64,10 @@ def _load(file: Path) -> Any:
 
     tensorflow = Anything("tensorflow")
     tensorflow.flags = Anything("flags")  # type: ignore[attr-defined]
-    tensorflow.flags.FLAGS = Anything("FLAGS")  # type: ignore[attr-defined]
+    tensorflow.flags.FLAGS = Anything("FLAGS")
     compat, package, tokenization = (types.ModuleType(name) for name in ("compat", "bert", "tokenization"))
-    tensorflow.compat, compat.v1 = compat, tensorflow  # type: ignore[attr-defined]
+    tensorflow.compat = compat  # type: ignore[attr-defined]
+    compat.v1 = tensorflow  # type: ignore[attr-defined]
     package.tokenization = tokenization  # type: ignore[attr-defined]
     sys.modules |= {"tensorflow": tensorflow, "tensorflow.compat": compat, "tensorflow.compat.v1": tensorflow}
     sys.modules |= {"bert": package, "bert.tokenization": tokenization}

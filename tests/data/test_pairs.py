@@ -62,7 +62,7 @@ def test_pairs_fit_and_are_pieces_of_documents(seed: int) -> None:
     documents = _documents(seed, room)
     owner = {index: place for place, document in enumerate(documents) for index in chain(*document)}
     rng = random.Random(seed)
-    for place, document in enumerate(documents):
+    for place in range(len(documents)):
         examples = list(sentence_pairs(documents, place, rng, room=room, short=0.1))
         for first, second, label in examples:
             assert second is not None

@@ -83,7 +83,6 @@ _FREE: Final = ("texts", "vocab", "out", "workers", "part", "overwrite")
 _UNFINISHED_FILE: Final = re.compile(rf"\.({re.escape(PLAN)}|{re.escape(MANIFEST)})\.\d+\.part")
 _UNFINISHED_FOLDER: Final = re.compile(rf"{SHARD_NAME.pattern}|{TOKENIZER}")
 _UNFINISHED: Final = re.compile(rf"{_UNFINISHED_FILE.pattern}|\.({_UNFINISHED_FOLDER.pattern})\.\w{{8}}\.part")
-_NO_TEXT: Final = "the corpus holds no text"
 _NOTHING: Final = Kind("shards", re.compile(r"(?!)"))
 
 
@@ -178,13 +177,17 @@ def _is_unfinished(entry: Path) -> bool:
 
 
 def _told(settings: PrepareSettings, corpus: Corpus, say: Callable[[str], object]) -> PrepareSettings:
-    """Return settings in which nothing is left to be guessed."""
-    if settings.sentences != "auto":
-        return settings
+    """Return settings in which nothing is left to be guessed.
+
+    Raises:
+        DataError: there is no text, or it cannot be read from the first.
+    """
     # What is bad in it is told and counted when it is read in earnest.
     first = next(dataclasses.replace(corpus, skipped=corpus.skipped and Skipped()).blocks(), None)
     if first is None:
-        raise DataError(_NO_TEXT, file=", ".join(corpus.files[:3]))
+        raise DataError("the corpus holds no text", file=", ".join(corpus.files[:3]))
+    if settings.sentences != "auto":
+        return settings
     guessed = guess_sentences(first.texts)
     meaning = "each line is a sentence" if guessed == "lines" else "sentences are found within lines and across them"
     say(f"sentences: {guessed} ({meaning}), guessed from the first lines")
@@ -433,8 +436,6 @@ class _Making:
                 numbers.append(number)
         if numbers:
             self._write(numbers[0] // _BLOCKS, collected, hashes)
-        if not self._shards:
-            raise DataError(_NO_TEXT, file=", ".join(corpus.files[:3]))
         for number in there:
             if number >= self._shards:
                 self._compare(number, there, hashes)

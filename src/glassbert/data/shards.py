@@ -354,10 +354,10 @@ class Shards:
         tokenizer = BertTokenizerFast.from_pretrained(self.folder / TOKENIZER)
         if vocabulary_hash(tokenizer) != self.vocabulary:
             raise DataError(f"is not the vocabulary that {MANIFEST} names", file=self.folder / TOKENIZER)
-        settings = tokenizer_settings(tokenizer)
-        for name, value in self.manifest["tokenizer"].items():
-            if settings.get(name) != value:
-                message = f"has {name} {settings.get(name)!r}, but {MANIFEST} says {value!r}"
+        settings, said = tokenizer_settings(tokenizer), self.manifest["tokenizer"]
+        for name in {**settings, **said}:
+            if settings.get(name) != said.get(name) or (name in settings) != (name in said):
+                message = f"has {name} {settings.get(name)!r}, but {MANIFEST} says {said.get(name)!r}"
                 raise DataError(message, file=self.folder / TOKENIZER)
         return tokenizer
 
