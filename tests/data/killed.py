@@ -3,7 +3,7 @@
 `glassbert prepare` is started again and again, alone or as three parts, with one worker or two, and killed at a random
 moment, two of three times while it writes, until all shards are there. They are then those of an undisturbed run, byte
 for byte; and whatever shard stands after a kill is so already. So go several runs, until there were as many kills as
-wanted.
+wanted. Before that, a run with two workers and three parts at once are compared with it too.
 """
 
 from __future__ import annotations
@@ -57,6 +57,18 @@ def main(folder: Path, kills: int, seed: int) -> None:
     seconds, writing = time.monotonic() - begun, sorted(b - a for a, b in zip(times[::2], times[1::2], strict=True))
     expected = files_of(folder / "whole")
     print(f"undisturbed: {len(writing)} shards in {seconds:.2f} s, one in {1000 * writing[-1]:.0f} ms", flush=True)
+    others: dict[str, list[tuple[int, str | None]]] = {
+        "two workers": [(2, None)],
+        "three parts at once": [(1, "3/3"), (1, "1/3"), (1, "2/3")],
+    }
+    for name, runs in others.items():
+        together = [
+            Forked(_command(folder, name, workers, part), folder / f"log {number}")
+            for number, (workers, part) in enumerate(runs)
+        ]
+        assert [run.end() for run in together] == [0] * len(runs), name
+        assert files_of(folder / name) == expected, f"{name}: the result is not that of the undisturbed run"
+        print(f"{name}: as the undisturbed run, to the byte", flush=True)
     out = folder / "out"
     found: Counter[str] = Counter()
     parts: list[str | None] = []
@@ -88,8 +100,8 @@ def main(folder: Path, kills: int, seed: int) -> None:
             if in_parts:  # the others might be writing these
                 left = {name: content for name, content in left.items() if not _UNFINISHED.fullmatch(name)}
             assert left == expected, "the result is not that of the undisturbed run"
-            others = sorted(entry.name for entry in folder.iterdir() if entry.name.startswith("."))
-            assert not others, others
+            hidden = sorted(entry.name for entry in folder.iterdir() if entry.name.startswith("."))
+            assert not hidden, hidden
             found["runs"] += 1
             print("ended as the undisturbed run, to the byte", flush=True)
             shutil.rmtree(out)

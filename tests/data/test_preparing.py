@@ -90,46 +90,19 @@ def _same(one: Path, other: Path) -> None:
         assert found[name] == content, name
 
 
-def _command(folder: Path, out: str, *more: str) -> list[str]:
-    arguments = ["prepare", str(folder / "texts"), "--vocab", str(folder / "vocab.txt"), "--out", str(folder / out)]
-    arguments += [
-        "--static-masks",
-        "--whole-words",
-        "--segmented",
-        "--copies",
-        "2",
-        "--held-out",
-        "0.1",
-        "--max-length",
-        "32",
-    ]
-    return [sys.executable, "-m", "tests.data.small", *arguments, "--sentences", "lines", *more]
-
-
 # -- the same, whatever
 
 
-def test_workers_and_parts_make_the_same(corpus: Path, shrunk: None) -> None:
+def test_parts_in_any_order_make_the_same(corpus: Path, shrunk: None) -> None:
     whole = _made(corpus, "whole", **ALL)
     assert len(whole.manifest["shards"]) > 3
     whole.check()
-    # Two workers, and two parts at once, in processes of their own.
-    runs = [
-        subprocess.Popen(_command(corpus, *arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for arguments in (("two", "--workers", "2"), ("parts", "--part", "2/2"), ("parts", "--part", "1/2"))
-    ]
-    # And three one after the other.
     for order in itertools.permutations((1, 2, 3)):
-        if order[0] == 2:
-            continue
         out = "".join(map(str, order))
         for number in order:
             found = _prepare(corpus, out, part=f"{number}/3", **ALL)
             assert (found is not None) == (number == order[-1])
         _same(corpus / out, corpus / "whole")
-    assert [run.wait(timeout=120) for run in runs] == [0] * 3
-    _same(corpus / "two", corpus / "whole")
-    _same(corpus / "parts", corpus / "whole")
 
 
 def test_more_parts_than_shards(corpus: Path, shrunk: None) -> None:
@@ -141,11 +114,13 @@ def test_more_parts_than_shards(corpus: Path, shrunk: None) -> None:
     _same(corpus / "out", corpus / "whole")
 
 
-def test_killed_runs_go_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.data.killed", str(tmp_path), "5", "3"]
+def test_two_workers_and_parts_at_once_and_killed_runs_make_the_same(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.data.killed", str(tmp_path), "6", "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "kills: 5" in done.stdout
+    assert "kills: 6" in done.stdout
+    assert "two workers: as the undisturbed run, to the byte\n" in done.stdout
+    assert "three parts at once: as the undisturbed run, to the byte\n" in done.stdout
 
 
 def test_any_shard_that_is_gone_is_made_again(corpus: Path, shrunk: None) -> None:
@@ -425,12 +400,12 @@ def test_invalid_bytes_and_then_the_right_encoding(corpus: Path, shrunk: None) -
 
 
 def test_a_line_of_many_megabytes(corpus: Path) -> None:
-    file = _write(corpus, "the cat sat on a tree. " * 200_000 + "\n\nThe cat.\n")
+    file = _write(corpus, "the cat sat on a tree. " * 100_000 + "\n\nThe cat.\n")
     shards = _made(corpus, texts=file, sentences="split", max_length=512, objective="mlm", held_out=0.0)
     counts = shards.manifest["counts"]
-    assert counts["divided"] in (4, 5, 6)
+    assert counts["divided"] in (2, 3)
     assert counts["unknown tokens"] == 0
-    assert counts["tokens"] > 1_400_000
+    assert counts["tokens"] > 700_000
 
 
 def test_a_document_longer_than_any_may_be(corpus: Path, shrunk: None) -> None:
@@ -648,7 +623,7 @@ def test_an_output_that_is_no_folder(corpus: Path) -> None:
 # -- a disk that fails
 
 
-@pytest.mark.parametrize("after", [0, 1, 5, 17, 40])
+@pytest.mark.parametrize("after", [0, 1, 5, 17, 30])
 def test_a_full_disk(corpus: Path, shrunk: None, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     _made(corpus, "whole")
     left = after
