@@ -201,7 +201,7 @@ def test_going_on_is_said(command: Command, corpus: Path) -> None:
     assert _prepare(command).code == 0
     run = _prepare(command)
     assert run.code == 0
-    assert "going on with out: 1 shards are there" in run.err
+    assert "going on with out; shards that are there: 1" in run.err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

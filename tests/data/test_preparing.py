@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from glassbert import (
     VocabularyError,
 )
 from glassbert.data import PrepareSettings, Shards, documents, prepare, preparing
+from glassbert.data.shards import Rows
 from glassbert.text import load_vocabulary, save_vocabulary
 
 from . import small
@@ -123,6 +125,25 @@ def test_two_workers_and_parts_at_once_and_killed_runs_make_the_same(tmp_path: P
     assert "three parts at once: as the undisturbed run, to the byte\n" in done.stdout
 
 
+def test_another_process_that_makes_the_same(corpus: Path, shrunk: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    _made(corpus, "whole", **ALL)
+    out = corpus / "out"
+    write = Rows.write
+    seen = set()
+
+    def late(rows: Rows, folder: Path) -> None:
+        # While the first shard is written, another process finishes it.
+        write(rows, folder)
+        if "shard-00000" in str(folder) and folder.name == "held-out":
+            shutil.copytree(corpus / "whole" / "shard-00000", out / "shard-00000")
+            seen.add(folder)
+
+    monkeypatch.setattr(Rows, "write", late)
+    _made(corpus, **ALL)
+    assert seen
+    _same(out, corpus / "whole")
+
+
 def test_any_shard_that_is_gone_is_made_again(corpus: Path, shrunk: None) -> None:
     _made(corpus, "whole", **ALL)
     _made(corpus, **ALL)
@@ -136,7 +157,7 @@ def test_any_shard_that_is_gone_is_made_again(corpus: Path, shrunk: None) -> Non
         )
         prepare(settings, say=said.append)
         left = len(shards) - sum(one in shards for one in gone)
-        assert said == ([f"going on with {corpus / 'out'}: {left} shards are there"] if left else [])
+        assert said == ([f"going on with {corpus / 'out'}; shards that are there: {left}"] if left else [])
         _same(corpus / "out", corpus / "whole")
 
 
@@ -487,6 +508,12 @@ def test_settings_that_mean_nothing(corpus: Path, settings: dict[str, Any], mess
     assert not (corpus / "out").exists()
 
 
+@pytest.mark.parametrize("out", ["texts/out", "texts", "texts/../texts/a/b"])
+def test_an_output_among_the_texts(corpus: Path, out: str) -> None:
+    with pytest.raises(ConfigError, match="would be read with it"):
+        _prepare(corpus, out)
+
+
 def test_what_is_no_file_of_text(corpus: Path) -> None:
     (corpus / "empty").mkdir()
     with pytest.raises(DataError, match="the folder holds no files"):
@@ -627,24 +654,35 @@ def test_an_output_that_is_no_folder(corpus: Path) -> None:
 def test_a_full_disk(corpus: Path, shrunk: None, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     _made(corpus, "whole")
     left = after
-    save = np.save
+    write = np.lib.format.write_array_header_1_0
 
-    def full(file: Any, array: Any) -> None:
+    def full(stream: Any, header: Any) -> None:
         nonlocal left
         left -= 1
         if left < 0:
-            Path(file).write_bytes(b"half")
+            stream.write(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        save(file, array)
+        write(stream, header)
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", full)
+        patch.setattr(np.lib.format, "write_array_header_1_0", full)
         with pytest.raises(SaveError, match=r"cannot write .*shard-\d{5}: No space left on device"):
             _prepare(corpus)
     names = {entry.name for entry in (corpus / "out").iterdir()} - {"plan.json", "tokenizer"}
     assert names == {f"shard-{number:05d}" for number in range(after // 8)}
     _made(corpus)
     _same(corpus / "out", corpus / "whole")
+
+
+def test_a_disk_that_takes_no_large_files(corpus: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, hard))
+        with pytest.raises(SaveError, match=r"cannot write .*shard-00000: File too large"):
+            _prepare(corpus)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(entry.name for entry in (corpus / "out").iterdir()) == ["plan.json", "tokenizer"]
 
 
 @pytest.mark.parametrize("name", ["plan.json", "shard-00001/shard.json"])

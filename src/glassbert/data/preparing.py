@@ -55,7 +55,7 @@ from glassbert.data.shards import (
     vocabulary_hash,
 )
 from glassbert.data.words import text_files
-from glassbert.errors import CheckpointError, ConfigError, DataError, OutputExistsError
+from glassbert.errors import CheckpointError, ConfigError, DataError, OutputExistsError, SaveError
 from glassbert.files import (
     Kind,
     check_output,
@@ -113,6 +113,9 @@ def prepare(
     files = text_files(paths)
     if "-" in files:
         raise ConfigError("texts is standard input (-); a corpus is read from files, which a run can go on with")
+    for path in paths:
+        if Path(path).is_dir() and Path(settings.out).resolve().is_relative_to(Path(path).resolve()):
+            raise ConfigError(f"out is {settings.out}, which lies in {path} and would be read with it; choose another")
     for file in files:
         if not Path(file).is_file():
             raise DataError("is no regular file; a corpus is read more than once", file=file)
@@ -364,7 +367,7 @@ class _Making:
         plan = self._out / PLAN
         is_alone, done = self._settings.part is None, len(self._found()) if self._out.is_dir() else 0
         self._out.mkdir(parents=True, exist_ok=True)
-        if is_alone and not done:
+        if is_alone and not done and _read(plan) != self._plan:
             # A run that made nothing binds nobody; such as one that found the encoding to be another.
             if (self._out / TOKENIZER).is_dir():
                 remove_folder(self._out / TOKENIZER)
@@ -384,7 +387,7 @@ class _Making:
             with contextlib.suppress(OutputExistsError):
                 self._tokenizer.save_pretrained(self._out / TOKENIZER)
         if done and is_alone:
-            say(f"going on with {self._out}: {done} shards are there")
+            say(f"going on with {self._out}; shards that are there: {done}")
 
     def _found(self) -> dict[int, Path]:
         """Return the shards that stand, by number."""
@@ -462,7 +465,7 @@ class _Making:
         """Write a shard, whole or not at all."""
         name = f"shard-{number:05d}"
         counts = _sum(one.counts for one in collected)
-        with contextlib.suppress(OutputExistsError), new_folder(self._out / name, kind=_NOTHING) as stage:
+        with self._if_new(self._out / name), new_folder(self._out / name, kind=_NOTHING) as stage:
             said: dict[str, Any] = {"name": name, "text": hashes[number].hexdigest(), "counts": dict(counts)}
             for part in PARTS:
                 rows = Rows.joined([one.rows[part] for one in collected])
@@ -473,6 +476,15 @@ class _Making:
                     "files": {file.name: fingerprint(file) for file in sorted((stage / part).iterdir())},
                 }
             write_json(stage / SHARD, said)
+
+    @contextlib.contextmanager
+    def _if_new(self, shard: Path) -> Iterator[None]:
+        """Let it pass that another process has written the same shard in the meantime."""
+        try:
+            yield
+        except (OutputExistsError, SaveError):
+            if not (shard / SHARD).exists():
+                raise
 
     def finish(self, say: Callable[[str], object]) -> Shards | None:
         """Write the manifest, if all shards are there."""

@@ -96,7 +96,10 @@ class Rows:
         """Write each array that there is to a file of its own."""
         folder.mkdir()
         for name, array in self._stored().items():
-            np.save(folder / f"{name}.npy", array)
+            with (folder / f"{name}.npy").open("wb") as stream:
+                # As np.save, which does not tell why the disk refused a write.
+                np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+                stream.write(array.data)
 
     def _stored(self) -> dict[str, NDArray[Any]]:
         stored = {"ids": self.ids, "ends": np.cumsum(self.lengths)}
