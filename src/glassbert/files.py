@@ -97,7 +97,9 @@ def check_output(
         elif path.exists():
             raise OutputExistsError(f"{path} is a file; the output must be a folder")
         parent = next(parent for parent in path.absolute().parents if parent.exists())
-        os.rmdir(tempfile.mkdtemp(prefix=_prefix(path), dir=parent))
+        probe = tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=parent)
+        with contextlib.suppress(FileNotFoundError):  # taken for abandoned by another process
+            os.rmdir(probe)
     except OSError as error:
         raise _refused(path, error) from None
     return path

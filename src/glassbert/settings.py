@@ -736,7 +736,7 @@ class PrepareSettings(MaskingSettings):
         if self.part is None:
             return 1, 1
         number, _, count = self.part.partition("/")
-        if not (number.isdecimal() and count.isdecimal()):
+        if not (number.isdecimal() and count.isdecimal() and len(self.part) < 20):
             raise ConfigError(f"part is {self.part!r}, expected i/n such as 2/8")
         return int(number), int(count)
 

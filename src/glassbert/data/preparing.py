@@ -15,7 +15,7 @@ import hashlib
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -49,12 +49,23 @@ from glassbert.data.shards import (
     TRAINING,
     Rows,
     Shards,
+    check_shard,
     fingerprint,
+    tokenizer_settings,
     vocabulary_hash,
 )
 from glassbert.data.words import text_files
-from glassbert.errors import ConfigError, DataError, OutputExistsError
-from glassbert.files import Kind, check_output, new_file, new_folder, read_json, remove_folder, write_json
+from glassbert.errors import CheckpointError, ConfigError, DataError, OutputExistsError, SaveError
+from glassbert.files import (
+    Kind,
+    check_output,
+    new_file,
+    new_folder,
+    read_json,
+    remove_abandoned,
+    remove_folder,
+    write_json,
+)
 from glassbert.settings import PrepareSettings, paths_of
 from glassbert.text import BertTokenizer, BertTokenizerFast
 
@@ -62,10 +73,16 @@ from glassbert.text import BertTokenizer, BertTokenizerFast
 _BLOCKS: Final = 16
 # In an id this bit says that the token goes on with a word; it is taken off before anything is written.
 _INSIDE: Final = 1 << 30
+# What is counted, beside what is counted by part.
+_COUNTS: Final = ("characters", "divided", "sentences", "long sentences", "tokens", "unknown tokens")
 # Sequences that are masked together.
 _MASKED_AT_ONCE: Final = 4096
 # Settings that change nothing in what is written.
 _FREE: Final = ("texts", "vocab", "out", "workers", "part", "overwrite")
+# Files and folders under the names that they have while they are written; a process that is killed leaves them.
+_UNFINISHED_FILE: Final = re.compile(rf"\.({re.escape(PLAN)}|{re.escape(MANIFEST)})\.\d+\.part")
+_UNFINISHED_FOLDER: Final = re.compile(rf"{SHARD_NAME.pattern}|{TOKENIZER}")
+_UNFINISHED: Final = re.compile(rf"{_UNFINISHED_FILE.pattern}|\.({_UNFINISHED_FOLDER.pattern})\.\w{{8}}\.part")
 _NOTHING: Final = Kind("shards", re.compile(r"(?!)"))
 
 
@@ -96,6 +113,12 @@ def prepare(
     files = text_files(paths)
     if "-" in files:
         raise ConfigError("texts is standard input (-); a corpus is read from files, which a run can go on with")
+    for path in paths:
+        if Path(path).is_dir() and Path(settings.out).resolve().is_relative_to(Path(path).resolve()):
+            raise ConfigError(f"out is {settings.out}, which lies in {path} and would be read with it; choose another")
+    for file in files:
+        if not Path(file).is_file():
+            raise DataError("is no regular file; a corpus is read more than once", file=file)
     corpus = Corpus(
         files=files,
         documents=settings.documents,
@@ -109,6 +132,7 @@ def prepare(
     vocab = Path(settings.vocab)
     tokenizer = BertTokenizerFast(vocab) if vocab.is_file() else BertTokenizerFast.from_pretrained(settings.vocab)
     settings = _told(settings, corpus, say)
+    _Maker(settings, tokenizer)  # what is missing for the work is told now
     made = _Making(settings, tokenizer, check_folder(settings, [*files, vocab]))
     made.begin(say)
     made.run(corpus, on_progress, say)
@@ -130,7 +154,8 @@ def check_folder(settings: PrepareSettings, needed: Sequence[str | Path]) -> Pat
     if not entries:
         return check_output(out, overwrite=False, keep=needed)
     strange = [one for one in entries if not _is_own(one)]
-    if strange or not any(one.name in (PLAN, MANIFEST) for one in entries):
+    # Before the plan there is nothing but what a process that was killed has left of it.
+    if strange or not any(one.name in (PLAN, MANIFEST) or _is_unfinished(one) for one in entries):
         found = (strange or entries)[0].name
         raise OutputExistsError(f"{out} holds {found}, so no shards alone; choose another folder")
     if settings.overwrite:
@@ -146,17 +171,27 @@ def _is_own(entry: Path) -> bool:
     return (
         entry.name in (MANIFEST, PLAN, TOKENIZER)
         or SHARD_NAME.fullmatch(entry.name) is not None
-        or (entry.name.startswith(".") and entry.name.endswith(".part"))
+        or _is_unfinished(entry)
     )
 
 
+def _is_unfinished(entry: Path) -> bool:
+    return _UNFINISHED.fullmatch(entry.name) is not None
+
+
 def _told(settings: PrepareSettings, corpus: Corpus, say: Callable[[str], object]) -> PrepareSettings:
-    """Return settings in which nothing is left to be guessed."""
-    if settings.sentences != "auto":
-        return settings
+    """Return settings in which nothing is left to be guessed.
+
+    Raises:
+        DataError: there is no text, or it cannot be read from the first.
+    """
     # What is bad in it is told and counted when it is read in earnest.
     first = next(dataclasses.replace(corpus, skipped=corpus.skipped and Skipped()).blocks(), None)
-    guessed = guess_sentences(first.texts if first else ())
+    if first is None:
+        raise DataError("the corpus holds no text", file=", ".join(corpus.files[:3]))
+    if settings.sentences != "auto":
+        return settings
+    guessed = guess_sentences(first.texts)
     meaning = "each line is a sentence" if guessed == "lines" else "sentences are found within lines and across them"
     say(f"sentences: {guessed} ({meaning}), guessed from the first lines")
     return dataclasses.replace(settings, sentences=guessed)
@@ -185,10 +220,11 @@ class _Maker:
 
     def __call__(self, job: tuple[int, Block]) -> _Made:
         number, block = job
-        counts = Counter(divided=block.divided)
+        counts = Counter(dict.fromkeys(_COUNTS, 0))
+        counts["divided"] = block.divided
         texts = []
-        for text in block.texts:
-            found, divided = documents_of(text, self._boundary)
+        for text, is_record in zip(block.texts, block.records, strict=True):
+            found, divided = documents_of(text, None if is_record else self._boundary)
             texts += found
             counts["divided"] += divided
         documents = self._documents(texts, counts)
@@ -316,6 +352,7 @@ class _Making:
             "format": FORMAT,
             "settings": {name: value for name, value in settings.to_dict().items() if name not in _FREE},
             "vocabulary": {"tokens": len(tokenizer), "sha256": vocabulary_hash(tokenizer)},
+            "tokenizer": tokenizer_settings(tokenizer),
             "characters of a block": BLOCK,
             "characters of a document": LONGEST,
         }
@@ -328,11 +365,15 @@ class _Making:
             ConfigError: it is another one.
         """
         plan = self._out / PLAN
+        is_alone, done = self._settings.part is None, len(self._found()) if self._out.is_dir() else 0
+        self._out.mkdir(parents=True, exist_ok=True)
+        if is_alone and not done and _read(plan) != self._plan:
+            # A run that made nothing binds nobody; such as one that found the encoding to be another.
+            if (self._out / TOKENIZER).is_dir():
+                remove_folder(self._out / TOKENIZER)
+            plan.unlink(missing_ok=True)
+        # Another part may be doing the same.
         if not plan.exists():
-            self._out.mkdir(parents=True, exist_ok=True)
-            # Another part may be doing the same.
-            with contextlib.suppress(OutputExistsError):
-                self._tokenizer.save_pretrained(self._out / TOKENIZER)
             with contextlib.suppress(OutputExistsError), new_file(plan) as part:
                 write_json(part, self._plan)
         before, now = _named(read_json(plan)), _named(self._plan)
@@ -342,9 +383,11 @@ class _Making:
                     f"{self._out} holds shards of other settings: {name} was {before.get(name)!r} and is now "
                     f"{now.get(name)!r}; go on as they were begun, choose another folder, or add --overwrite"
                 )
-        done = len(self._found())
-        if done and self._settings.part is None:
-            say(f"going on with {self._out}: {done} shards are there")
+        if not (self._out / TOKENIZER).is_dir():
+            with contextlib.suppress(OutputExistsError):
+                self._tokenizer.save_pretrained(self._out / TOKENIZER)
+        if done and is_alone:
+            say(f"going on with {self._out}; shards that are there: {done}")
 
     def _found(self) -> dict[int, Path]:
         """Return the shards that stand, by number."""
@@ -366,19 +409,22 @@ class _Making:
             nonlocal done
             for number, block in enumerate(corpus.blocks(say)):
                 shard = number // _BLOCKS
+                if shard == self._shards:
+                    self._compare(shard - 1, there, hashes)
                 self._shards = shard + 1
                 done = block.done
                 digest = hashes.setdefault(shard, hashlib.sha256())
-                for text in block.texts:
-                    digest.update(text.encode("utf-8", "surrogatepass"))
-                    digest.update(b"\xff")
+                for text, is_record in zip(block.texts, block.records, strict=True):
+                    digest.update(text.encode())
+                    digest.update(b"\xfe" if is_record else b"\xff")  # no byte of a text
                 if shard % parts == part - 1 and shard not in there:
                     yield number, block
                 else:
                     on_progress(done, total)
+            self._compare(self._shards - 1, there, hashes)
 
-        # Processes start with the second block, so a small corpus needs none.
-        workers = self._settings.workers or cores()
+        # A small corpus is done sooner than a process starts.
+        workers = min(self._settings.workers or cores(), 1 + total // BLOCK)
         begin = functools.partial(_Maker, self._settings, self._tokenizer)
         made = in_order(blocks(), begin, workers, doing="prepares text")
         collected: list[_Made] = []
@@ -393,13 +439,21 @@ class _Making:
                 numbers.append(number)
         if numbers:
             self._write(numbers[0] // _BLOCKS, collected, hashes)
-        if not self._shards:
-            raise DataError("the corpus holds no text", file=", ".join(corpus.files[:3]))
-        for number, place in there.items():
-            said = read_json(place / SHARD)
-            if number not in hashes or said.get("text") != hashes[number].hexdigest():
-                message = "is of another text: the corpus has changed since; prepare it anew with --overwrite"
-                raise DataError(message, file=place)
+        for number in there:
+            if number >= self._shards:
+                self._compare(number, there, hashes)
+
+    def _compare(self, number: int, there: dict[int, Path], hashes: dict[int, Any]) -> None:
+        """See that a shard that stood is of the text that has now been read.
+
+        Raises:
+            DataError: it is not.
+        """
+        if number not in there:
+            return
+        if number not in hashes or read_json(there[number] / SHARD).get("text") != hashes[number].hexdigest():
+            message = "is of another text: the corpus has changed since; prepare it anew with --overwrite"
+            raise DataError(message, file=there[number])
 
     def _numbers(self, part: int, parts: int, there: dict[int, Path]) -> Iterator[int]:
         """Give the numbers of the blocks that are made here, in order."""
@@ -410,8 +464,8 @@ class _Making:
     def _write(self, number: int, collected: Sequence[_Made], hashes: dict[int, Any]) -> None:
         """Write a shard, whole or not at all."""
         name = f"shard-{number:05d}"
-        counts: Counter[str] = sum((one.counts for one in collected), Counter())
-        with contextlib.suppress(OutputExistsError), new_folder(self._out / name, kind=_NOTHING) as stage:
+        counts = _sum(one.counts for one in collected)
+        with self._if_new(self._out / name), new_folder(self._out / name, kind=_NOTHING) as stage:
             said: dict[str, Any] = {"name": name, "text": hashes[number].hexdigest(), "counts": dict(counts)}
             for part in PARTS:
                 rows = Rows.joined([one.rows[part] for one in collected])
@@ -423,6 +477,15 @@ class _Making:
                 }
             write_json(stage / SHARD, said)
 
+    @contextlib.contextmanager
+    def _if_new(self, shard: Path) -> Iterator[None]:
+        """Let it pass that another process has written the same shard in the meantime."""
+        try:
+            yield
+        except (OutputExistsError, SaveError):
+            if not (shard / SHARD).exists():
+                raise
+
     def finish(self, say: Callable[[str], object]) -> Shards | None:
         """Write the manifest, if all shards are there."""
         there = self._found()
@@ -432,22 +495,52 @@ class _Making:
             say(f"{len(missing)} of {self._shards} shards are left to the other parts: {shown}")
             return None
         shards = [read_json(there[number] / SHARD) for number in range(self._shards)]
-        counts: Counter[str] = sum((Counter(one["counts"]) for one in shards), Counter())
+        counts = _sum(check_shard(one, there[number] / SHARD)["counts"] for number, one in enumerate(shards))
         if not counts[f"{TRAINING} sequences"]:
             raise DataError(_nothing(counts, self._settings), file=self._out)
         file = self._out / MANIFEST
         manifest = {"glassbert": __version__, **self._plan, "counts": dict(sorted(counts.items())), "shards": shards}
-        if not file.exists() or read_json(file) != manifest:
+        if not file.exists() or _read(file) != manifest:
             with new_file(file, overwrite=True) as part:
                 write_json(part, manifest)
+        self._clean()
         return Shards(self._out)
+
+    def _clean(self) -> None:
+        """Remove what processes that were killed have left, but for what other parts may be writing."""
+        remove_abandoned(self._out, _UNFINISHED_FOLDER)
+        if self._settings.part is None:
+            for entry in self._out.iterdir():
+                if _UNFINISHED_FILE.fullmatch(entry.name):
+                    entry.unlink(missing_ok=True)
+
+
+def _sum(several: Iterable[Mapping[str, int]]) -> Counter[str]:
+    """Add counts up; to a `Counter` itself those that are 0 would be lost."""
+    total: Counter[str] = Counter()
+    for counts in several:
+        total.update(counts)
+    return total
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """Read a file that is written anew where it cannot be read."""
+    try:
+        return read_json(file)
+    except CheckpointError:
+        return None
 
 
 def _named(plan: dict[str, Any]) -> dict[str, Any]:
     """Return what a plan says, by names for a message."""
-    others = {name: value for name, value in plan.items() if name not in ("settings", "vocabulary")}
-    vocabulary = plan.get("vocabulary", {}).get("sha256")
-    return {**plan.get("settings", {}), "the SHA-256 of the vocabulary": vocabulary, **others}
+    parts = {name: value if isinstance(value, dict) else {} for name, value in plan.items()}
+    others = {name: value for name, value in plan.items() if name not in ("settings", "vocabulary", "tokenizer")}
+    return {
+        **parts.get("settings", {}),
+        "the SHA-256 of the vocabulary": parts.get("vocabulary", {}).get("sha256"),
+        **{f"the tokenizer's {name}": value for name, value in parts.get("tokenizer", {}).items()},
+        **others,
+    }
 
 
 def _nothing(counts: Counter[str], settings: PrepareSettings) -> str:

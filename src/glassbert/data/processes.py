@@ -111,11 +111,13 @@ class _Process(Generic[JobT, ResultT]):
 def _work(connection: Connection, begin: Callable[[], Callable[[Any], Any]]) -> None:
     """Do what comes until the other side is gone, be it by a crash."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that began this
-    work = begin()
+    work: Callable[[Any], Any] | None = None
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             job = connection.recv()
             try:
+                if work is None:
+                    work = begin()
                 result = work(job)
             except GlassbertError as error:
                 connection.send((False, error))

@@ -66,8 +66,14 @@ class Order:
         self._keys = [hashed(*parts, number) for number in range(_ROUNDS)]
 
     def at(self, places: ArrayLike) -> NDArray[np.int64]:
-        """Return what stands at some places of the order, of their shape."""
-        values: NDArray[Any] = np.atleast_1d(np.asarray(places)).astype(np.uint64)
+        """Return what stands at some places of the order, of their shape.
+
+        Raises:
+            IndexError: a place outside of it.
+        """
+        values: NDArray[Any] = np.atleast_1d(np.asarray(places)).astype(np.uint64)  # of a negative one a large number
+        if (values >= self.count).any():
+            raise IndexError(f"a place is not from 0 to {self.count - 1}")
         values = self._permuted(values)
         while (outside := values >= self.count).any():
             values[outside] = self._permuted(values[outside])
