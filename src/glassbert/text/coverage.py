@@ -103,6 +103,8 @@ def measure_coverage(vocabulary: Mapping[str, int], counts: Mapping[str, int], *
 def missing_characters(vocabulary: Mapping[str, int], counts: Mapping[str, int]) -> Counter[str]:
     """Return the characters of a text that are not in a vocabulary, and how often each occurs.
 
+    A word that is a token as a whole, such as `[UNK]`, lacks none.
+
     Args:
         vocabulary: ids by token; only the tokens matter.
         counts: occurrences by word.
@@ -114,7 +116,7 @@ def missing_characters(vocabulary: Mapping[str, int], counts: Mapping[str, int])
     check_counts(counts)
     missing: Counter[str] = Counter()
     for word, count in counts.items():
-        for char in word:
+        for char in () if word in vocabulary else word:
             if char not in vocabulary:
                 missing[char] += count
     return missing
