@@ -1,9 +1,9 @@
 """Pretrains tiny BERTs from nothing and tells what they have learned: `.venv/bin/python docs/learning.py english`.
 
-- `english`: two novels and WikiText-2's validation text. `chinese`: 2,500 documents of CLUECorpusSmall. Both print what the
-  commands print.
-- `banking`: words of Banking77's questions, without their labels; then the labels of 2,000 of them, from these weights and
-  from fresh ones of the same shape, over five seeds.
+- `english`: two novels and WikiText-2's validation text. `chinese`: 2,500 documents of CLUECorpusSmall. Both print what
+  the commands print.
+- `banking`: words of Banking77's questions, without their labels; then the labels of 2,000 of them, from these weights
+  and from fresh ones of the same shape, over five seeds.
 
 The texts are those of the shared folder; they are not a part of the repository.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import statistics
 import subprocess
 import sys
@@ -34,7 +35,7 @@ _RATES: Final = (1e-3, 5e-4, 3e-4)
 def command(line: str, folder: Path) -> None:
     """Show a command and run it."""
     print(f"\n$ glassbert {line}", flush=True)
-    subprocess.run([sys.executable, "-m", "glassbert", *line.split()], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "glassbert", *shlex.split(line)], cwd=folder, check=True)
 
 
 def english(folder: Path) -> None:
@@ -47,10 +48,9 @@ def english(folder: Path) -> None:
     (folder / "articles.txt").write_text(articles, encoding="utf-8")
     texts = "pride.txt holmes.txt articles.txt"
     command(f"vocab {texts} --size 3000 --out vocabulary", folder)
-    start = "(?i:chapter|adventure|[ivx]+[.].the.adv)|.=.[^=]"
-    command(
-        f"prepare {texts} --vocab vocabulary --out shards --copies 10 --held-out 0.1 --document-start {start}", folder
-    )
+    start = "^Chapter|^CHAPTER|^ = [^=]|^ADVENTURE|^[IVX]+[.] THE ADV"
+    options = f"--vocab vocabulary --out shards --copies 10 --held-out 0.1 --document-start '{start}'"
+    command(f"prepare {texts} {options}", folder)
     command(f"pretrain shards {_TRAINING} --steps 8000 --batch-size 32 --out english-bert", folder)
 
 
