@@ -43,7 +43,7 @@ def test_a_place_outside_is_refused(place: int) -> None:
 @pytest.mark.parametrize("count", [10, 100])
 def test_all_stand_everywhere_equally_often(count: int) -> None:
     # Orders of several epochs: chi-square of what stands where, and of what follows what.
-    epochs = 400
+    epochs = 250
     orders = np.stack([Order(count, 5, epoch).at(np.arange(count)) for epoch in range(epochs)])
     standing = np.zeros((count, count))
     for place in range(count):
