@@ -78,7 +78,7 @@ def test_notes(command: Command, corpus: Path, arguments: list[str], said: str) 
 
 
 def test_one_document_held_out(command: Command, corpus: Path) -> None:
-    for seed in range(8):
+    for seed in range(5):
         run = _prepare(command, "--held-out", "0.02", "--seed", str(seed), "--overwrite")
         held_out = Shards("out").manifest["counts"]["held-out documents"]
         said = " ".join(run.err.split())
@@ -204,11 +204,8 @@ def test_going_on_is_said(command: Command, corpus: Path) -> None:
     assert "going on with out; shards that are there: 1" in run.err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_in_the_middle(
-    command: Command, corpus: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
-) -> None:
-    Path("texts/c.txt").write_text(text(700, 5))
+def test_ctrl_c_in_the_middle(command: Command, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("texts/c.txt").write_text(text(300, 5))
     arguments = ["prepare", "texts", "--vocab", "vocab.txt", "--sentences", "lines", "--workers", "2", "--out", "out"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "TERM": "dumb"}
     with subprocess.Popen(
@@ -221,12 +218,11 @@ def test_a_signal_in_the_middle(
     ) as run:
         while run.poll() is None and not Path("out/shard-00000").exists():
             time.sleep(0.005)
-        # As a terminal does: to all of them.
-        os.killpg(run.pid, number) if number == signal.SIGINT else run.send_signal(number)
+        os.killpg(run.pid, signal.SIGINT)  # to all of them, as a terminal does
         out, err = run.communicate(timeout=60)
-    assert run.returncode == code
+    assert run.returncode == 130
     assert out == ""
-    assert err == f"glassbert: error: {'interrupted' if number == signal.SIGINT else 'terminated'}\n"
+    assert err == "glassbert: error: interrupted\n"
     names = {entry.name for entry in Path("out").iterdir()}
     assert names >= {"plan.json", "tokenizer", "shard-00000"}
     assert "manifest.json" not in names

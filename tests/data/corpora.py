@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from pathlib import Path
 
 from glassbert import learn_vocabulary
-from glassbert.text import save_vocabulary
 
 WORDS = "the cat dog sat ran on in a house walked walking talked talking river sun moon tree and of to"
 
 
+@functools.cache
 def text(documents: int, seed: int = 0) -> str:
     """Return documents of some lines, one sentence each, with blank lines between them."""
     rng = random.Random(seed)
@@ -26,7 +27,12 @@ def make(folder: Path, documents: int = 70) -> None:
     (folder / "texts").mkdir(parents=True, exist_ok=True)
     for seed, name in enumerate("ab"):
         (folder / "texts" / f"{name}.txt").write_text(text(documents, seed), encoding="utf-8")
-    save_vocabulary(learn_vocabulary([text(documents)], size=90, min_frequency=1), folder / "vocab.txt")
+    (folder / "vocab.txt").write_text("\n".join(_vocabulary(documents)) + "\n", encoding="utf-8")
+
+
+@functools.cache
+def _vocabulary(documents: int) -> list[str]:
+    return list(learn_vocabulary([text(documents)], size=90, min_frequency=1))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -99,7 +99,7 @@ def test_parts_in_any_order_make_the_same(corpus: Path, shrunk: None) -> None:
     whole = _made(corpus, "whole", **ALL)
     assert len(whole.manifest["shards"]) > 3
     whole.check()
-    for order in itertools.permutations((1, 2, 3)):
+    for order in ((1, 2, 3), (3, 1, 2), (2, 3, 1)):
         out = "".join(map(str, order))
         for number in order:
             found = _prepare(corpus, out, part=f"{number}/3", **ALL)
@@ -117,10 +117,10 @@ def test_more_parts_than_shards(corpus: Path, shrunk: None) -> None:
 
 
 def test_two_workers_and_parts_at_once_and_killed_runs_make_the_same(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.data.killed", str(tmp_path), "6", "3"]
+    command = [sys.executable, "-m", "tests.data.killed", str(tmp_path), "5", "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "kills: 6" in done.stdout
+    assert "kills: 5" in done.stdout
     assert "two workers: as the undisturbed run, to the byte\n" in done.stdout
     assert "three parts at once: as the undisturbed run, to the byte\n" in done.stdout
 
@@ -421,12 +421,12 @@ def test_invalid_bytes_and_then_the_right_encoding(corpus: Path, shrunk: None) -
 
 
 def test_a_line_of_many_megabytes(corpus: Path) -> None:
-    file = _write(corpus, "the cat sat on a tree. " * 100_000 + "\n\nThe cat.\n")
+    file = _write(corpus, "the cat sat on a tree. " * 60_000 + "\n\nThe cat.\n")
     shards = _made(corpus, texts=file, sentences="split", max_length=512, objective="mlm", held_out=0.0)
     counts = shards.manifest["counts"]
-    assert counts["divided"] in (2, 3)
+    assert counts["divided"] in (1, 2)
     assert counts["unknown tokens"] == 0
-    assert counts["tokens"] > 700_000
+    assert counts["tokens"] > 420_000
 
 
 def test_a_document_longer_than_any_may_be(corpus: Path, shrunk: None) -> None:

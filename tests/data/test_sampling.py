@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glassbert.data.sampling import Order, fractions, hashed
+from glassbert.data.sampling import Order, followed, fractions, hashed
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 255, 256, 257, 1000, 10_000])
@@ -43,7 +43,7 @@ def test_a_place_outside_is_refused(place: int) -> None:
 @pytest.mark.parametrize("count", [10, 100])
 def test_all_stand_everywhere_equally_often(count: int) -> None:
     # Orders of several epochs: chi-square of what stands where, and of what follows what.
-    epochs = 400
+    epochs = 250
     orders = np.stack([Order(count, 5, epoch).at(np.arange(count)) for epoch in range(epochs)])
     standing = np.zeros((count, count))
     for place in range(count):
@@ -72,6 +72,9 @@ def test_hashes() -> None:
     assert hashed(2, 1) != hashed(1, 2)
     assert hashed(0) != hashed(0, 0)
     assert hashed(np.arange(3)[:, None], np.arange(4)).shape == (3, 4)
+    before = hashed(1, 2)
+    assert (followed(before, np.arange(10_000)) == bits).all()
+    assert before == hashed(1, 2)
     # Each bit is set in half of them, whatever bit of the place changes.
     for shift in (0, 13, 40):
         ones = np.unpackbits(hashed(9, np.arange(10_000) << shift).view(np.uint8)).reshape(10_000, 64).mean(0)

@@ -32,7 +32,7 @@ Change = Callable[[Any], object]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders of shards: `static` with all arrays that there are, and `plain` with the fewest."""
     folder = tmp_path_factory.mktemp("shards")
-    make(folder, 60)
+    make(folder, 45)
     with pytest.MonkeyPatch.context() as patch:
         small.shrink(patch.setattr)
         same: dict[str, Any] = {"texts": folder / "texts", "vocab": folder / "vocab.txt", "sentences": "lines"}
@@ -222,7 +222,7 @@ def test_check_finds_any_byte_that_has_changed(folder: Path) -> None:
     rng = random.Random(0)
     for file in _arrays(folder):
         content = file.read_bytes()
-        places = {0, 7, len(content) - 1, rng.randrange(len(content)), rng.randrange(min(128, len(content)))}
+        places = {rng.randrange(128), rng.randrange(128, len(content) + 1) - 1, len(content) - 1}
         for place in sorted(places):
             changed = bytearray(content)
             changed[place] ^= 1 << rng.randrange(8)
@@ -372,7 +372,7 @@ def test_nonsense_in_every_place_of_the_manifest(folder: Path) -> None:
         opened.check()
 
     for place in _places(whole):
-        for nonsense in [*rng.sample(NONSENSE, 5), "gone"]:
+        for nonsense in [*rng.sample(NONSENSE, 2), "gone"]:
             manifest = copy.deepcopy(whole)
             inner = manifest
             for step in place[:-1]:
@@ -389,7 +389,7 @@ def test_nonsense_in_every_place_of_the_manifest(folder: Path) -> None:
                 nonsense,
             )
             refused += bool(said)
-    assert refused > 300
+    assert refused > 100
 
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp", "shard-00001/../..", "shard-00000/training", "..", "", "\0"])

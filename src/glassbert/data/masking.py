@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from glassbert.data.sampling import fractions, hashed
+from glassbert.data.sampling import followed, fractions, hashed
 
 IGNORED: Final = -100
 _MASKED: Final = 0.8
@@ -83,7 +83,7 @@ def mask(
         wanted = np.minimum(wanted, masking.most)
     if inside is None and masking.inside is not None:
         inside = masking.inside[ids]
-    noise = hashed(hashed(keys, _WHICH)[sequence], column)
+    noise = followed(hashed(hashed(keys, _WHICH))[sequence], column)
     # The 16 lowest bits tell equal noise apart, so that an order is the same on every machine.
     noise = (noise & ~_COLUMNS) | column.astype(np.uint64)
     chosen = _tokens(sequence, free, noise, wanted, inside)

@@ -29,17 +29,28 @@ def hashed(*parts: ArrayLike) -> Hashes:
     Args:
         parts: whole numbers from 0 that say what the bits are for, such as seed, epoch, sequence and place.
     """
-    result: Hashes = np.zeros((), np.uint64)
+    return followed(np.zeros((), np.uint64), *parts)
+
+
+def followed(bits: Hashes, *parts: ArrayLike) -> Hashes:
+    """Return what `hashed` gives for the parts of `bits` and these behind them."""
     with np.errstate(over="ignore"):  # arithmetic modulo 2^64
         for part in parts:
-            result = _finished((result + np.asarray(part).astype(np.uint64)) * _STEP + _STEP)
-    return result
+            bits = bits + np.asarray(part).astype(np.uint64)
+            bits *= _STEP
+            bits += _STEP
+            bits = _finished(bits)
+    return bits
 
 
 def _finished(values: Hashes) -> Hashes:
-    values = (values ^ (values >> np.uint64(30))) * _FIRST
-    values = (values ^ (values >> np.uint64(27))) * _SECOND
-    return values ^ (values >> np.uint64(31))
+    # In their own place: these are most of what masks cost.
+    values ^= values >> np.uint64(30)
+    values *= _FIRST
+    values ^= values >> np.uint64(27)
+    values *= _SECOND
+    values ^= values >> np.uint64(31)
+    return values
 
 
 def fractions(bits: Hashes) -> NDArray[np.float64]:
