@@ -22,7 +22,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,7 @@ class _Part:
     """The sequences of one shard that are for training, or held out; memory-mapped."""
 
     def __init__(self, folder: Path, said: Mapping[str, Any]) -> None:
-        self._folder, self._files = folder, said["files"]
+        self.folder, self._files = folder, said["files"]
         self.sequences: int = said["sequences"]
         self.tokens: int = said["tokens"]
         self.ids = self._array("ids")
@@ -126,7 +126,7 @@ class _Part:
         return f"{name}.npy" in self._files
 
     def _array(self, name: str) -> NDArray[Any]:
-        file = self._folder / f"{name}.npy"
+        file = self.folder / f"{name}.npy"
         wanted = self._files.get(file.name, {}).get("bytes")
         try:
             size = file.stat().st_size
@@ -172,8 +172,10 @@ class Sequences:
         shards = np.searchsorted(self._begins, places, side="right") - 1
         for shard, place in zip(shards.tolist(), (places - self._begins[shards]).tolist(), strict=True):
             part = self._parts[shard]
-            begin, end = part.ends[place - 1] if place else 0, part.ends[place]
-            yield part, place, int(begin), int(end)
+            begin, end = int(part.ends[place - 1]) if place else 0, int(part.ends[place])
+            if not 0 <= begin < end <= len(part.ids):
+                raise DataError(f"sequence {place} ends where none can: the shard is damaged", file=part.folder)
+            yield part, place, begin, end
 
     def lengths(self, numbers: Iterable[int]) -> list[int]:
         """Return the tokens of some sequences."""
@@ -240,8 +242,13 @@ class Shards:
             self.training, self.held_out = (
                 Sequences([_Part(place / part, said[part]) for place, said in shards]) for part in PARTS
             )
-        except (KeyError, TypeError, AttributeError) as error:
+            said = (self.objective in get_args(Objective), self.max_length > 0, bool(self.vocabulary))
+        except DataError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"does not describe shards: {error!r}; prepare them again", file=file) from None
+        if not all(said) or self.training.pairs != (self.objective != "mlm"):
+            raise DataError("says other things than its shards; prepare them again", file=file)
 
     @property
     def objective(self) -> Objective:
@@ -262,8 +269,10 @@ class Shards:
         """Load the tokenizer that split the text.
 
         Raises:
-            DataError: it is not the one that the manifest names.
+            DataError: it is missing, or not the one that the manifest names.
         """
+        if not (self.folder / TOKENIZER).is_dir():
+            raise DataError("is missing; prepare the shards again", file=self.folder / TOKENIZER)
         tokenizer = BertTokenizerFast.from_pretrained(self.folder / TOKENIZER)
         if vocabulary_hash(tokenizer) != self.vocabulary:
             raise DataError(f"is not the vocabulary that {MANIFEST} names", file=self.folder / TOKENIZER)
