@@ -1,4 +1,4 @@
-"""The memory of a long pretraining: `python -m tests.train.memory FOLDER STEPS`; tells it after every tenth of the steps.
+"""The memory of a long pretraining: `python -m tests.train.memory FOLDER STEPS`; tells it ten times on the way.
 
 What is resident must not grow: visits are computed, shards are mapped, and a step is kept in a few numbers.
 """
