@@ -242,7 +242,7 @@ def test_whole_words_are_guessed_whole(folder: Path, name: str) -> None:
         for before, token, own in zip(["[CLS]", *tokens], tokens, guessed, strict=False):
             # A part may begin within a word, of which then only the rest can be guessed.
             goes_on = token.startswith("##") or (joins and "-" in (before, token))
-            if goes_on and before not in ("[CLS]", "[SEP]"):
+            if goes_on and not {before, token} & {"[CLS]", "[SEP]"}:
                 words[-1].append(own)
                 hyphens += own and token == "-"
             else:
