@@ -100,9 +100,10 @@ def settings(folder: Path, out: str, **changes: Any) -> dict[str, Any]:
 
 
 def make_shards(folder: Path, name: str = "shards", texts: Sequence[str] = TEXTS * 4, **changes: Any) -> Path:
-    """Write shards for such a model, of documents of five texts."""
+    """Write shards for such a model, of texts of which five are a document, unless empty ones end it."""
     file = folder / f"{name}.txt"
-    lines = [text + ("\n" if place % 5 == 4 else "") for place, text in enumerate(texts)]
+    several = "" in texts
+    lines = [text + ("\n" if place % 5 == 4 and not several else "") for place, text in enumerate(texts)]
     file.write_text("\n".join(lines), encoding="utf-8")
     usual = {"max_length": 16, "sentences": "lines", "held_out": 0.2, "workers": 1}
     prepare(PrepareSettings(**{"texts": file, "vocab": folder / "base", "out": folder / name, **usual, **changes}))
