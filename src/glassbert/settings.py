@@ -802,7 +802,10 @@ class PretrainSettings(RunSettings, MaskingSettings):
         self._check("held_out_sequences", lambda value: value >= 1, "1 or more")
         if self.phases is not None:
             if len(self.phases) != len(self.folders):
-                raise ConfigError(f"phases has {len(self.phases)} shares, but there are {len(self.folders)} folders")
+                there = "is one folder" if len(self.folders) == 1 else f"are {len(self.folders)}"
+                raise ConfigError(
+                    f"phases is {list(self.phases)!r}, which are shares for {len(self.phases)} folders; there {there}"
+                )
             if not all(0.0 < float(share) < math.inf for share in self.phases):
                 raise ConfigError(f"phases is {list(self.phases)!r}, expected shares more than 0")
             # Thirds may be written as 0.33.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,7 +35,7 @@ def main(folder: Path, steps: int) -> None:
             print(f"step {event.step:>8,}: {resident():.1f} MB", flush=True)
 
     print(f"at the start: {resident():.1f} MB", flush=True)
-    sizes = {"steps": steps, "batch_size": 8, "save_every": max(1, steps // 20)}
+    sizes: dict[str, Any] = {"steps": steps, "batch_size": 8, "save_every": max(1, steps // 20)}
     pretrain(PretrainSettings(shards=shards, model=folder / "base", out=folder / "out", **sizes), on_event=show)
 
 

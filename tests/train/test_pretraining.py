@@ -184,7 +184,7 @@ def test_figures_are_those_of_a_plain_computation(place: Path, tmp_path: Path, n
     assert metrics.next_sentence_loss == pytest.approx(sum(pair_losses) / len(visits), abs=1e-5)
     assert metrics.next_sentence_accuracy == pytest.approx(sum(pair_hits) / len(visits), abs=1e-6)
     assert metrics.next_sentence_chance == max(labels.count(0), labels.count(1)) / len(labels)
-    assert metrics.loss == metrics.masked_lm_loss + metrics.next_sentence_loss
+    assert metrics.loss == metrics.masked_lm_loss + (metrics.next_sentence_loss or 0.0)
 
 
 def test_held_out_text_is_measured_up_to_a_number(place: Path, tmp_path: Path) -> None:
@@ -478,11 +478,12 @@ def test_a_config_may_ask_for_other_output(place: Path, tmp_path: Path) -> None:
 
 
 def test_shards_of_another_objective_are_refused(place: Path) -> None:
-    for name, changes in {
+    given: dict[str, dict[str, Any]] = {
         "sop": {"validation": place / "sop"},
         "mlm": {"validation": place / "mlm"},
         "longer": {"shards": [place / "sop", place / "longer"]},
-    }.items():
+    }
+    for name, changes in given.items():
         with pytest.raises(ConfigError, match=f"{name} was prepared for .*; one model learns one of them"):
             pretrain(settings(place, "no", **changes))
 
@@ -522,6 +523,13 @@ def test_the_folder_holds_all_that_belongs_to_a_model(place: Path, trained: Trai
     names = {entry.name for entry in (place / "trained").iterdir()}
     assert names >= {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
     assert names >= {"settings.yaml", "training.json", "report.html", "README.md"}
+    card = (place / "trained" / "README.md").read_text("utf-8")
+    assert "Masked LM loss" in card
+    assert str(place) not in card  # where shards lie is nobody's business
+    page = (place / "trained" / "report.html").read_text("utf-8")
+    assert "Training sequences" in page
+    assert "Epoch" not in page  # those of a phase say nothing alone
+    assert "next sentence chance" in page.lower()
     record = read_json(place / "trained" / "training.json")
     assert record["task"] == "pretraining"
     assert record["steps"] == 6
@@ -535,6 +543,7 @@ def test_the_folder_holds_all_that_belongs_to_a_model(place: Path, trained: Trai
 def test_transformers_reads_it_and_computes_the_same(place: Path, tmp_path: Path, name: str) -> None:
     pretrain(settings(place, tmp_path / "out", shards=place / name, steps=2))
     kind = transformers.AutoModelForMaskedLM if name == "mlm" else transformers.AutoModelForPreTraining
+    assert f"import {kind.__name__}" in (tmp_path / "out" / "README.md").read_text("utf-8")
     theirs, ours = kind.from_pretrained(tmp_path / "out").eval(), glassbert.load(tmp_path / "out")
     assert type(theirs).__name__ == type(ours).__name__
     batch = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")("good people", "bad food", return_tensors="pt")
@@ -546,6 +555,6 @@ def test_transformers_reads_it_and_computes_the_same(place: Path, tmp_path: Path
 
 def test_a_pretrained_model_can_be_fine_tuned(place: Path, tmp_path: Path, trained: TrainingResult) -> None:
     data = place / "train.jsonl"
-    values = {"train": data, "validation": data, "model": place / "trained", "out": tmp_path / "out"}
+    values: dict[str, Any] = {"train": data, "validation": data, "model": place / "trained", "out": tmp_path / "out"}
     finetune(FinetuneSettings(**values, steps=2))
     assert type(glassbert.load(tmp_path / "out")) is BertForSequenceClassification

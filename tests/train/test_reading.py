@@ -23,12 +23,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with shards of all kinds; the last two have words of several tokens."""
     folder = tmp_path_factory.mktemp("shards")
     make_model(folder)
-    for name, changes in {
+    kinds: dict[str, dict[str, Any]] = {
         "nsp": {},
         "sop": {"objective": "sop"},
         "mlm": {"objective": "mlm", "max_length": 12},
         "static": {"static_masks": True, "copies": 2},
-    }.items():
+    }
+    for name, changes in kinds.items():
         make_shards(folder, name, **changes)
     (folder / "letters").mkdir()
     joined = [text.replace(" ", "-", 1) for text in TEXTS]

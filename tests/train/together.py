@@ -98,8 +98,14 @@ def main(folder: Path) -> None:
     fit_parts(place / "parts.json")
     for name in SHARDS:
         # 7 sequences of a step, for two processes: one has 4 of them.
-        sizes = {"steps": 6, "batch_size": 7, "learning_rate": 5e-3, "token_budget": 40, "evaluate_every": 3}
-        files = {"shards": folder / name, "model": folder / "base", "out": place / name}
+        sizes: dict[str, Any] = {
+            "steps": 6,
+            "batch_size": 7,
+            "learning_rate": 5e-3,
+            "token_budget": 40,
+            "evaluate_every": 3,
+        }
+        files: dict[str, Any] = {"shards": folder / name, "model": folder / "base", "out": place / name}
         pretrain(PretrainSettings(**files, **sizes, keep="best"), on_event=on_event)
     try:
         finetune(FinetuneSettings(train=folder / "none.jsonl", model=folder / "base", out=place / "none"))

@@ -473,7 +473,7 @@ def _facts(phases: Sequence[Shards], settings: PretrainSettings, model: BertPreT
     for shards, steps in zip(phases, settings.steps_of_phases, strict=True):
         times = steps * batch / len(shards.training)
         found.append(
-            f"{shards.folder}: {len(shards.training):,} sequences, {shards.training.tokens:,} tokens, "
+            f"{shards.folder.resolve().name}: {len(shards.training):,} sequences, {shards.training.tokens:,} tokens, "
             f"{steps:,} steps of {batch}: each is read {times:.2g} times"
         )
     return [*found, f"{parameters:,} parameters"]
