@@ -553,6 +553,13 @@ def test_transformers_reads_it_and_computes_the_same(place: Path, tmp_path: Path
         torch.testing.assert_close(getattr(one, part), getattr(two, part), rtol=0.0, atol=1e-5)
 
 
+def test_a_report_of_words_alone_shows_their_loss_once(place: Path, tmp_path: Path) -> None:
+    pretrain(settings(place, tmp_path / "out", shards=place / "mlm", steps=2))
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Masked LM accuracy" in page
+    assert "Masked LM loss" not in page
+
+
 def test_a_pretrained_model_can_be_fine_tuned(place: Path, tmp_path: Path, trained: TrainingResult) -> None:
     data = place / "train.jsonl"
     values: dict[str, Any] = {"train": data, "validation": data, "model": place / "trained", "out": tmp_path / "out"}

@@ -97,7 +97,7 @@ def main(folder: Path) -> None:
         finetune(FinetuneSettings(**{**SETTINGS, **given, **judged}), on_event=on_event)
     fit_parts(place / "parts.json")
     for name in SHARDS:
-        # 7 sequences of a step, for two processes: one has 4 of them.
+        # 7 sequences of a step: one process has 4 of them.
         sizes: dict[str, Any] = {
             "steps": 6,
             "batch_size": 7,

@@ -302,10 +302,12 @@ def _curves(record: Record) -> Markup:
     evaluations: Sequence[Record] = record.get("evaluations") or []
     size = int(record.get("steps_per_point") or 1)
     last = float(max([1, steps_of(record), *(one["step"] for one in evaluations)]))
+    parts: Mapping[str, Sequence[float]] = record.get("figures") or {}
     drawn = []
     lines: list[tuple[str, Sequence[float], bool]] = [
         ("Loss", record.get("losses") or [], True),
-        *((pretty(name), values, True) for name, values in (record.get("figures") or {}).items()),
+        # The only part of a loss is the loss.
+        *((pretty(name), values, True) for name, values in parts.items() if values != record.get("losses")),
         ("Learning rate", record.get("learning_rates") or [], False),
         ("Gradient norm", record.get("grad_norms") or [], True),
     ]
@@ -353,7 +355,10 @@ def _evaluations(record: Record) -> Markup:
         names = [first[0], *(name for name in names if name != first[0])]
     pretrained = record["task"] == PRETRAINING
     fixed = [name for name in names if pretrained and name in _FIXED]
-    names = [name for name in names if name not in fixed]
+    # Where words are all that is learned, their loss is the loss.
+    alone = pretrained and all(one.get("masked_lm_loss") == one.get("loss") for one in measured)
+    twice = ["masked_lm_loss" if names[0] == "loss" else "loss"] if alone else []
+    names = [name for name in names if name not in (*fixed, *twice)]
     saved = saved_evaluation(record)
     rows = []
     for one in evaluations:
