@@ -426,6 +426,16 @@ def test_heads_that_a_folder_lacks_are_new_and_said(place: Path, tmp_path: Path)
     assert kinds == [BertForMaskedLM, BertForPreTraining, BertForMaskedLM]
 
 
+def test_a_tokenizer_that_reads_otherwise_is_said(place: Path, tmp_path: Path) -> None:
+    make(tmp_path)
+    tokenizer = BertTokenizer.from_pretrained(place / "base")
+    BertTokenizer(tokenizer.get_vocab(), do_lower_case=False).save_pretrained(tmp_path / "base", overwrite=True)
+    _, told = told_by(settings(place, tmp_path / "out", model=tmp_path / "base", steps=1))
+    (line,) = [message for message in messages(told) if "do_lower_case" in message]
+    assert line == "do_lower_case was False in base; the shards were prepared with True, which is kept"
+    assert BertTokenizer.from_pretrained(tmp_path / "out").do_lower_case
+
+
 def test_sizes_of_a_new_model_are_those_of_its_shards(place: Path, tmp_path: Path) -> None:
     changes = {"model": None, "preset": "tiny", "model_config": {"num_hidden_layers": 1}, "steps": 1}
     pretrain(settings(place, tmp_path / "out", **changes))

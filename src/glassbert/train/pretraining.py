@@ -7,6 +7,7 @@ import difflib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
 import torch
@@ -122,7 +123,7 @@ def _pretrain(settings: PretrainSettings, on_event: OnEvent, devices: Devices) -
         _check_evaluated(settings, held_out[0])
         if settings.check:
             _check_files([*phases, *held_out], run)
-        model = _model_of(settings, phases[0], config, say)
+        model = _model_of(settings, phases[0], config, tokenizer, say)
         tokenizer.model_max_length = model.config.max_position_embeddings
         run.separate()
         settings = _with_evaluations(settings)
@@ -447,6 +448,7 @@ def _model_of(
     settings: PretrainSettings,
     shards: Shards,
     config: BertConfig,
+    tokenizer: BertTokenizer,
     say: Callable[[str], object],
 ) -> BertPreTrainedModel:
     kind = BertForMaskedLM if shards.objective == "mlm" else BertForPreTraining
@@ -456,6 +458,13 @@ def _model_of(
     model = load_model(kind, settings.model, config=config, optional=(r"^cls\.", r"^bert\.pooler\."))
     if model.loading_info.fresh:
         say(f"new, with random weights: {', '.join(model.loading_info.fresh)}")
+    theirs = load_tokenizer(type(tokenizer), settings.model)
+    for name in ("do_lower_case", "strip_accents", "tokenize_chinese_chars"):
+        ours, before = getattr(tokenizer, name), getattr(theirs, name)
+        if ours != before:
+            say(
+                f"{name} was {before} in {Path(settings.model).name}; the shards were prepared with {ours}, which is kept"
+            )
     return model
 
 
