@@ -462,9 +462,8 @@ def _model_of(
     for name in ("do_lower_case", "strip_accents", "tokenize_chinese_chars"):
         ours, before = getattr(tokenizer, name), getattr(theirs, name)
         if ours != before:
-            say(
-                f"{name} was {before} in {Path(settings.model).name}; the shards were prepared with {ours}, which is kept"
-            )
+            place = Path(settings.model).name
+            say(f"{name} was {before} in {place}; the shards were prepared with {ours}, which is kept")
     return model
 
 
