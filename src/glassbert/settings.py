@@ -785,7 +785,10 @@ class PretrainSettings(RunSettings, MaskingSettings):
     def __post_init__(self) -> None:
         """Check what would otherwise fail late."""
         if isinstance(self.phases, str):
-            object.__setattr__(self, "phases", [_as_number(one.strip()) for one in self.phases.split(",")])
+            shares = [_as_number(one.strip()) for one in self.phases.split(",")]
+            if any(isinstance(share, str) for share in shares):
+                raise ConfigError(f"phases is {self.phases!r}, expected shares such as 0.9,0.1")
+            object.__setattr__(self, "phases", shares)
         super().__post_init__()
         if paths_of(self.shards) is None:
             raise ConfigError(f"shards is {_short(self.shards)}, expected the path of a folder, or several")
@@ -799,9 +802,15 @@ class PretrainSettings(RunSettings, MaskingSettings):
         self._check("held_out_sequences", lambda value: value >= 1, "1 or more")
         if self.phases is not None:
             if len(self.phases) != len(self.folders):
-                raise ConfigError(f"phases has {len(self.phases)} shares, but there are {len(self.folders)} folders")
+                there = "is one folder" if len(self.folders) == 1 else f"are {len(self.folders)}"
+                raise ConfigError(
+                    f"phases is {list(self.phases)!r}, which are shares for {len(self.phases)} folders; there {there}"
+                )
             if not all(0.0 < float(share) < math.inf for share in self.phases):
                 raise ConfigError(f"phases is {list(self.phases)!r}, expected shares more than 0")
+            # Thirds may be written as 0.33.
+            if abs(sum(map(float, self.phases)) - 1.0) > 0.011:
+                raise ConfigError(f"phases is {list(self.phases)!r}, expected shares that add up to 1")
         if min(self.steps_of_phases) < 1:
             raise ConfigError(f"steps is {self.steps}, which leaves a folder of shards without any")
 

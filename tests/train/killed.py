@@ -1,5 +1,7 @@
 """Runs that are killed: `python -m tests.train.killed FOLDER KILLS SEED`; prints what was found after each kill.
 
+With a last word, `pretrain`, they pretrain on shards, in two phases, in place of fine-tuning.
+
 A run is started again and again with `--resume` and killed at a random moment, every other time inside a save, until it
 has ended by itself. Its result is then that of an undisturbed run, bit for bit. So go several runs, until there were as
 many kills as wanted.
@@ -22,10 +24,10 @@ from tests.train.runs import Forked, command, left_behind, outcome, warm
 _LATEST = 0.95
 
 
-def main(folder: Path, kills: int, seed: int) -> None:
+def main(folder: Path, kills: int, seed: int, recipe: str = "train") -> None:
     chance = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    warm(folder)
+    warm(folder, pretrains=recipe == "pretrain")
     expected, seconds, saving = undisturbed(folder)
     print(
         f"undisturbed: {len(expected['losses'])} steps in {seconds:.2f} s, a save in {1000 * saving:.0f} ms", flush=True
@@ -72,4 +74,4 @@ def undisturbed(folder: Path) -> tuple[dict[str, Any], float, float]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from glassbert import BertConfig, BertModel, BertTokenizer, learn_vocabulary
 from glassbert.cli import displays
 from glassbert.cli.main import main
 from glassbert.cli.main import run as run_command
+from glassbert.data import PrepareSettings, prepare
 from glassbert.files import read_json
-from glassbert.train import Event, Step, finetuning
+from glassbert.train import Event, Step, finetuning, pretraining
 from glassbert.train.examples import Part
 from glassbert.train.judge import Judge
 from glassbert.train.state import Checkpoints, read_state
@@ -54,7 +55,7 @@ TEXTS = [" ".join(WORDS[(place * step) % len(WORDS)] for step in range(1, 3 + pl
 def outcome(folder: Path) -> dict[str, Any]:
     """Return all that a run makes but for times."""
     record = read_json(folder / "training.json")
-    names = ("losses", "learning_rates", "grad_norms", "evaluations", "saved", "tokens", "hardest")
+    names = ("losses", "figures", "learning_rates", "grad_norms", "evaluations", "saved", "tokens", "hardest")
     weights = load_file(folder / "model.safetensors")
     return {
         **{name: record[name] for name in names},
@@ -98,19 +99,43 @@ def settings(folder: Path, out: str, **changes: Any) -> dict[str, Any]:
     return {**files, **sizes, "save_every": 2, "evaluate_every": 3, "keep": "best", **changes}
 
 
+def make_shards(folder: Path, name: str = "shards", texts: Sequence[str] = TEXTS * 4, **changes: Any) -> Path:
+    """Write shards for such a model, of texts of which five are a document, unless empty ones end it."""
+    file = folder / f"{name}.txt"
+    several = "" in texts
+    lines = [text + ("\n" if place % 5 == 4 and not several else "") for place, text in enumerate(texts)]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    usual = {"max_length": 16, "sentences": "lines", "held_out": 0.2, "workers": 1}
+    prepare(PrepareSettings(**{"texts": file, "vocab": folder / "base", "out": folder / name, **usual, **changes}))
+    return folder / name
+
+
+def pretraining_settings(folder: Path, out: str, **changes: Any) -> dict[str, Any]:
+    """Return the settings of a pretraining of 24 steps, the last 6 with shards of their own."""
+    files = {"shards": [folder / "shards", folder / "longer"], "model": folder / "base", "out": folder / out}
+    sizes = {"phases": "0.75,0.25", "steps": 24, "batch_size": 8, "learning_rate": 5e-3}
+    return {**files, **sizes, "save_every": 2, "evaluate_every": 3, "keep": "best", **changes}
+
+
 def command(folder: Path, out: str, **changes: Any) -> list[str]:
-    """Return the arguments of `glassbert` for these settings, and to go on."""
-    files = settings(folder, out, **changes)
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in files.items() if name != "train"]
-    return ["train", str(files["train"]), *flags, "--resume"]
+    """Return the arguments of `glassbert` for these settings, and to go on; for pretraining where there are shards."""
+    pretrains = (folder / "longer").is_dir()
+    files = (pretraining_settings if pretrains else settings)(folder, out, **changes)
+    data = files.pop("shards" if pretrains else "train")
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in files.items()]
+    paths = map(str, data if isinstance(data, list) else [data])
+    return ["pretrain" if pretrains else "train", *paths, *flags, "--resume"]
 
 
-def warm(folder: Path) -> None:
+def warm(folder: Path, *, pretrains: bool = False) -> None:
     """Load what a run needs, for all processes that are forked from this one."""
     torch.set_num_threads(1)
     make(folder)
+    if pretrains:
+        make_shards(folder, max_length=12)
+        make_shards(folder, "longer", seed=1)
     with (folder / "log").open("w") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        assert main(command(folder, "warm")) == 0
+        assert main(command(folder, "warm")) == 0, (folder / "log").read_text()
 
 
 def left_behind(checkpoints: Path) -> tuple[list[int], list[str]]:
@@ -143,7 +168,8 @@ def tells(say: Callable[[str], None]) -> None:
     marked(Part, "encode", say, "tokenizing")
     marked(Judge, "evaluate", say, "evaluating")
     marked(Checkpoints, "save", say, "saving")
-    marked(finetuning, "save_result", say, "writing")
+    for recipe in (finetuning, pretraining):
+        marked(recipe, "save_result", say, "writing")
     show = displays.TrainingDisplay.show
 
     def told(display: displays.TrainingDisplay, event: Event) -> None:

@@ -47,8 +47,9 @@ def campaign(name: str, *arguments: str | Path, **environment: str) -> list[str]
     return run.stdout.splitlines()
 
 
-def test_killed_runs_go_on_to_the_same_bits(tmp_path: Path) -> None:
-    lines = campaign("killed", tmp_path, "4", "0")
+@pytest.mark.parametrize("recipe", ["train", "pretrain"])
+def test_killed_runs_go_on_to_the_same_bits(tmp_path: Path, recipe: str) -> None:
+    lines = campaign("killed", tmp_path, "4", "0", recipe)
     assert "kills: 4" in lines[-1]
 
 
@@ -107,6 +108,15 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, capfd: pytest.Capture
         assert len(one["evaluations"]) == (2 if task != "sentence-embedding" else 0)
         assert list(leaves(two["evaluations"])) == pytest.approx(list(leaves(one["evaluations"])), abs=1e-5)
         assert two["saved"] == one["saved"]
+    for name in together.SHARDS:
+        one, two = (read_json(tmp_path / place / name / "training.json") for place in ("alone", "several"))
+        assert len(one["losses"]) == 6
+        assert len(one["evaluations"]) == 2
+        assert two["losses"] == pytest.approx(one["losses"], abs=1e-5)
+        for part in ("figures", "evaluations"):
+            assert list(leaves(two[part])) == pytest.approx(list(leaves(one[part])), abs=1e-5)
+        assert two["saved"] == one["saved"]
+        assert two["data"] == one["data"]
     one, two = (json.loads((tmp_path / place / "parts.json").read_text("utf-8")) for place in ("alone", "several"))
     assert len(one) == 10
     assert [set(step) for step in two] == [{"loss", "all", "long", "found"}] * 10

@@ -94,7 +94,7 @@ def test_the_page_of_a_long_run_is_small_and_has_its_steps(saved: Path) -> None:
         "Masked loss, means of 3 steps each",
         "Next sentence accuracy",
         "Learning rate of the last of every 3 steps",
-        "2.5000 loss on 10 validation examples",
+        "2.5000 loss on 10 validation sequences",
     ):
         assert words in found.text.replace(" , ", ", "), words
 

@@ -1,6 +1,7 @@
-"""All tasks, one after the other, in one process or several: `python -m tests.train.together FOLDER`, or by `torchrun`.
+"""All that trains, alone or in several processes: `python -m tests.train.together FOLDER`, or that by `torchrun`.
 
-Writes FOLDER/alone or FOLDER/several, with a result for each task, and `parts.json` of a loss that has several parts.
+Writes FOLDER/alone or FOLDER/several, with a result for each task and each kind of shards, and `parts.json` of a loss
+that has several parts.
 Without dropout they are the same but for the last digits.
 """
 
@@ -17,10 +18,11 @@ import torch
 
 from glassbert import FinetuneSettings, GlassbertError, finetune
 from glassbert.files import write_json
-from glassbert.train import Event, Notice, TrainingSettings, fit
+from glassbert.settings import PretrainSettings
+from glassbert.train import Event, Notice, TrainingSettings, fit, pretrain
 from glassbert.train.devices import joined
 from tests.train import test_losses_of_parts as parts
-from tests.train.runs import TEXTS, make
+from tests.train.runs import TEXTS, make, make_shards
 from tests.train.test_loop import NO_DROPOUT, features, fresh
 
 # 41 examples: the last step of an epoch has 1, and so nothing for the other process.
@@ -54,12 +56,17 @@ ROWS: dict[str, Callable[[str, int], dict[str, Any]]] = {
 }
 
 
+SHARDS: dict[str, dict[str, Any]] = {"nsp": {}, "mlm": {"objective": "mlm"}}
+
+
 def write(folder: Path) -> None:
     """Write a model without dropout, and the data of all tasks."""
     make(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     for task, row in ROWS.items():
         rows = [json.dumps(row(text, place)) + "\n" for place, text in enumerate(TEXTS)]
         (folder / f"{task}.jsonl").write_text("".join(rows), encoding="utf-8")
+    for name, changes in SHARDS.items():
+        make_shards(folder, name, **changes)
 
 
 def fit_parts(file: Path) -> None:
@@ -89,6 +96,17 @@ def main(folder: Path) -> None:
         given = {"train": data, "model": folder / "base", "out": place / task, "task": task, "options": options}
         finetune(FinetuneSettings(**{**SETTINGS, **given, **judged}), on_event=on_event)
     fit_parts(place / "parts.json")
+    for name in SHARDS:
+        # 7 sequences of a step: one process has 4 of them.
+        sizes: dict[str, Any] = {
+            "steps": 6,
+            "batch_size": 7,
+            "learning_rate": 5e-3,
+            "token_budget": 40,
+            "evaluate_every": 3,
+        }
+        files: dict[str, Any] = {"shards": folder / name, "model": folder / "base", "out": place / name}
+        pretrain(PretrainSettings(**files, **sizes, keep="best"), on_event=on_event)
     try:
         finetune(FinetuneSettings(train=folder / "none.jsonl", model=folder / "base", out=place / "none"))
     except GlassbertError as error:

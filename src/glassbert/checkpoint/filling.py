@@ -185,6 +185,7 @@ def fill(
     where: str,
     *,
     fresh: Sequence[str],
+    optional: Sequence[str],
     ignore: Sequence[str],
     new_head: bool,
     hint: str,
@@ -198,6 +199,7 @@ def fill(
         weights: the files.
         where: their folder.
         fresh: patterns of parameters that get new values.
+        optional: patterns of those that get them where `weights` have none.
         ignore: patterns of keys in the files that may be left out.
         new_head: whether the parameters that the class names for it may be missing.
         hint: what else there is to say where some are missing.
@@ -233,7 +235,7 @@ def fill(
         sources[name] = key
     there = {name for group in shared_names(model) if sources.keys() & group for name in group} | sources.keys()
     missing = tuple(name for name in expected if name not in there)
-    allowed = (*fresh, *(model._keys_to_ignore_on_load_missing if new_head else ()))
+    allowed = (*fresh, *optional, *(model._keys_to_ignore_on_load_missing if new_head else ()))
     lacking = [name for name in missing if not _matches(name, allowed)]
     if unexpected or lacking:
         place = weights.where(unexpected[0]) if unexpected else where

@@ -244,7 +244,8 @@ def load_model(
         cache_dir: of the hub's client.
         local_files_only: take what the cache has, without any request.
         settings: `config`, in place of the files' own; `fresh`, patterns (`re.search`) of parameters that get new
-            random values whatever the files hold; `ignore`, patterns of keys in the files that may be left out;
+            random values whatever the files hold; `optional`, patterns of those that get them where the files have
+            none; `ignore`, patterns of keys in the files that may be left out;
             `attention_backend`; `dtype`, the model's floats whatever the files hold (None: float32), as torch has them
             or by name ("float32", "float16", "bfloat16", "float64"), or "auto": those that most numbers of the files
             are; `device`; further arguments of the class's `__init__`, such as `add_pooling_layer`; and fields of the
@@ -274,6 +275,7 @@ def _load(
     hint: str = "",
     config: BertConfig | None = None,
     fresh: str | Sequence[str] | None = (),
+    optional: str | Sequence[str] | None = (),
     ignore: str | Sequence[str] | None = (),
     attention_backend: AttentionBackend | None = None,
     dtype: torch.dtype | str | None = None,
@@ -282,6 +284,7 @@ def _load(
 ) -> ModelT:
     """Load a class; `new_head` and `hint` are those of `fill`."""
     fresh, ignore = as_patterns("fresh", fresh), as_patterns("ignore", ignore)
+    optional = as_patterns("optional", optional)
     device = as_device(device)
     if config is not None and not isinstance(config, BertConfig):
         raise ConfigError(f"config is {config!r}, expected a BertConfig; BertConfig.from_dict makes one of a dict")
@@ -302,6 +305,7 @@ def _load(
             weights,
             str(source.folder),
             fresh=fresh,
+            optional=optional,
             ignore=ignore,
             new_head=new_head,
             hint=hint,

@@ -48,7 +48,7 @@ def facts(shards: Shards) -> dict[str, Any]:
         "tokens": shards.training.tokens,
         "fill": shards.training.tokens / (len(shards.training) * shards.max_length),
         "documents": counts["training documents"],
-        "held_out_documents": counts["held-out documents"],
+        "held_out_documents": counts.get("held-out documents", 0),
         "sentences": counts["sentences"],
         "unknown_share": counts.get("unknown tokens", 0) / max(1, counts["tokens"]),
         "label_1_share": counts.get("training label 1", 0) / len(shards.training),

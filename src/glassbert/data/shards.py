@@ -352,8 +352,10 @@ class Shards:
         """Load the tokenizer that split the text.
 
         Raises:
-            DataError: it is not the one that the manifest names.
+            DataError: it is missing, or not the one that the manifest names.
         """
+        if not (self.folder / TOKENIZER).is_dir():
+            raise DataError("is missing; prepare the shards again", file=self.folder / TOKENIZER)
         tokenizer = BertTokenizerFast.from_pretrained(self.folder / TOKENIZER)
         if vocabulary_hash(tokenizer) != self.vocabulary:
             raise DataError(f"is not the vocabulary that {MANIFEST} names", file=self.folder / TOKENIZER)

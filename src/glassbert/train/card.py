@@ -24,10 +24,12 @@ from glassbert.train.report import (
     PRETRAINING,
     class_rows,
     duration,
+    examples_of,
     figure,
     figures,
     main_of,
     model_name,
+    moment,
     pretty,
     said,
     saved_evaluation,
@@ -35,6 +37,7 @@ from glassbert.train.report import (
     shown_value,
     steps_of,
 )
+from glassbert.train.state import FREE
 
 Record = Mapping[str, Any]
 
@@ -57,9 +60,9 @@ _METRICS: Final = {
     "token_accuracy": "accuracy",
 }
 # Settings that are paths: their folders are nobody's business on the hub.
-_PATHS: Final = ("train", "validation", "test", "model", "log", "resume")
+_PATHS: Final = ("train", "validation", "test", "model", "shards", "log", "resume")
 # Settings that say where and how results were written, not what the model is.
-_LEFT_OUT: Final = ("out", "overwrite")
+_LEFT_OUT: Final = FREE
 _MOST_LABELS: Final = 100
 _MOST_FILES: Final = 20
 _TRANSFORMERS: Final = "transformers"
@@ -305,8 +308,7 @@ def _summary(record: Record, settings: Record, use: _Use) -> str:
 
 def _amount(record: Record, held: Record, part: str) -> str:
     """Say how much there is of some data."""
-    kind = "sequences" if record["task"] == PRETRAINING else "examples"
-    return f"{held['examples']:,} {part} {kind}" if "examples" in held else f"the {part} data"
+    return f"{held['examples']:,} {part} {examples_of(record)}" if "examples" in held else f"the {part} data"
 
 
 def _results(record: Record) -> str:
@@ -320,8 +322,7 @@ def _results(record: Record) -> str:
         both, heads = [metrics, saved], ["", "Test", "Validation"]
     rows = [[pretty(name), *(figure(figures(one).get(name)) for one in both)] for name, _ in _ordered(record, metrics)]
     if all("examples" in one for one in both):
-        kind = "Sequences" if record["task"] == PRETRAINING else "Examples"
-        rows.append([kind, *(str(one["examples"]) for one in both)])
+        rows.append([pretty(examples_of(record)), *(str(one["examples"]) for one in both)])
     text = f"## Results\n\n{_table(heads, rows)}"
     classes = class_rows(metrics)
     if not classes:
@@ -346,6 +347,10 @@ def _usage(record: Record, use: _Use, name: str) -> str:
         example = '("a text", "another")' if example == '"a text"' else example
         code = code.replace('classify("a text"', 'classify({"text": "a text", "text_pair": "another"}')
     if record["task"] == PRETRAINING:
+        if "next_sentence_loss" not in (record.get("figures") or {}):  # of words alone
+            code = code.replace("AutoModelForPreTraining", "AutoModelForMaskedLM").replace(
+                "prediction_logits", "logits"
+            )
         own = [
             "To fine-tune it, with a file of texts and labels:",
             _block("sh", f"glassbert train train.tsv --validation dev.tsv --model {shell} --out OUT"),
@@ -382,9 +387,7 @@ def _training(record: Record, settings: Record) -> str:
         time = f" in {duration(record['seconds'])}" if record.get("seconds") is not None else ""
         lines.append(f"{steps:,} {'steps' if steps != 1 else 'step'}{time}.")
     if saved:
-        lines.append(
-            f"These are the weights after epoch {saved['epoch']}, step {saved['step']:,}: {said(saved['why'])}."
-        )
+        lines.append(f"These are the weights after {moment(record, saved)}: {said(saved['why'])}.")
     ends = [f"{said(name)} {figure(values[-1])}" for name, values in (record.get("figures") or {}).items() if values]
     if ends:
         lines.append(f"At the end of training: {', '.join(ends)}.")
@@ -420,8 +423,7 @@ def _limits(record: Record, settings: Record) -> str:
             files = _files(record, part)
             named = ", ".join(map(_code, files[:_MOST_FILES]))
             named += f" and {len(files) - _MOST_FILES:,} more" if len(files) > _MOST_FILES else ""
-            kind = "sequences" if pretrained else "examples"
-            lines.append(f"{did} {held['examples']:,} {kind}{f' of {named}' if named else ''}.")
+            lines.append(f"{did} {held['examples']:,} {examples_of(record)}{f' of {named}' if named else ''}.")
     metrics, part = _measured(record)
     if pretrained:
         lines.append("It knows no task: how well it does after fine-tuning is not known before.")

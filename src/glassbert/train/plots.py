@@ -68,14 +68,18 @@ def plot_learning_curve(
     every = "loss of each batch" if steps[-1] == len(steps) else "mean losses of some batches each"
     axes.plot(steps, values, color=_BLUE, alpha=0.25, linewidth=1.0, label=every)
     axes.plot(steps, smoothed(values), color=_BLUE, linewidth=2.0, label="running mean of the loss")
-    axes.set(xlabel="step", ylabel="training loss", ylim=(0.0, None), xlim=(0, 1.02 * steps[-1]))
     axes.spines[["top", "right"]].set_visible(False)
-    handles, names = axes.get_legend_handles_labels()
+    # On a scale of its own the same quantity could not be compared.
+    same = bool(evaluations) and metric == "loss"
+    right = axes if same or not evaluations else axes.twinx()
+    named = metric.replace("_", " ")
     if evaluations:
-        right = axes.twinx()
-        named = metric.replace("_", " ")
         at, measured = zip(*evaluations, strict=True)
         right.plot(at, measured, color=_ORANGE, marker="o", linewidth=1.5, label=f"{named} on held-out data")
+    ylabel = "loss" if same else "training loss"
+    axes.set(xlabel="step", ylabel=ylabel, ylim=(0.0, None), xlim=(0, 1.02 * steps[-1]))
+    handles, names = axes.get_legend_handles_labels()
+    if right is not axes:
         finite = [value for value in measured if math.isfinite(value)]
         right.set(ylabel=named, ylim=(min([0.0, *finite]), 1.05 * max([1.0, *finite])))
         right.spines[["top"]].set_visible(False)

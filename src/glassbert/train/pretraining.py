@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
 import torch
 from torch import Tensor
 
-from glassbert.checkpoint import load_config, load_model, load_tokenizer
+from glassbert.checkpoint import check_vocabulary, load_config, load_model, load_tokenizer
 from glassbert.data.masking import Masking
 from glassbert.data.preparing import masking_of
-from glassbert.data.shards import Shards, vocabulary_hash
+from glassbert.data.shards import Sequences, Shards, vocabulary_hash
 from glassbert.errors import ConfigError, DataError
 from glassbert.files import check_output
 from glassbert.model import BertConfig, BertForMaskedLM, BertForPreTraining, BertPreTrainedModel, losses
@@ -29,7 +31,7 @@ from glassbert.train.judge import Judge
 from glassbert.train.loop import computing, fit
 from glassbert.train.outputs import save_result
 from glassbert.train.reading import Phase, Reader, Visit, Visits
-from glassbert.train.run import check_begin, patient, run_of
+from glassbert.train.run import Run, check_begin, patient, run_of
 
 NAME: Final = "pretraining"
 # Seconds from one word on how far something is to the next.
@@ -116,11 +118,12 @@ def _pretrain(settings: PretrainSettings, on_event: OnEvent, devices: Devices) -
     with run_of(settings, devices, on_event) as run:
         tokenizer = _tokenizer_of([*phases, *held_out])
         masking = _masking_of(settings, phases, tokenizer)
-        config = _config_of(settings, phases, tokenizer)
+        config = _config_of(settings, [*phases, *held_out], tokenizer)
         _check_phases(settings, phases)
+        _check_evaluated(settings, held_out[0])
         if settings.check:
-            _check_files([*phases, *held_out], devices, run.on_event)
-        model = _model_of(settings, phases[0], config, say)
+            _check_files([*phases, *held_out], run)
+        model = _model_of(settings, phases[0], config, tokenizer, say)
         tokenizer.model_max_length = model.config.max_position_embeddings
         run.separate()
         settings = _with_evaluations(settings)
@@ -132,6 +135,8 @@ def _pretrain(settings: PretrainSettings, on_event: OnEvent, devices: Devices) -
         )
         if not judge.measures:
             say("nothing is held out: no figures but those of the training itself")
+        elif settings.validation is not None and held_out[0].fingerprint() in [one.fingerprint() for one in phases]:
+            say("the validation shards are among those of the training; their figures say little")
         for line in _facts(phases, settings, model):
             say(line)
         keeper = run.keeper(_told(phases, held_out, model, tokenizer), {"judge": judge})
@@ -202,8 +207,7 @@ class _PretrainingJudge(Judge):
         interruption: Interruption,
     ) -> None:
         super().__init__(model, settings, on_event)
-        # Shards that were given for validation are read whole; of the training's own, what was held out.
-        sequences = shards.training if settings.validation is not None else shards.held_out
+        sequences = _measured(settings, shards)
         count = min(len(sequences), settings.held_out_sequences)
         # Evenly spread, since neighbours are of one document.
         numbers = [place * len(sequences) // count for place in range(count)] if count else []
@@ -282,7 +286,7 @@ def _tokenizer_of(several: Sequence[Shards]) -> BertTokenizer:
     for shards in several[1:]:
         if shards.vocabulary != first.vocabulary:
             raise ConfigError(f"{shards.folder} and {first.folder} were prepared with different vocabularies")
-        if (shards.objective == "mlm") != (first.objective == "mlm"):
+        if shards.objective != first.objective:
             raise ConfigError(
                 f"{shards.folder} was prepared for {shards.objective}, {first.folder} for {first.objective}; one model "
                 "learns one of them"
@@ -297,24 +301,39 @@ def _masking_of(settings: PretrainSettings, phases: Sequence[Shards], tokenizer:
     return masking_of(tokenizer, settings.masked_share, settings.max_predictions, settings.whole_words)
 
 
-def _config_of(settings: PretrainSettings, phases: Sequence[Shards], tokenizer: BertTokenizer) -> BertConfig:
-    """Return the config of the model: of a preset, or of the model that is gone on with."""
-    longest = max(shards.max_length for shards in phases)
+def _config_of(settings: PretrainSettings, several: Sequence[Shards], tokenizer: BertTokenizer) -> BertConfig:
+    """Return the config of the model: of a preset, or of the model that is gone on with.
+
+    Raises:
+        ConfigError: one that no model can have, or that does not fit the shards.
+    """
+    longest = max(shards.max_length for shards in several)
+    names = [field.name for field in dataclasses.fields(BertConfig)]
+    if strange := [name for name in settings.model_config if name not in names]:
+        near = difflib.get_close_matches(strange[0], names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "see the fields of BertConfig"
+        raise ConfigError(f"model_config has no setting {strange[0]!r}; {hint}")
     if settings.model is not None:
         config = load_config(settings.model)
         theirs = load_tokenizer(type(tokenizer), settings.model)
-        if vocabulary_hash(theirs) != phases[0].vocabulary:
+        if vocabulary_hash(theirs) != several[0].vocabulary:
             raise ConfigError(
-                f"{phases[0].folder} was prepared with another vocabulary than that of {settings.model}; prepare the "
+                f"{several[0].folder} was prepared with another vocabulary than that of {settings.model}; prepare the "
                 f"text with --vocab {settings.model}"
             )
         config = dataclasses.replace(config, **settings.model_config) if settings.model_config else config
     else:
-        vocabulary = max(tokenizer.get_vocab().values()) + 1
-        changes = {"max_position_embeddings": max(512, longest), **settings.model_config}
-        if strange := [name for name in changes if name not in {one.name for one in dataclasses.fields(BertConfig)}]:
-            raise ConfigError(f"model_config has no setting {strange[0]!r}; see the fields of BertConfig")
-        config = BertConfig.preset(cast(str, settings.preset), vocab_size=vocabulary, **changes)
+        sizes = {
+            "vocab_size": max(tokenizer.get_vocab().values()) + 1,
+            "pad_token_id": tokenizer.pad_token_id,
+            "max_position_embeddings": max(512, longest),
+        }
+        config = BertConfig.preset(cast(str, settings.preset), **{**sizes, **settings.model_config})
+    check_vocabulary(tokenizer, config)
+    if config.is_decoder:
+        raise ConfigError("is_decoder is true, but masked words are guessed from both sides")
+    if several[0].training.pairs and config.type_vocab_size < 2:
+        raise ConfigError(f"type_vocab_size is {config.type_vocab_size}, but the shards have pairs of two types")
     if config.max_position_embeddings < longest:
         raise ConfigError(
             f"the shards have sequences of up to {longest} tokens, but the model takes "
@@ -334,17 +353,59 @@ def _check_phases(settings: PretrainSettings, phases: Sequence[Shards]) -> None:
             )
 
 
-def _check_files(several: Sequence[Shards], devices: Devices, on_event: OnEvent) -> None:
-    """Compare all files with the manifests; the first process does, for all."""
-    refused = None
+def _check_evaluated(settings: PretrainSettings, held_out: Shards) -> None:
+    """Refuse what asks for figures that there will not be.
+
+    Raises:
+        ConfigError: nothing is held out, or there is no such figure.
+    """
+    sequences = _measured(settings, held_out)
+    if not len(sequences):
+        for name in ("evaluate_every", "metric", "keep", "patience"):
+            if getattr(settings, name) not in (None, "last"):
+                raise ConfigError(
+                    f"{name} is {getattr(settings, name)!r}, but {held_out.folder} holds nothing out; give validation, "
+                    "or prepare it with held_out"
+                )
+    if settings.metric is not None:
+        pairs = 0.0 if sequences.pairs else None
+        PretrainingMetrics(
+            loss=0.0,
+            masked_lm_loss=0.0,
+            masked_lm_accuracy=0.0,
+            unigram_entropy=0.0,
+            next_sentence_loss=pairs,
+            next_sentence_accuracy=pairs,
+            next_sentence_chance=pairs,
+            words=0,
+            examples=0,
+        ).figure(settings.metric)
+
+
+def _measured(settings: PretrainSettings, held_out: Shards) -> Sequences:
+    """Return what is measured on: shards that were given for validation as a whole, else what was held out."""
+    return held_out.training if settings.validation is not None else held_out.held_out
+
+
+def _check_files(several: Sequence[Shards], run: Run) -> None:
+    """Compare all files with the manifests; the first process does, for all.
+
+    Raises:
+        DataError: one is not as it was written.
+        Interrupted: somebody wants the process to end.
+    """
+    devices, refused = run.devices, None
     if devices.first:
         told = time.monotonic()
 
         def tell(done: int, total: int) -> None:
             nonlocal told
+            # Some shards are read for many minutes; where others wait, they are told with the first step.
+            if devices.alone:
+                run.interruption.check()
             if time.monotonic() - told >= _TELL_EVERY:
                 told = time.monotonic()
-                on_event(Progress(doing="checking the shards, MB", done=done // 10**6, total=total // 10**6))
+                run.on_event(Progress(doing="checking the shards, MB", done=done // 10**6, total=total // 10**6))
 
         try:
             for shards in {shards.folder: shards for shards in several}.values():
@@ -360,15 +421,22 @@ def _model_of(
     settings: PretrainSettings,
     shards: Shards,
     config: BertConfig,
+    tokenizer: BertTokenizer,
     say: Callable[[str], object],
 ) -> BertPreTrainedModel:
     kind = BertForMaskedLM if shards.objective == "mlm" else BertForPreTraining
     if settings.model is None:
         return kind(config)
-    fresh = (r"^cls\.",) if kind is BertForMaskedLM else (r"^cls\.", r"^bert\.pooler\.")
-    model = load_model(kind, settings.model, config=config, fresh=fresh)
+    # What the folder has of both heads is gone on with; a bare model, or one of words alone, lacks some.
+    model = load_model(kind, settings.model, config=config, optional=(r"^cls\.", r"^bert\.pooler\."))
     if model.loading_info.fresh:
         say(f"new, with random weights: {', '.join(model.loading_info.fresh)}")
+    theirs = load_tokenizer(type(tokenizer), settings.model)
+    for name in ("do_lower_case", "strip_accents", "tokenize_chinese_chars"):
+        ours, before = getattr(tokenizer, name), getattr(theirs, name)
+        if ours != before:
+            place = Path(settings.model).name
+            say(f"{name} was {before} in {place}; the shards were prepared with {ours}, which is kept")
     return model
 
 
@@ -386,7 +454,7 @@ def _facts(phases: Sequence[Shards], settings: PretrainSettings, model: BertPreT
     for shards, steps in zip(phases, settings.steps_of_phases, strict=True):
         times = steps * batch / len(shards.training)
         found.append(
-            f"{shards.folder}: {len(shards.training):,} sequences, {shards.training.tokens:,} tokens, "
+            f"{shards.folder.resolve().name}: {len(shards.training):,} sequences, {shards.training.tokens:,} tokens, "
             f"{steps:,} steps of {batch}: each is read {times:.2g} times"
         )
     return [*found, f"{parameters:,} parameters"]

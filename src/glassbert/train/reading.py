@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple, overload
 
 import numpy as np
@@ -19,9 +20,10 @@ from torch import Tensor
 
 from glassbert.data.masking import IGNORED, Masking, mask
 from glassbert.data.sampling import Order, hashed
-from glassbert.data.shards import Sequences
+from glassbert.data.shards import Rows, Sequences
+from glassbert.errors import DataError
 
-# Visits that are looked up together.
+# Visits that are looked up, and sequences that are masked, together.
 _BLOCK: Final = 4096
 # What the chance of orders and of masks begins with, beside the seed.
 _ORDERS, _MASKS, _MEASURING = range(3)
@@ -175,12 +177,14 @@ class Reader:
 
     def _found(self, visits: Sequence[Visit]) -> list[_Read]:
         if not all(visit in self._last for visit in visits):
-            self._last = dict(zip(visits, self._read(visits), strict=True))
+            blocks = (visits[begin : begin + _BLOCK] for begin in range(0, len(visits), _BLOCK))
+            self._last = dict(zip(visits, chain.from_iterable(map(self._read, blocks)), strict=True))
         return [self._last[visit] for visit in visits]
 
     def _read(self, visits: Sequence[Visit]) -> Iterator[_Read]:
         phase = visits[0].phase
         rows = self._phases[phase].sequences.rows([visit.number for visit in visits])
+        _check(rows, len(self._masking.special))
         if rows.masked is None:
             numbers, epochs = (np.array([getattr(visit, name) for visit in visits]) for name in ("number", "epoch"))
             keys = hashed(*self._chance, phase, epochs, numbers)
@@ -201,6 +205,23 @@ class Reader:
         for end, second, label, count in zip(ends.tolist(), seconds, next_labels, words, strict=True):
             yield _Read(ids[begin:end], labels[begin:end], second, label, count)
             begin = end
+
+
+def _check(rows: Rows, vocabulary: int) -> None:
+    """Refuse what no text has become; files whose SHA-256 nobody has compared may hold anything.
+
+    Raises:
+        DataError: an id that the vocabulary does not have, a label that is neither 0 nor 1, a word to guess that stands
+            outside its sequence.
+    """
+    good = int(rows.ids.max(initial=0)) < vocabulary and (rows.labels is None or int(rows.labels.max(initial=0)) < 2)
+    if rows.masked is not None and rows.masked_places is not None and rows.masked_ids is not None:
+        good &= int(rows.masked_ids.max(initial=0)) < vocabulary
+        good &= bool((rows.masked_places < np.repeat(rows.lengths, rows.masked)).all())
+    if not good:
+        raise DataError(
+            "the shards hold what no text has become, so a file is damaged; check=True (no --no-check) finds it"
+        )
 
 
 def _padded(rows: Sequence[Any], real: Any, fill: int) -> Any:

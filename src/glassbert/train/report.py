@@ -34,6 +34,8 @@ _CONFUSIONS: Final = 30
 _SHOWN_CLASSES: Final = 20
 # Figures that say how much was measured, not how well.
 _AMOUNTS: Final = ("examples", "words")
+# Figures that say how hard it is, and are the same in every evaluation.
+_FIXED: Final = ("unigram_entropy", "next_sentence_chance")
 # What is no figure in an evaluation.
 _PLACES: Final = ("epoch", "step", "main")
 
@@ -99,6 +101,17 @@ def model_name(settings: Record) -> str:
 def steps_of(record: Record) -> int:
     """Return how many steps were made; an older record does not say so, but has the loss of each."""
     return int(record.get("steps") or len(record.get("losses") or ()))
+
+
+def examples_of(record: Record) -> str:
+    """Return what that is called which is learned from and measured on."""
+    return "sequences" if record["task"] == PRETRAINING else "examples"
+
+
+def moment(record: Record, saved: Record) -> str:
+    """Return after what the saved weights are; epochs of pretraining are those of a phase, and say nothing alone."""
+    step = f"step {saved['step']:,}"
+    return step if record["task"] == PRETRAINING else f"epoch {saved['epoch']}, {step}"
 
 
 def saved_evaluation(record: Record) -> Record | None:
@@ -176,7 +189,7 @@ def _same(one: Any, other: Any) -> bool:
 
 # -- numbers and names as one reads them
 
-_NAMES: Final = {"f1": "F1", "spearman": "Spearman", "pearson": "Pearson", "matthews": "Matthews"}
+_NAMES: Final = {"f1": "F1", "lm": "LM", "spearman": "Spearman", "pearson": "Pearson", "matthews": "Matthews"}
 
 
 def said(name: str) -> str:
@@ -250,7 +263,7 @@ def _top(record: Record, heading: str) -> Markup:
             continue
         name, value = found
         examples = metrics.get("examples")
-        on = f" on {examples:,} {part} examples" if examples is not None else f" on the {part} data"
+        on = f" on {examples:,} {part} {examples_of(record)}" if examples is not None else f" on the {part} data"
         if part == "test" or test is None:
             lines.append(tag("p", tag("strong", figure(value)), f" {said(name)}{on}", class_="result"))
         else:
@@ -258,7 +271,7 @@ def _top(record: Record, heading: str) -> Markup:
     if test is None and saved is None:
         lines.append(tag("p", "Trained without data to evaluate on.", class_="result"))
     if kept := record.get("saved"):
-        line = f"Saved: the weights after epoch {kept['epoch']}, step {kept['step']:,}: {said(kept['why'])}."
+        line = f"Saved: the weights after {moment(record, kept)}: {said(kept['why'])}."
         lines.append(tag("p", line, class_="aside"))
     return tag("header", *lines, _facts(record))
 
@@ -267,9 +280,9 @@ def _facts(record: Record) -> Markup:
     seconds, tokens, peak = (record.get(name) for name in ("seconds", "tokens", "peak_memory_bytes"))
     in_steps = record.get("seconds_in_steps")
     examples = ((record.get("data") or {}).get("training") or {}).get("examples")
-    epochs = record.get("epochs")
+    epochs = None if record["task"] == PRETRAINING else record.get("epochs")
     facts = {
-        "Training examples": None if examples is None else f"{examples:,}",
+        f"Training {examples_of(record)}": None if examples is None else f"{examples:,}",
         "Epochs": None if epochs is None else f"{epochs:.4g}",
         "Steps": f"{steps_of(record):,}",
         "Time": None if seconds is None else duration(seconds),
@@ -289,10 +302,12 @@ def _curves(record: Record) -> Markup:
     evaluations: Sequence[Record] = record.get("evaluations") or []
     size = int(record.get("steps_per_point") or 1)
     last = float(max([1, steps_of(record), *(one["step"] for one in evaluations)]))
+    parts: Mapping[str, Sequence[float]] = record.get("figures") or {}
     drawn = []
     lines: list[tuple[str, Sequence[float], bool]] = [
         ("Loss", record.get("losses") or [], True),
-        *((pretty(name), values, True) for name, values in (record.get("figures") or {}).items()),
+        # The only part of a loss is the loss.
+        *((pretty(name), values, True) for name, values in parts.items() if values != record.get("losses")),
         ("Learning rate", record.get("learning_rates") or [], False),
         ("Gradient norm", record.get("grad_norms") or [], True),
     ]
@@ -338,25 +353,39 @@ def _evaluations(record: Record) -> Markup:
     first = main_of(record, measured[0])
     if first is not None and first[0] in names:  # it comes first
         names = [first[0], *(name for name in names if name != first[0])]
+    pretrained = record["task"] == PRETRAINING
+    fixed = [name for name in names if pretrained and name in _FIXED]
+    # Where words are all that is learned, their loss is the loss.
+    alone = pretrained and all(one.get("masked_lm_loss") == one.get("loss") for one in measured)
+    twice = ["masked_lm_loss" if names[0] == "loss" else "loss"] if alone else []
+    names = [name for name in names if name not in (*fixed, *twice)]
     saved = saved_evaluation(record)
     rows = []
     for one in evaluations:
         badge = [tag("span", "saved", class_="badge")] if one is saved else []
-        head = tag("th", f"Epoch {one['epoch']}", *badge, scope="row")
-        cells = (cell(figure(figures(one).get(name))) for name in names)
-        rows.append(tag("tr", head, cell(f"{one['step']:,}"), *cells, class_="saved" if one is saved else None))
+        step = f"{one['step']:,}"
+        head = tag("th", step if pretrained else f"Epoch {one['epoch']}", *badge, scope="row")
+        cells = [] if pretrained else [cell(step)]
+        cells += [cell(figure(figures(one).get(name))) for name in names]
+        rows.append(tag("tr", head, *cells, class_="saved" if one is saved else None))
     if test:
-        cells = (cell(figure(figures(test).get(name))) for name in names)
+        cells = [cell(figure(figures(test).get(name))) for name in names]
         rows.append(tag("tr", tag("th", "Test", scope="row"), cell(""), *cells))
-    heads = [("", None), ("Step", "number"), *((pretty(name), "number") for name in names)]
-    amounts = _amounts(measured)
+    heads: list[tuple[str, str | None]] = [("Step", None)] if pretrained else [("", None), ("Step", "number")]
+    heads += [(pretty(name), "number") for name in names]
+    amounts = _amounts(record, measured)
+    if fixed:
+        amounts += f" {pretty(', '.join(f'{said(name)} {figure(measured[-1][name])}' for name in fixed))}."
     return section("All figures", table(heads, rows), about=amounts)
 
 
-def _amounts(measured: Sequence[Record]) -> str:
+def _amounts(record: Record, measured: Sequence[Record]) -> str:
     """Say on how much was measured."""
     last = measured[-1]
-    found = [f"{last[name]:,} {name}" for name in reversed(_AMOUNTS) if isinstance(last.get(name), int)]
+    kinds = {"examples": examples_of(record)}
+    found = [
+        f"{last[name]:,} {kinds.get(name, name)}" for name in reversed(_AMOUNTS) if isinstance(last.get(name), int)
+    ]
     different = len({one.get("examples") for one in measured}) > 1
     if not found or different:
         return ""
@@ -512,7 +541,8 @@ def _data(record: Record) -> Markup:
         )
     if not rows:
         return Markup()
-    heads = [("", None), ("Examples", "number"), ("Skipped", "number"), ("Files", None), ("SHA-256", None)]
+    kind = pretty(examples_of(record))
+    heads = [("", None), (kind, "number"), ("Skipped", "number"), ("Files", None), ("SHA-256", None)]
     return section("Data", table(heads, rows))
 
 
