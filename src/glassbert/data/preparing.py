@@ -69,7 +69,8 @@ from glassbert.files import (
 from glassbert.settings import PrepareSettings, paths_of
 from glassbert.text import BertTokenizer, BertTokenizerFast
 
-# Blocks of a shard. What a killed run loses is a shard at most.
+# Blocks of a shard where the text is read once; with more copies it has fewer, since it is made in memory as a whole.
+# What a killed run loses is a shard at most.
 _BLOCKS: Final = 16
 # In an id this bit says that the token goes on with a word; it is taken off before anything is written.
 _INSIDE: Final = 1 << 30
@@ -348,6 +349,7 @@ class _Making:
 
     def __init__(self, settings: PrepareSettings, tokenizer: BertTokenizer, out: Path) -> None:
         self._settings, self._tokenizer, self._out = settings, tokenizer, out
+        self._blocks = max(1, _BLOCKS // settings.copies)
         self._plan = {
             "format": FORMAT,
             "settings": {name: value for name, value in settings.to_dict().items() if name not in _FREE},
@@ -408,7 +410,7 @@ class _Making:
         def blocks() -> Iterator[tuple[int, Block]]:
             nonlocal done
             for number, block in enumerate(corpus.blocks(say)):
-                shard = number // _BLOCKS
+                shard = number // self._blocks
                 if shard == self._shards:
                     self._compare(shard - 1, there, hashes)
                 self._shards = shard + 1
@@ -432,13 +434,13 @@ class _Making:
         with contextlib.closing(made):
             for number, one in zip(self._numbers(part, parts, there), made):
                 on_progress(done, total)
-                if numbers and number // _BLOCKS != numbers[0] // _BLOCKS:
-                    self._write(numbers[0] // _BLOCKS, collected, hashes)
+                if numbers and number // self._blocks != numbers[0] // self._blocks:
+                    self._write(numbers[0] // self._blocks, collected, hashes)
                     collected, numbers = [], []
                 collected.append(one)
                 numbers.append(number)
         if numbers:
-            self._write(numbers[0] // _BLOCKS, collected, hashes)
+            self._write(numbers[0] // self._blocks, collected, hashes)
         for number in there:
             if number >= self._shards:
                 self._compare(number, there, hashes)
@@ -459,7 +461,7 @@ class _Making:
         """Give the numbers of the blocks that are made here, in order."""
         for shard in range(part - 1, 1 << 40, parts):
             if shard not in there:
-                yield from range(shard * _BLOCKS, (shard + 1) * _BLOCKS)
+                yield from range(shard * self._blocks, (shard + 1) * self._blocks)
 
     def _write(self, number: int, collected: Sequence[_Made], hashes: dict[int, Any]) -> None:
         """Write a shard, whole or not at all."""
