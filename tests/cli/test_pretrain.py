@@ -255,7 +255,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         said(lambda manifest: manifest["settings"].update(objective="mlm")),
         "manifest.json",
     ),
-    "no shards": (said(lambda manifest: manifest.update(shards=[])), "shards"),
+    "no shards": (said(lambda manifest: manifest.update(shards=[])), "damaged"),
     "another vocabulary": (
         said(lambda manifest: manifest["vocabulary"].update(sha256="0")),
         "manifest.json",
