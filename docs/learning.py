@@ -23,11 +23,23 @@ from typing import Final
 import torch
 
 from bench.common import SHARED
-from glassbert import BertConfig, BertModel, BertTokenizer, FinetuneSettings, finetune, read_records
+from glassbert import (
+    BertConfig,
+    BertForPreTraining,
+    BertModel,
+    BertTokenizer,
+    FinetuneSettings,
+    finetune,
+    read_records,
+)
 
 # A small model on little text needs no dropout.
 _PLAIN: Final = "--model-config hidden_dropout_prob=0 --model-config attention_probs_dropout_prob=0"
-_TRAINING: Final = f"--preset tiny --learning-rate 2e-3 --warmup 0.05 --evaluate-every 1000 {_PLAIN}"
+_TRAINING: Final = f"--preset tiny --warmup 0.05 --evaluate-every 1000 {_PLAIN}"
+# BERT's own 0.02 is for vectors of 768 numbers; with 128 a model takes several times as long to look beyond a word.
+_SHORT: Final = "--model-config initializer_range=0.1 --learning-rate 3e-3 --steps 6000 --batch-size 64"
+_PAIRS: Final = "--out shards --copies 4 --max-length 32 --short-sequences 0"
+_LONGER: Final = "--warmup 0.05 --learning-rate 1e-3 --steps 1000 --batch-size 32 --evaluate-every 250"
 _SEEDS: Final = 5
 _RATES: Final = (1e-3, 5e-4, 3e-4)
 
@@ -49,17 +61,40 @@ def english(folder: Path) -> None:
     texts = "pride.txt holmes.txt articles.txt"
     command(f"vocab {texts} --size 3000 --out vocabulary", folder)
     start = "^Chapter|^CHAPTER|^ = [^=]|^ADVENTURE|^[IVX]+[.] THE ADV"
-    options = f"--vocab vocabulary --out shards --copies 10 --held-out 0.1 --document-start '{start}'"
-    command(f"prepare {texts} {options}", folder)
-    command(f"pretrain shards {_TRAINING} --steps 8000 --batch-size 32 --out english-bert", folder)
+    command(f"prepare {texts} --vocab vocabulary {_PAIRS} --held-out 0.1 --document-start '{start}'", folder)
+    command(f"pretrain shards {_TRAINING} {_SHORT} --out english-bert", folder)
+    command(
+        f"prepare {texts} --vocab vocabulary --out long --copies 4 --held-out 0.1 --document-start '{start}'", folder
+    )
+    command(f"pretrain long --model english-bert {_LONGER} --out longer", folder)
+    _fill(folder / "english-bert", ["I have no doubt [MASK] he will come.", "She was very [MASK] to see him."])
+    _fill(folder / "english-bert", ['"My dear Mr. [MASK]," said his lady to him.', "Mr. Sherlock [MASK] sat down."])
 
 
 def chinese(folder: Path) -> None:
     """Pretrain on Chinese documents."""
     text = SHARED / "clue_corpus_small_sample" / "CLUECorpusSmall_bert_sampled.txt"
     command(f"vocab {text} --size 8000 --out vocabulary", folder)
-    command(f"prepare {text} --vocab vocabulary --out shards --copies 10 --held-out 0.05 --language zh", folder)
-    command(f"pretrain shards {_TRAINING} --steps 6000 --batch-size 32 --out chinese-bert", folder)
+    command(f"prepare {text} --vocab vocabulary {_PAIRS} --held-out 0.05 --language zh", folder)
+    command(f"pretrain shards {_TRAINING} {_SHORT} --out chinese-bert", folder)
+    command(f"prepare {text} --vocab vocabulary --out long --copies 4 --held-out 0.05 --language zh", folder)
+    command(f"pretrain long --model chinese-bert {_LONGER} --out longer", folder)
+    _fill(
+        folder / "chinese-bert",
+        ["中[MASK]人民共和国", "今[MASK]的天气很好。", "我们[MASK]须努力学习。", "他是一[MASK]老师。"],
+    )
+
+
+def _fill(model: Path, texts: list[str]) -> None:
+    """Show what a model puts in the place of a mask."""
+    tokenizer, bert = BertTokenizer.from_pretrained(model), BertForPreTraining.from_pretrained(model).eval()
+    for text in texts:
+        batch = tokenizer(text, return_tensors="pt")
+        with torch.inference_mode():
+            scores = bert(**batch).prediction_logits[batch["input_ids"] == tokenizer.mask_token_id]
+        shares, words = scores[0].softmax(dim=-1).topk(5)
+        found = zip(tokenizer.convert_ids_to_tokens(words.tolist()), shares.tolist(), strict=True)
+        print(f"{text}  →  {', '.join(f'{word} {share:.2f}' for word, share in found)}")
 
 
 def banking(folder: Path) -> None:
@@ -76,7 +111,7 @@ def banking(folder: Path) -> None:
     command("vocab questions.txt --size 2000 --out vocabulary", folder)
     kind = "--objective mlm --documents lines --max-length 64 --short-sequences 0 --held-out 0.03"
     command(f"prepare questions.txt --vocab vocabulary {kind} --out shards", folder)
-    command(f"pretrain shards {_TRAINING} --steps 6000 --batch-size 64 --out pretrained", folder)
+    command(f"pretrain shards {_TRAINING} --learning-rate 2e-3 --steps 6000 --batch-size 64 --out pretrained", folder)
     tokenizer = BertTokenizer.from_pretrained(folder / "vocabulary")
     for rate in _RATES:
         for begin in ("fresh", "pretrained"):
