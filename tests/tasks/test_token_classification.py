@@ -324,7 +324,7 @@ def test_the_loss_is_a_mean_over_words_however_they_are_split() -> None:
         logits = torch.cat(TASK.rows(small()(**TASK.collate(found, TOKENIZER)), found))
     labels = torch.tensor([label for feature in found for label in feature.labels or ()])
     assert len(labels) == 36
-    assert losses[0] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert losses[0][0] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-5)
 
 
 # -- answers ------------------------------------------------------------------------------------------------
