@@ -17,7 +17,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -46,6 +46,8 @@ _WRITTEN: Final = re.compile(
 _SIGNED: Final = re.compile(r"README\.md")
 # The largest settings that people have are indices of weights, with some 100 kB.
 _LARGEST_JSON: Final = 32 * 1024 * 1024
+# Bytes that are read and hashed together.
+_TOGETHER: Final = 1 << 24
 
 
 class Kind(NamedTuple):
@@ -475,6 +477,18 @@ def _is_signed(file: Path) -> bool:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON with a newline at the end."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def fingerprint(file: Path, on_bytes: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
+    """Return a file's size and SHA-256; `on_bytes` is told now and then how many more bytes have been read."""
+    digest = hashlib.sha256()
+    size = 0
+    with file.open("rb") as stream:
+        while block := stream.read(_TOGETHER):
+            digest.update(block)
+            size += len(block)
+            on_bytes(len(block))
+    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 @contextlib.contextmanager

@@ -20,7 +20,8 @@ from glassbert.data import PrepareSettings, Shards, prepare, shards
 from glassbert.data.masking import mask
 from glassbert.data.preparing import masking_of
 from glassbert.data.sampling import hashed
-from glassbert.data.shards import PARTS, Rows, fingerprint
+from glassbert.data.shards import PARTS, Rows
+from glassbert.files import fingerprint
 
 from . import small
 from .corpora import make

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from glassbert import ConfigError, TrainingError
-from glassbert.files import read_json, write_json
+from glassbert.files import fingerprint, read_json, write_json
 from glassbert.settings import LoopSettings
 from glassbert.train import Step, fit
 from glassbert.train.devices import Devices
 from glassbert.train.history import History
-from glassbert.train.state import MANIFEST, STATE, Checkpoints, Keeper, _fingerprint
+from glassbert.train.state import MANIFEST, STATE, Checkpoints, Keeper
 from tests.train.test_loop import Feature, collate, fresh
 from tests.train.test_losses_of_parts import loss, to_batch, weight
 
@@ -112,7 +112,7 @@ def test_a_checkpoint_from_before_steps_had_figures(tmp_path: Path) -> None:
     assert state.pop("figures") == ["all", "long", "found"]
     write_json(folder / STATE, state)
     save_file({"reports": torch.arange(12, dtype=torch.float64).reshape(2, 6)}, folder / "steps.safetensors")
-    manifest = {name: _fingerprint(folder / name) for name in read_json(folder / MANIFEST)}
+    manifest = {name: fingerprint(folder / name) for name in read_json(folder / MANIFEST)}
     write_json(folder / MANIFEST, manifest)
     keeper = Keeper(Checkpoints(tmp_path / "cut", {}), Devices(torch.device("cpu")), {}, resume=True, say=str)
     history = fit(fresh(), Corpus(), collate, LoopSettings(steps=4), batches=batches, keeper=keeper)

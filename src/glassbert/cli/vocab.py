@@ -89,6 +89,7 @@ def vocab(
     from glassbert.cli.displays import VocabularyDisplay
     from glassbert.cli.printing import note, print_json
     from glassbert.data import LONGEST_WORD, count_words, text_files
+    from glassbert.data.processes import cores
     from glassbert.errors import DataError
     from glassbert.text import SPECIAL_TOKENS, BasicTokenizer, learn_from_counts, missing_characters
     from glassbert.text.learning import check_room, check_settings
@@ -110,7 +111,7 @@ def vocab(
     basics = [basic] if other is None else [basic, other.basic]
 
     with VocabularyDisplay() as display:
-        counting: dict[str, Any] = {"encoding": encoding, "workers": workers or _cores(), "max_words": max_words}
+        counting: dict[str, Any] = {"encoding": encoding, "workers": workers or cores(), "max_words": max_words}
         if held_out is None:
             counted = count_words(files, basic, held_out=basics, on_progress=display.counted, **counting)
             text, measured = counted.words, counted.held_out
@@ -195,11 +196,6 @@ class _Vocabulary(NamedTuple):
 def _short(path: Path) -> str:
     """Return the end of a path; of vocabularies the folder tells more than the name."""
     return "/".join(path.parts[-2:])
-
-
-def _cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_folder(out: Path) -> bool:

@@ -23,6 +23,7 @@ from glassbert.errors import CheckpointError, DataError, InputError
 from glassbert.files import Kind, check_output, new_folder, read_json, write_json
 from glassbert.text import BertTokenizer, Encoding
 from glassbert.text.checks import check_flags, check_string, shown
+from glassbert.text.vocabulary import vocabulary_hash
 from glassbert.text.windows import Truncation, check_way
 
 if TYPE_CHECKING:
@@ -302,7 +303,7 @@ def encode_files(
                 "do_lower_case": tokenizer.do_lower_case,
                 "rules": tokenizer.rules,
             },
-            "vocabulary": {"tokens": len(vocabulary), "sha256": _digest_of(vocabulary)},
+            "vocabulary": {"tokens": len(vocabulary), "sha256": vocabulary_hash(vocabulary)},
         }
         write_json(folder / _MANIFEST, manifest)
     return EncodedTexts(out)
@@ -460,9 +461,3 @@ class _Fingerprint:
     @property
     def digest(self) -> str:
         return self._hash.hexdigest()
-
-
-def _digest_of(vocabulary: dict[str, int]) -> str:
-    """Return the SHA-256 of the lines "id, tab, token", the lowest id first."""
-    lines = (f"{index}\t{token}\n" for token, index in sorted(vocabulary.items(), key=lambda pair: pair[1]))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()

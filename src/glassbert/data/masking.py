@@ -32,7 +32,7 @@ class Masking(NamedTuple):
     Attributes:
         share: of a sequence's tokens, special ones counted, as in Google's code.
         most: most tokens of a sequence; None for no limit.
-        special: (V,) bool, true at ids that are never chosen: `[CLS]` and `[SEP]`.
+        special: (V,) bool, true at ids that are never chosen: `[CLS]`, `[SEP]`, `[PAD]`.
         mask_id: what is put in the place of most chosen tokens.
         inside: (V,) bool, true at ids that go on with a word; None chooses single tokens, not whole words.
     """

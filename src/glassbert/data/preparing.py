@@ -50,15 +50,14 @@ from glassbert.data.shards import (
     Rows,
     Shards,
     check_shard,
-    fingerprint,
     tokenizer_settings,
-    vocabulary_hash,
 )
 from glassbert.data.words import text_files
 from glassbert.errors import CheckpointError, ConfigError, DataError, OutputExistsError, SaveError
 from glassbert.files import (
     Kind,
     check_output,
+    fingerprint,
     new_file,
     new_folder,
     read_json,
@@ -68,6 +67,7 @@ from glassbert.files import (
 )
 from glassbert.settings import PrepareSettings, paths_of
 from glassbert.text import BertTokenizer, BertTokenizerFast
+from glassbert.text.vocabulary import vocabulary_hash
 
 # Blocks of a shard where the text is read once; with more copies it has fewer, since it is made in memory as a whole.
 # What a killed run loses is a shard at most.
@@ -353,7 +353,7 @@ class _Making:
         self._plan = {
             "format": FORMAT,
             "settings": {name: value for name, value in settings.to_dict().items() if name not in _FREE},
-            "vocabulary": {"tokens": len(tokenizer), "sha256": vocabulary_hash(tokenizer)},
+            "vocabulary": {"tokens": len(tokenizer), "sha256": vocabulary_hash(tokenizer.get_vocab())},
             "tokenizer": tokenizer_settings(tokenizer),
             "characters of a block": BLOCK,
             "characters of a document": LONGEST,

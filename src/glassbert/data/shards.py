@@ -29,9 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassbert.errors import CheckpointError, DataError
-from glassbert.files import read_json
+from glassbert.files import fingerprint, read_json
 from glassbert.settings import Objective
 from glassbert.text import BertTokenizer, BertTokenizerFast
+from glassbert.text.vocabulary import vocabulary_hash
 
 MANIFEST, PLAN, SHARD, TOKENIZER = "manifest.json", "plan.json", "shard.json", "tokenizer"
 FORMAT: Final = 1
@@ -55,8 +56,6 @@ _AGAIN: Final = "remove the shard's folder and prepare it again"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # Files that are open beside those of the shards.
 _OTHER_FILES: Final = 1024
-# Bytes that are hashed between two words on how far that is.
-_TELL_EVERY: Final = 1 << 26
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, eq=False)
@@ -110,18 +109,6 @@ class Rows:
             stored |= {"masked_ends": np.cumsum(self.masked, dtype=np.int64)}
             stored |= {"masked_places": self.masked_places, "masked_ids": self.masked_ids}
         return stored
-
-
-def fingerprint(file: Path, on_bytes: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
-    """Return a file's size and SHA-256; `on_bytes` is told now and then how many more have been read."""
-    digest = hashlib.sha256()
-    size = 0
-    with file.open("rb") as stream:
-        while block := stream.read(_TELL_EVERY):
-            digest.update(block)
-            size += len(block)
-            on_bytes(len(block))
-    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 class _Part:
@@ -357,7 +344,7 @@ class Shards:
         if not (self.folder / TOKENIZER).is_dir():
             raise DataError("is missing; prepare the shards again", file=self.folder / TOKENIZER)
         tokenizer = BertTokenizerFast.from_pretrained(self.folder / TOKENIZER)
-        if vocabulary_hash(tokenizer) != self.vocabulary:
+        if vocabulary_hash(tokenizer.get_vocab()) != self.vocabulary:
             raise DataError(f"is not the vocabulary that {MANIFEST} names", file=self.folder / TOKENIZER)
         settings, said = tokenizer_settings(tokenizer), self.manifest["tokenizer"]
         for name in {**settings, **said}:
@@ -415,13 +402,6 @@ class Shards:
         """Name the folder and the size."""
         counts = f"{len(self.training):,} sequences, {self.training.tokens:,} tokens; {len(self.held_out):,} held out"
         return f"Shards({str(self.folder)!r}: {self.objective}, {counts})"
-
-
-def vocabulary_hash(tokenizer: BertTokenizer) -> str:
-    """Return the SHA-256 of a tokenizer's tokens, in the order of their ids."""
-    tokens = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
-    lines = (f"{index}\t{token}\n" for token, index in tokens)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def tokenizer_settings(tokenizer: BertTokenizer) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -85,3 +86,9 @@ def save_vocabulary(vocabulary: Mapping[str, int], path: str | Path) -> None:
         if "\n" in token or token.endswith("\r") or (index == 0 and token.startswith("\ufeff")):
             raise VocabularyError(f"the token {token!r} is no line of its own; a vocab.txt cannot hold it")
     Path(path).write_bytes("".join(f"{token}\n" for token in tokens).encode("utf-8"))
+
+
+def vocabulary_hash(vocabulary: Mapping[str, int]) -> str:
+    """Return the SHA-256 of the lines "id, tab, token", the lowest id first."""
+    lines = (f"{index}\t{token}\n" for token, index in sorted(vocabulary.items(), key=lambda pair: pair[1]))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from glassbert.tasks.multiple_choice import ChoiceFeatures
 from glassbert.tasks.task import Example, Task
 from glassbert.tasks.texts import TextFeatures, crop
 from glassbert.text import BertTokenizer, BertTokenizerFast
+from glassbert.text.vocabulary import vocabulary_hash
 from glassbert.train.devices import Devices, joined
 from glassbert.train.events import Notice, OnEvent, TrainingResult, silent
 from glassbert.train.examples import Part, given_columns
@@ -120,12 +120,11 @@ def _told(
     task: AnyTask, tokenizer: BertTokenizer, model: BertPreTrainedModel, parts: dict[str, Part]
 ) -> dict[str, Any]:
     """Return what makes a run the run that it is, beside its settings; one that goes on has to agree."""
-    vocabulary = hashlib.sha256("\n".join(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))).encode())
     return {
         "task": f"{type(task).__module__}.{type(task).__qualname__}",
         "data": {name: part.fingerprint() for name, part in parts.items()},
         "model": model.config.to_dict(),
-        "vocabulary": vocabulary.hexdigest(),
+        "vocabulary": vocabulary_hash(tokenizer.get_vocab()),
     }
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from glassbert.checkpoint import check_vocabulary, load_config, load_model, load_tokenizer
 from glassbert.data.masking import Masking
 from glassbert.data.preparing import masking_of
-from glassbert.data.shards import Sequences, Shards, vocabulary_hash
+from glassbert.data.shards import Sequences, Shards
 from glassbert.errors import ConfigError, DataError
 from glassbert.files import check_output
 from glassbert.model import BertConfig, BertForMaskedLM, BertForPreTraining, BertPreTrainedModel, losses
@@ -24,6 +24,7 @@ from glassbert.settings import PretrainSettings
 from glassbert.tasks.batching import by_tokens
 from glassbert.tasks.task import Metrics
 from glassbert.text import BertTokenizer
+from glassbert.text.vocabulary import vocabulary_hash
 from glassbert.train.devices import Devices, joined
 from glassbert.train.events import Notice, OnEvent, Progress, TrainingResult, silent
 from glassbert.train.interruption import Interruption
@@ -316,7 +317,7 @@ def _config_of(settings: PretrainSettings, several: Sequence[Shards], tokenizer:
     if settings.model is not None:
         config = load_config(settings.model)
         theirs = load_tokenizer(type(tokenizer), settings.model)
-        if vocabulary_hash(theirs) != several[0].vocabulary:
+        if vocabulary_hash(theirs.get_vocab()) != several[0].vocabulary:
             raise ConfigError(
                 f"{several[0].folder} was prepared with another vocabulary than that of {settings.model}; prepare the "
                 f"text with --vocab {settings.model}"
@@ -471,7 +472,7 @@ def _told(
             "held-out": [shards.fingerprint() for shards in held_out],
         },
         "model": model.config.to_dict(),
-        "vocabulary": vocabulary_hash(tokenizer),
+        "vocabulary": vocabulary_hash(tokenizer.get_vocab()),
     }
 
 

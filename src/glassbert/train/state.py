@@ -15,7 +15,6 @@ checkpoints go when the new one stands.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import random
 import re
@@ -33,7 +32,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from glassbert.errors import CheckpointError, ConfigError, OutputExistsError, SaveError
-from glassbert.files import Kind, new_folder, read_json, reading, remove_abandoned, remove_folder, write_json
+from glassbert.files import (
+    Kind,
+    fingerprint,
+    new_folder,
+    read_json,
+    reading,
+    remove_abandoned,
+    remove_folder,
+    write_json,
+)
 from glassbert.train.devices import Devices
 from glassbert.train.history import History
 
@@ -163,7 +171,7 @@ class Checkpoints:
                     raise OSError(str(error)) from error
             write_json(stage / STATE, {"step": state.step, "run": self._run, **state.values})
             files = sorted(stage.iterdir())
-            write_json(stage / MANIFEST, {file.name: _fingerprint(file) for file in files})
+            write_json(stage / MANIFEST, {file.name: fingerprint(file) for file in files})
         # A later one is of a run that was gone on with from an earlier step; it is not of this one.
         later = [other for other in self.found() if _step_of(other) > state.step]
         _remove([*later, *self.found()[len(later) + (self._keep or 1) :]])
@@ -199,7 +207,7 @@ def read_state(folder: Path) -> State:
         if not file.is_file():
             raise CheckpointError(f"{file}: is missing")
         with reading(file):
-            found = _fingerprint(file)
+            found = fingerprint(file)
         if found != expected:
             raise CheckpointError(f"{file}: is not as it was written (size or SHA-256 differ from {MANIFEST})")
     values = read_json(folder / STATE)
@@ -230,11 +238,6 @@ def _name_of(step: int) -> str:
 
 def _step_of(folder: Path) -> int:
     return int(folder.name.removeprefix("step-"))
-
-
-def _fingerprint(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:
-        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
 
 def _compared(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> Iterator[str]:
