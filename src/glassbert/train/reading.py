@@ -9,6 +9,7 @@ Letters: B batch, S longest sequence of the batch.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -29,7 +30,8 @@ _BLOCK: Final = 4096
 _ORDERS, _MASKS, _MEASURING = range(3)
 
 
-class Visit(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Visit:
     """One reading of one sequence.
 
     Attributes:
