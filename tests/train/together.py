@@ -1,7 +1,7 @@
 """All that trains, alone or in several processes: `python -m tests.train.together FOLDER`, or that by `torchrun`.
 
-Writes FOLDER/alone or FOLDER/several, with a result for each task and each kind of shards, and `parts.json` of a loss
-that has several parts.
+Writes FOLDER/alone or FOLDER/several, with a result for each task and each kind of shards, `parts.json` of a loss
+that has several parts, and `said-0.json` of what was told, by each process in a file of its own.
 Without dropout they are the same but for the last digits.
 """
 
@@ -82,10 +82,11 @@ def fit_parts(file: Path) -> None:
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     place = folder / ("several" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "alone")
+    said: list[str] = []
 
     def on_event(event: Event) -> None:
         if isinstance(event, Notice):
-            print(event.message, flush=True)
+            said.append(event.message)
 
     for task in ROWS:
         data = folder / f"{task}.jsonl"
@@ -110,7 +111,8 @@ def main(folder: Path) -> None:
     try:
         finetune(FinetuneSettings(train=folder / "none.jsonl", model=folder / "base", out=place / "none"))
     except GlassbertError as error:
-        print(f"refused: {error}", flush=True)
+        said.append(f"refused: {error}")
+    write_json(place / f"said-{os.environ.get('RANK', '0')}.json", said)
 
 
 if __name__ == "__main__":
