@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from torch import Tensor
 from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks.metrics import surprise
+from glassbert.tasks.results import Result
 from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task, Verdict
 from glassbert.tasks.text_classification import finite, refuse_alike, shown, sorted_labels
 from glassbert.tasks.texts import TextExample, TextFeatures, brief, collate_texts, encoded, known_pairs, texts_of
@@ -43,7 +44,7 @@ class MultiLabelExample(TextExample):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MultiLabel:
+class MultiLabel(Result):
     """The answer for one text or pair.
 
     Attributes:
@@ -55,10 +56,6 @@ class MultiLabel:
     labels: tuple[str, ...]
     scores: dict[str, float]
     cut: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

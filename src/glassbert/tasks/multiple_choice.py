@@ -14,6 +14,7 @@ from torch import Tensor
 from glassbert.errors import InputError
 from glassbert.model import BertConfig, BertForMultipleChoice, ModelOutput
 from glassbert.tasks.metrics import surprise
+from glassbert.tasks.results import Result
 from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task, Verdict, counted
 from glassbert.tasks.text_classification import finite
 from glassbert.tasks.texts import TextExample, brief, encoded
@@ -73,7 +74,7 @@ class ChoiceFeatures:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Choice:
+class Choice(Result):
     """The answer to one question.
 
     Attributes:
@@ -89,10 +90,6 @@ class Choice:
     score: float
     scores: tuple[float, ...]
     cut: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

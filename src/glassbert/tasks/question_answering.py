@@ -22,6 +22,7 @@ from torch import Tensor
 from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForQuestionAnswering, ModelOutput
 from glassbert.model.losses import IGNORED
+from glassbert.tasks.results import Result
 from glassbert.tasks.spans import Place, best_spans, locate, stated, windows_over, with_most_context
 from glassbert.tasks.squad import Scores, scores
 from glassbert.tasks.task import TASK, Column, Columns, Example, Metrics, Record, Task, Verdict, counted
@@ -119,7 +120,7 @@ class Candidate:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(Result):
     """The answer to a question.
 
     Attributes:
@@ -141,10 +142,6 @@ class Answer:
     null_difference: float | None = None
     candidates: tuple[Candidate, ...] = ()
     cut: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForSequenceClassification
 from glassbert.tasks.metrics import pearson, spearman
+from glassbert.tasks.results import Result
 from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task, Verdict, counted
 from glassbert.tasks.text_classification import finite
 from glassbert.tasks.texts import TextExample, TextFeatures, brief, collate_texts, encoded, known_pairs, texts_of
@@ -30,7 +31,7 @@ class RegressionExample(TextExample):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Estimate:
+class Estimate(Result):
     """The answer for one text or pair.
 
     Attributes:
@@ -40,10 +41,6 @@ class Estimate:
 
     score: float
     cut: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertPreTrainedModel, ModelOutput, SentenceEncoder
 from glassbert.model.losses import cosine_regression, in_batch_negatives, over_widths
 from glassbert.tasks.metrics import pearson, ranks_of, spearman
+from glassbert.tasks.results import TensorResult
 from glassbert.tasks.task import TASK, Columns, Metrics, Record, Task, Verdict
 from glassbert.tasks.text_classification import finite
 from glassbert.tasks.texts import TextExample, brief, texts_of
@@ -67,8 +68,8 @@ class EmbeddingFeatures:
         return sum(map(len, self.encodings))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Embedding:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Embedding(TensorResult):
     """The vector of a text, and of those that came with it.
 
     Attributes:

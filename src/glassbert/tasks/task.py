@@ -201,36 +201,52 @@ Column = str | int
 Columns = Mapping[str, Column]
 
 
-class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
-    """One thing that a model can learn to do.
+class Answering(ABC, Generic[ExampleT, FeatureT, ResultT]):
+    """One thing that a model can say of a text; `Task` is one that it can be taught, too.
 
-    A task is made from the training data (`learn`) or from a model that has learned it (`of_model`); it never changes.
+    It is made from a model (`of_model`) and never changes; `chosen` returns another with other settings.
 
     Attributes:
-        name: as `--task` has it.
-        model_class: the model with the task's head.
-        head: a pattern of the head's parameters, which are new when a model learns the task; empty where it has none.
+        name: as `pipeline` and `--task` have it.
+        model_class: the model with the head for it.
+        model_classes: all whose output can be read, where those are several.
         roles: columns that a record has for it → whether it must have them; a text that comes alone is the first.
         main: the role whose column is named as that of the text; empty for the first.
         labels_in: those roles that hold what is to be learned, and are not needed to predict.
-        learned_from: optional roles without which nothing can be learned or compared.
-        of_questions: whether records are brought to the form of SQuAD's questions before, whatever form they have.
         in_several: roles that may be spread over several columns.
-        loss_choices: what the loss may be told beside the batch: "class_weights", "label_smoothing".
-        options: fields of the class that may be chosen, where the others are learned.
+        answer_options: fields of the class that whoever asks may choose, call by call.
     """
 
     name: ClassVar[str]
     model_class: ClassVar[type[BertPreTrainedModel]]
-    head: ClassVar[str] = r"^classifier\."
+    model_classes: ClassVar[tuple[type[BertPreTrainedModel], ...]] = ()
     roles: ClassVar[Mapping[str, bool]]
     main: ClassVar[str] = ""
-    labels_in: ClassVar[tuple[str, ...]] = ("label",)
-    learned_from: ClassVar[tuple[str, ...]] = ()
-    of_questions: ClassVar[bool] = False
+    labels_in: ClassVar[tuple[str, ...]] = ()
     in_several: ClassVar[tuple[str, ...]] = ()
-    loss_choices: ClassVar[tuple[str, ...]] = ()
-    options: ClassVar[tuple[str, ...]] = ()
+    answer_options: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def reads(cls, model: BertPreTrainedModel) -> bool:
+        """Whether the output of a model can be read."""
+        return isinstance(model, cls.model_classes or cls.model_class)
+
+    def chosen(self, values: Mapping[str, Any]) -> Self:
+        """Return it with other values for some of `answer_options`.
+
+        Raises:
+            ConfigError: a name that is none of these, or a value that it cannot have.
+        """
+        for name in values:
+            if name not in self.answer_options:
+                known = ", ".join(self.answer_options) or "none"
+                raise ConfigError(f"{self.name} has no option {name!r} for its answers; it has {known}")
+        return dataclasses.replace(self, **values) if values else self  # type: ignore[type-var]  # all are dataclasses
+
+    @property
+    def states(self) -> bool:
+        """Whether the hidden states of all layers are read."""
+        return False
 
     @classmethod
     def columns(
@@ -271,26 +287,6 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
         return columns
 
     @classmethod
-    def check_options(cls, options: Mapping[str, Any]) -> None:
-        """Check values for some of `options`.
-
-        Raises:
-            ConfigError: a name that is none of these, or a value that the task cannot have.
-        """
-        for name in options:
-            if name not in cls.options:
-                raise ConfigError(f"{cls.name} has no option {name!r}; it has {', '.join(cls.options) or 'none'}")
-        cls(**options)
-
-    @abstractmethod
-    def learn(self, examples: Iterable[ExampleT]) -> Self:
-        """Return the task as labelled examples have it: which classes are there?
-
-        Raises:
-            DataError: examples from which nothing can be learned, with file and line.
-        """
-
-    @classmethod
     @abstractmethod
     def of_model(cls, config: BertConfig) -> Self:
         """Make the task that a model has learned.
@@ -298,10 +294,6 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
         Raises:
             ConfigError: the config is not that of such a model.
         """
-
-    @abstractmethod
-    def configure(self, config: BertConfig) -> BertConfig:
-        """Return the config of a model for this task: its labels and, under `glassbert_task`, its own settings."""
 
     @abstractmethod
     def examples(self, records: Iterable[Record], columns: Columns, *, labelled: bool = True) -> Iterator[ExampleT]:
@@ -336,6 +328,69 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
     def collate(self, features: Sequence[FeatureT], tokenizer: BertTokenizer) -> dict[str, Tensor]:
         """Make the keyword arguments of a forward call; `labels` among them where all features have one."""
 
+    def text_limit(self, max_length: int) -> int:
+        """Return the most tokens of a text that is not cut, where the model's features have at most `max_length`."""
+        return max_length
+
+    def rows(self, output: ModelOutput, features: Sequence[FeatureT]) -> list[Tensor]:
+        """Return what the model said of each of the features, on the CPU."""
+        return list(output["logits"].float().cpu())
+
+    @abstractmethod
+    def answers(
+        self, examples: Sequence[ExampleT], features: Sequence[FeatureT], rows: Sequence[Tensor]
+    ) -> list[ResultT]:
+        """Turn what the model said into one typed result for each example.
+
+        Raises:
+            InputError: scores that are not finite.
+        """
+
+
+class Task(Answering[ExampleT, FeatureT, ResultT], Generic[ExampleT, FeatureT, ResultT, MetricsT]):
+    """One thing that a model can learn to do.
+
+    A task is made from the training data (`learn`) or from a model that has learned it (`of_model`); it never changes.
+
+    Attributes:
+        head: a pattern of the head's parameters, which are new when a model learns the task; empty where it has none.
+        learned_from: optional roles without which nothing can be learned or compared.
+        of_questions: whether records are brought to the form of SQuAD's questions before, whatever form they have.
+        loss_choices: what the loss may be told beside the batch: "class_weights", "label_smoothing".
+        options: fields of the class that may be chosen, where the others are learned.
+    """
+
+    head: ClassVar[str] = r"^classifier\."
+    labels_in: ClassVar[tuple[str, ...]] = ("label",)
+    learned_from: ClassVar[tuple[str, ...]] = ()
+    of_questions: ClassVar[bool] = False
+    loss_choices: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Check values for some of `options`.
+
+        Raises:
+            ConfigError: a name that is none of these, or a value that the task cannot have.
+        """
+        for name in options:
+            if name not in cls.options:
+                raise ConfigError(f"{cls.name} has no option {name!r}; it has {', '.join(cls.options) or 'none'}")
+        cls(**options)
+
+    @abstractmethod
+    def learn(self, examples: Iterable[ExampleT]) -> Self:
+        """Return the task as labelled examples have it: which classes are there?
+
+        Raises:
+            DataError: examples from which nothing can be learned, with file and line.
+        """
+
+    @abstractmethod
+    def configure(self, config: BertConfig) -> BertConfig:
+        """Return the config of a model for this task: its labels and, under `glassbert_task`, its own settings."""
+
     def weight(self, features: Sequence[FeatureT]) -> float:
         """Return how much the mean loss of these features counts beside that of others: what it is a mean over."""
         return float(len(features))
@@ -362,24 +417,6 @@ class Task(ABC, Generic[ExampleT, FeatureT, ResultT, MetricsT]):
     def notes(self, examples: Sequence[ExampleT], features: Sequence[FeatureT]) -> Iterator[str]:
         """Tell what one should know of training data, a line each: what is learned from it, what cannot be."""
         return iter(())
-
-    def text_limit(self, max_length: int) -> int:
-        """Return the most tokens of a text that is not cut, where the model's features have at most `max_length`."""
-        return max_length
-
-    def rows(self, output: ModelOutput, features: Sequence[FeatureT]) -> list[Tensor]:
-        """Return what the model said of each of the features, on the CPU."""
-        return list(output["logits"].float().cpu())
-
-    @abstractmethod
-    def answers(
-        self, examples: Sequence[ExampleT], features: Sequence[FeatureT], rows: Sequence[Tensor]
-    ) -> list[ResultT]:
-        """Turn what the model said into one typed result for each example.
-
-        Raises:
-            InputError: scores that are not finite.
-        """
 
     def calibrate(self, examples: Sequence[ExampleT], features: Sequence[FeatureT], rows: Sequence[Tensor]) -> Self:
         """Return the task with thresholds that are best on these labelled examples; most tasks have none."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from glassbert.errors import DataError, InputError
 from glassbert.model import BertConfig, BertForTokenClassification, ModelOutput
+from glassbert.tasks.results import Result
 from glassbert.tasks.tags import Scheme, Span, completed, first_letters, fits, scheme_by_name, scheme_of, spans
 from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task, Verdict, counted
 from glassbert.tasks.text_classification import finite, shown, sorted_labels
@@ -99,7 +100,7 @@ class Entity:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TaggedSentence:
+class TaggedSentence(Result):
     """The answer for one sentence.
 
     Attributes:
@@ -113,10 +114,6 @@ class TaggedSentence:
     tags: tuple[str, ...]
     scores: tuple[float, ...]
     entities: tuple[Entity, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
