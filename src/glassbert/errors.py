@@ -31,16 +31,21 @@ class DataError(GlassbertError, ValueError):
     def __init__(
         self, message: str, *, file: str | Path | None = None, line: int | None = None, position: int | None = None
     ) -> None:
-        """Prefix `message` with the place where it is known: `file:line: …`, or `file, record position: …`.
+        """Prefix `message` with the place where it is known.
+
+        That is `file:line: …`, or `file, record position: …`, or without a file `inputs[position - 1]: …`.
 
         Args:
             message: what is wrong, kept as `reason`.
-            file: where.
+            file: where; None for what a caller gave.
             line: from 1.
-            position: of the record in the file, from 1, where a file has no lines to count.
+            position: of the record in the file, from 1, where a file has no lines to count; or of the input in a list.
         """
-        place = f":{line}" if line is not None else "" if position is None else f", record {position}"
-        super().__init__(message if file is None else f"{file}{place}: {message}")
+        if file is not None:
+            place = f"{file}:{line}" if line is not None else f"{file}" + (f", record {position}" if position else "")
+        else:
+            place = f"inputs[{position - 1}]" if position is not None else ""
+        super().__init__(f"{place}: {message}" if place else message)
         self.reason = message
         self.file = None if file is None else Path(file)
         self.line = line

@@ -78,7 +78,7 @@ def evaluate(
     next(records_of(data, settings, Skipped()), None)  # what cannot be read at all is told before the model is loaded
     answering = pipeline(model=folder)
     skipped = Skipped() if settings.skip_bad else None
-    examples = list(read_examples(answering.task, data, settings, skipped=skipped, say=note))
+    examples = list(read_examples(answering.learned, data, settings, skipped=skipped, say=note))
     metrics, answers = answering.evaluate(examples, skipped=skipped)
     for line in str(skipped).splitlines() if skipped and skipped.count else ():
         note(line.strip())

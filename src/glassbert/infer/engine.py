@@ -22,6 +22,7 @@ from glassbert.model.bert import BertLayer, BertModel, Encoded
 from glassbert.model.config import HiddenAct
 from glassbert.model.inputs import Inputs
 from glassbert.model.layout import Packed
+from glassbert.model.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run, without_labels
 
 TOKENS_PER_CALL: Final = 4096
@@ -81,13 +82,13 @@ class FusedBert(nn.Module):
         Raises:
             InputError: as there, and where the caller asks for what the engine does not keep or compute.
         """
-        if inputs.want_weights or inputs.want_states:
-            raise InputError("the engine keeps neither hidden states nor attentions; ask the model itself for them")
+        if inputs.want_weights:
+            raise InputError("the engine keeps no attentions; ask the model itself for them")
         if inputs.padded_only or inputs.head_mask is not None:
             raise InputError("the engine takes no head masks, no masks of pairs and no caches; ask the model itself")
         layout = Packed.from_mask(inputs.mask_or_ones(), asked=asked)
         last = layout
-        if rows != "all" and len(self.layers):
+        if rows != "all" and not inputs.want_states and len(self.layers):
             last = layout.narrow_to_first() if rows == "first" or asked is None else layout.narrow_to(asked)
         hidden = self.embeddings(
             None if inputs.ids is None else layout.enter(inputs.ids),
@@ -95,9 +96,44 @@ class FusedBert(nn.Module):
             layout.enter(inputs.positions),
             None if inputs.embeds is None else layout.enter(inputs.embeds),
         )
+        states = [hidden]
         for index, layer in enumerate(self.layers):
             hidden = layer(hidden, layout if index < len(self.layers) - 1 else last)
-        return Encoded(hidden=hidden, layout=last)
+            if inputs.want_states:
+                states.append(hidden)
+        return Encoded(
+            hidden=hidden,
+            layout=last,
+            hidden_states=tuple(map(layout.leave, states)) if inputs.want_states else None,
+        )
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions:
+        """Do what `BertModel.forward` does, of a text's tokens.
+
+        Raises:
+            InputError: as there.
+        """
+        inputs = Inputs.check(
+            self.config,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            use_cache=False,
+            output_attentions=False,
+            output_hidden_states=output_hidden_states,
+        )
+        encoded = self.encode(inputs)
+        return BaseModelOutputWithPoolingAndCrossAttentions(
+            last_hidden_state=encoded.padded(),
+            pooler_output=None if self.pooler is None else self.pooled(encoded),
+            hidden_states=encoded.hidden_states,
+        )
 
 
 class Engine:
@@ -152,23 +188,22 @@ class Engine:
         features: Sequence[FeaturesT],
         collate: Collate[FeaturesT],
         rows: Callable[[Any, Sequence[FeaturesT]], Sequence[RowT]],
+        *,
+        states: bool = False,
     ) -> list[RowT]:
         """Return a row for each of `features`, in their order.
 
         Args:
             features: any number.
             collate: makes the arguments of a call from some of them; labels are left aside.
-            rows: takes the head's output apart.
-
-        Raises:
-            InputError: the engine was made from a model without a head.
+            rows: takes the output of the head, or of a `BertModel` without one, apart.
+            states: whether the output shall have the hidden states of all layers.
         """
-        head = self.head
-        if head is None:
-            raise InputError("a BertModel without a head answers nothing; use hidden_states")
+        model: nn.Module = self.bert if self.head is None else self.head
+        more = {"output_hidden_states": True} if states else {}
 
         def forward(batch: dict[str, Tensor], some: Sequence[FeaturesT]) -> Sequence[RowT]:
-            return rows(head(**without_labels(batch)), some)
+            return rows(model(**without_labels(batch), **more), some)
 
         return run(features, collate, forward, token_budget=self.tokens_per_call)
 

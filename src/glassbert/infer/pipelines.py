@@ -1,24 +1,38 @@
-"""From text to typed results: a model, its tokenizer and the task that it has learned, on the engine."""
+"""From text to typed results: a model, its tokenizer and what the model can say, on the engine."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from glassbert.checkpoint import check_vocabulary, load, load_tokenizer
 from glassbert.errors import CheckpointError, ConfigError, DataError, InputError
 from glassbert.infer.engine import Engine
-from glassbert.model import BertPreTrainedModel
-from glassbert.tasks import AnyTask, task_class, task_of
+from glassbert.infer.inputs import windows_of
+from glassbert.infer.progress import with_bar
+from glassbert.model import BertModel, BertPreTrainedModel, SentenceEncoder
+from glassbert.tasks import (
+    ANSWERINGS,
+    AnyAnswering,
+    AnyTask,
+    FeatureExtraction,
+    FillMask,
+    MultiLabelClassification,
+    NextSentence,
+    Task,
+    TextClassification,
+    task_of,
+)
 from glassbert.tasks.batching import of_good
 from glassbert.text import BertTokenizer, BertTokenizerFast
 
-# What a role is called on the command line, where that is not its name.
-_FLAGS: Final = {"choices": "--choice"}
+# Other names that people know.
+_ALIASES: Final = {"ner": "token-classification", "sentiment-analysis": "text-classification"}
+# What a head of pretraining, or none, is for where nobody asks for more.
+_UNTAUGHT: Final[tuple[type[AnyAnswering], ...]] = (FillMask, NextSentence)
 
 
 class SkippedExamples(Protocol):
@@ -29,72 +43,77 @@ class SkippedExamples(Protocol):
 
 
 class Pipeline:
-    """Answers texts with the task that a model has learned.
+    """Answers texts with what a model can say of them. Several threads may call it at once.
 
     Args:
-        task: what to do; made from the model.
-        model: has the task's head.
+        task: what to say; made from the model.
+        model: has the head for it.
         tokenizer: belongs to the model.
 
     Attributes:
-        task: what it does.
-        max_length: most tokens of a text; longer ones are cut, as their answers tell.
+        task: what it says.
+        max_length: most tokens of a text; longer ones are cut or read in windows, as their answers tell.
 
     Raises:
         ConfigError: the tokenizer has more tokens than the model has rows.
     """
 
-    def __init__(self, task: AnyTask, model: BertPreTrainedModel, tokenizer: BertTokenizer) -> None:
+    def __init__(self, task: AnyAnswering, model: BertPreTrainedModel, tokenizer: BertTokenizer) -> None:
         """Make the engine."""
         check_vocabulary(tokenizer, model.config)
         self.task = task
         self.tokenizer = tokenizer
-        self.max_length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+        limits = [tokenizer.model_max_length, model.config.max_position_embeddings]
+        if isinstance(model, SentenceEncoder) and model.max_length is not None:
+            limits.append(model.max_length)
+        self.max_length = min(limits)
+        if isinstance(task, FeatureExtraction) and not isinstance(model, BertModel):
+            body = getattr(model, model.base_model_prefix)
+            assert isinstance(body, BertPreTrainedModel)
+            model = body
         self.engine = Engine(model)
 
-    def __call__(self, inputs: Any) -> Any:
-        """Answer one input, or several in their order.
+    def __repr__(self) -> str:
+        """Return what it says, and of how long texts."""
+        return f"Pipeline({self.task!r}, max_length={self.max_length})"
+
+    def __call__(self, inputs: Any, *, progress: bool = False, **options: Any) -> Any:
+        """Answer one input, several in their order, or as many as come.
 
         Args:
             inputs: a string; a tuple of strings (text and second text, question and context); a mapping with the
                 columns that the task reads, such as `{"tokens": ["a", "b"]}` or `{"question": "a", "choices": ["b"]}`;
-                or a list of such.
+                or a list of such, or an iterator.
+            progress: show a bar on stderr, where that is a terminal.
+            options: for this call, those of `task.answer_options`, such as `top_k=3` or `threshold=0.7`.
 
         Returns:
-            a typed result, or a list of them.
+            a typed result; a list of them; of an iterator an iterator, which reads some thousand inputs ahead.
 
         Raises:
-            DataError: a text is empty.
-            InputError: something that is no text.
+            ConfigError: an option that the task does not have, or a value that it cannot have.
+            DataError: a text is empty; in a list `inputs[3]` is named.
+            InputError: something that is no text, likewise.
         """
-        single = isinstance(inputs, str | tuple | Mapping)
-        if not single and (not isinstance(inputs, Sequence) or isinstance(inputs, bytes)):
+        task = self.task.chosen(options)
+        if isinstance(inputs, str | tuple | Mapping):
+            (answer,) = self._stream(task, [inputs], alone=True)
+            return answer
+        if not isinstance(inputs, Iterable) or isinstance(inputs, bytes | bytearray | Set):
             raise InputError(f"the input is of type {type(inputs).__name__}, expected a string or a list of strings")
-        roles = [role for role in self.task.roles if role not in self.task.labels_in]
-        rows = [_Row(one, number, roles) for number, one in enumerate([inputs] if single else inputs)]
-        columns = {role: role for role in roles if rows and role in rows[0].values}
-        for row in rows:
-            strange = [name for name in row.values if name not in roles]
-            if strange:
-                raise InputError(
-                    f"the input has {', '.join(map(repr, row.values))}, expected {', '.join(map(repr, roles))}"
-                )
-            if missing := [role for role in roles if self.task.roles[role] and role not in row.values]:
-                needed = " and ".join(f"{role} ({_FLAGS.get(role, '--' + role)})" for role in missing)
-                optional = ", ".join(role for role in roles if not self.task.roles[role] and role != "id")
-                raise InputError(f"{self.task.name} needs {needed}" + (optional and f"; {optional} is optional"))
-            if row.values.keys() != columns.keys():
-                raise InputError(
-                    f"an input with {', '.join(map(repr, row.values))} stands beside one with "
-                    f"{', '.join(map(repr, columns))}; those of one call must be alike"
-                )
-        answers = self.answer(list(self.task.examples(rows, columns, labelled=False)))
-        return answers[0] if single else answers
+        answers = self._stream(task, inputs)
+        sized = isinstance(inputs, Sized)
+        if progress:
+            answers = with_bar(answers, total=len(inputs) if isinstance(inputs, Sized) else None, label=task.name)
+        return list(answers) if sized else answers
 
-    def answer(self, examples: Sequence[Any]) -> list[Any]:
+    def _stream(self, task: AnyAnswering, inputs: Iterable[Any], *, alone: bool = False) -> Iterator[Any]:
+        for examples in windows_of(task, inputs, alone=alone):
+            yield from self._answer(task, examples)
+
+    def answer(self, examples: Sequence[Any], **options: Any) -> list[Any]:
         """Answer examples of the task; errors name the file and line that an example came from."""
-        features = list(self.task.features(examples, self.tokenizer, max_length=self.max_length, labelled=False))
-        return self._answers(examples, features)
+        return self._answer(self.task.chosen(options), examples)
 
     def evaluate(self, examples: Sequence[Any], *, skipped: SkippedExamples | None = None) -> tuple[Any, list[Any]]:
         """Answer labelled examples and compare.
@@ -108,9 +127,10 @@ class Pipeline:
 
         Raises:
             DataError: an empty text, or a label that the model does not know, with file and line.
-            InputError: no examples, or none that is good.
+            InputError: no examples, or none that is good; nothing that can be compared.
         """
-        make = functools.partial(self.task.features, tokenizer=self.tokenizer, max_length=self.max_length)
+        task = self.learned
+        make = functools.partial(task.features, tokenizer=self.tokenizer, max_length=self.max_length)
         features: list[Any] = []
         if skipped is None:
             features = list(make(examples))
@@ -122,64 +142,28 @@ class Pipeline:
             if examples and not good:
                 raise InputError(f"no examples to evaluate; {skipped}")
             examples = good
-        answers = self._answers(examples, features)
-        return self.task.measure(examples, answers), answers
+        answers = self._answers(task, examples, features)
+        return task.measure(examples, answers), answers
 
-    def _answers(self, examples: Sequence[Any], features: Sequence[Any]) -> list[Any]:
-        rows = self.engine.run(features, functools.partial(self.task.collate, tokenizer=self.tokenizer), self.task.rows)
-        return self.task.answers(examples, features, rows)
+    @property
+    def learned(self) -> AnyTask:
+        """The task, where it is one that is learned from labelled data.
 
+        Raises:
+            InputError: it is none.
+        """
+        if not isinstance(self.task, Task):
+            raise InputError(f"{self.task.name} is not learned from labelled data, so it cannot be evaluated on such")
+        return self.task
 
-class _Row:
-    """What a caller gives, as a record."""
+    def _answer(self, task: AnyAnswering, examples: Sequence[Any]) -> list[Any]:
+        features = list(task.features(examples, self.tokenizer, max_length=self.max_length, labelled=False))
+        return self._answers(task, examples, features)
 
-    def __init__(self, given: Any, number: int, roles: Sequence[str]) -> None:
-        if isinstance(given, Mapping):
-            self.values = dict(given)
-        elif isinstance(given, tuple) and 2 <= len(given) <= len(roles):
-            self.values = dict(zip(roles, given))
-        elif isinstance(given, tuple):
-            raise InputError(
-                f"a tuple is one input, ({', '.join(roles)}), but this has {len(given)} values; a list holds several"
-            )
-        else:
-            self.values = {roles[0]: given}
-        for name, value in self.values.items():
-            if name in ("text", "pair", "negative", "question", "context") and not isinstance(value, str):
-                raise InputError(f"the {name} is of type {type(value).__name__}, expected a string")
-        self.file: Any = None
-        self.line = None
-        self.position = number + 1
-
-    def name(self, column: str | int) -> str:
-        """Return the name of a column."""
-        return str(column)
-
-    def value(self, column: str | int) -> Any:
-        """Return a value as it is."""
-        return self.values[str(column)]
-
-    def get(self, column: str | int) -> str:
-        """Return a value as text."""
-        value = self.value(column)
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-    def number(self, column: str | int) -> float:
-        """Return a value as a number."""
-        return float(self.value(column))
-
-    def strings(self, column: str | int, *, split: bool = False) -> list[str]:
-        """Return a list of strings."""
-        value = self.value(column)
-        if split and isinstance(value, str):
-            return [part for part in value.split(" ") if part]
-        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-            raise self.error(f"{column} is of type {type(value).__name__}, expected a list of strings")
-        return list(value)
-
-    def error(self, message: str) -> DataError:
-        """Return an error about this input."""
-        return DataError(message, file=None)
+    def _answers(self, task: AnyAnswering, examples: Sequence[Any], features: Sequence[Any]) -> list[Any]:
+        collate = functools.partial(task.collate, tokenizer=self.tokenizer)
+        rows = self.engine.run(features, collate, task.rows, states=task.states)
+        return task.answers(examples, features, rows)
 
 
 def pipeline(
@@ -187,22 +171,27 @@ def pipeline(
     model: BertPreTrainedModel | str | Path | None = None,
     *,
     tokenizer: BertTokenizer | None = None,
+    **options: Any,
 ) -> Pipeline:
     """Return a callable from text to typed results.
 
     Args:
-        task: its name, such as "text-classification"; None takes the one that the model has learned.
+        task: what to say, such as "text-classification" or "fill-mask" (`glassbert.tasks.ANSWERINGS` has all); "ner"
+            and "sentiment-analysis" are known too. None takes what the model has learned.
         model: a model folder or the name of a repo on the hub, or a model (then `tokenizer` is needed).
         tokenizer: None loads it from the folder.
+        options: those of the task's `answer_options`, for all calls that do not say otherwise.
 
     Raises:
         InputError: no model, or one without a tokenizer.
-        ConfigError: an unknown task.
-        CheckpointError: no model folder, or a model that has learned another task, or none.
+        ConfigError: an unknown task or option.
+        CheckpointError: no model folder, or a model whose head does not do this.
     """
     if model is None:
         raise InputError("no model is given: pipeline(task, model=FOLDER)")
-    wanted = None if task is None else task_class(task)
+    task = _ALIASES.get(task, task) if task is not None else None
+    if task is not None and task not in ANSWERINGS:
+        raise ConfigError(f"task is {task!r}, expected one of {', '.join((*ANSWERINGS, *_ALIASES))}")
     where = type(model).__name__ if isinstance(model, BertPreTrainedModel) else str(model)
     if isinstance(model, BertPreTrainedModel):
         if tokenizer is None:
@@ -211,14 +200,65 @@ def pipeline(
     else:
         loaded = load(model)
     try:
-        learned = task_of(loaded.config, type(loaded).__name__)
-        if wanted is not None and type(learned) is not wanted:
-            # A head that fits several tasks does what is asked.
-            learned = wanted.of_model(loaded.config) if isinstance(loaded, wanted.model_class) else learned
-        if wanted is not None and type(learned) is not wanted:
-            raise ConfigError(f"has learned {learned.name}, not {task}")
+        found = answering_of(loaded, task)
     except ConfigError as error:
-        raise CheckpointError(
-            f"{where}: {error}; train it first: glassbert train DATA --model FOLDER --task {task or 'TASK'} --out OUT"
-        ) from None
-    return Pipeline(learned, loaded, tokenizer or load_tokenizer(BertTokenizerFast, where))
+        raise CheckpointError(f"{where}: {error}") from None
+    return Pipeline(found.chosen(options), loaded, tokenizer or load_tokenizer(BertTokenizerFast, where))
+
+
+def answering_of(model: BertPreTrainedModel, name: str | None = None) -> AnyAnswering:
+    """Return what a model can say, of the name that is asked for.
+
+    A model of several labels, asked for text-classification, answers with several labels.
+
+    Args:
+        model: any.
+        name: a key of `glassbert.tasks.ANSWERINGS`; None for what the model has learned.
+
+    Raises:
+        ConfigError: its head does not do this; the message says what it does.
+    """
+    learned: AnyAnswering | None = None
+    fault = ""
+    try:
+        learned = task_of(model.config, type(model).__name__)
+    except ConfigError as error:
+        fault = str(error)
+    if name is None:
+        if learned is not None:
+            return learned
+        for untaught in _UNTAUGHT:
+            if untaught.reads(model):
+                return untaught.of_model(model.config)
+        known = ", ".join(abilities(model))
+        raise ConfigError(fault + (f"; it does {known}, if that is named" if known else "") + f"; {_remedy('TASK')}")
+    wanted = ANSWERINGS[name]
+    if isinstance(learned, wanted) or (wanted is TextClassification and isinstance(learned, MultiLabelClassification)):
+        return learned
+    if wanted.reads(model):
+        try:
+            return wanted.of_model(model.config)
+        except ConfigError:
+            pass  # the head has the form, but not the labels
+    known = ", ".join(abilities(model)) or "nothing that a pipeline asks for"
+    fault = f"a {type(model).__name__} does not do {name}; this one does {known}"
+    raise ConfigError(f"{fault}; {_remedy(name)}" if issubclass(wanted, Task) else fault)
+
+
+def abilities(model: BertPreTrainedModel) -> list[str]:
+    """Return the names of all that a model can say."""
+    found = []
+    for name in ANSWERINGS:
+        wanted = ANSWERINGS[name]
+        if not wanted.reads(model):
+            continue
+        try:
+            wanted.of_model(model.config)
+        except ConfigError:
+            continue
+        found.append(name)
+    return found
+
+
+def _remedy(name: str) -> str:
+    return f"train it first: glassbert train DATA --model FOLDER --task {name} --out OUT"

@@ -190,6 +190,23 @@ class _PredictsWords(BertPreTrainedModel):
         self.cls.predictions.bias = self.cls.predictions.decoder.bias
 
 
+def _places(
+    labels: Tensor | None, labelled_only: bool, asked: Tensor | None, shape: tuple[int, int]
+) -> tuple[Tensor | None, bool]:
+    """Return places (B, S) that count, None without labels, and whether words are scored there alone."""
+    if asked is None:
+        return _labelled(labels, labelled_only), labelled_only
+    if labels is not None or labelled_only:
+        raise InputError("asked is for scores without labels; with labels, labelled_only scores theirs alone")
+    if not isinstance(asked, Tensor) or asked.dtype != torch.bool or tuple(asked.shape) != shape:
+        raise InputError(f"asked is {_described(asked)}, expected a bool tensor of the shape {shape}")
+    return asked, True
+
+
+def _described(value: object) -> str:
+    return f"a {value.dtype} tensor of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+
+
 def _labelled(labels: Tensor | None, only: bool) -> Tensor | None:
     """(B, S) bool, true at labels that count; None without labels."""
     if type(only) is not bool:
@@ -226,6 +243,7 @@ class BertForPreTraining(_PredictsWords):
         return_dict: bool | None = None,
         *,
         labelled_only: bool = False,
+        asked: Tensor | None = None,
     ) -> BertForPreTrainingOutput | tuple[Any, ...]:
         """Score words and the pair of sentences.
 
@@ -233,6 +251,7 @@ class BertForPreTraining(_PredictsWords):
             labels: (B, S) ids of the words that were masked, -100 elsewhere.
             next_sentence_label: (B,) 0 where the second sentence follows the first, 1 where it is random.
             labelled_only: compute words at labelled places alone; `prediction_logits` is (N, V) then, in their order.
+            asked: (B, S) bool: compute words at its true places alone, without labels; likewise (N, V).
 
         Returns:
             `loss` is the sum of the losses whose labels are given.
@@ -256,9 +275,9 @@ class BertForPreTraining(_PredictsWords):
             labels = losses.check_classes("labels", labels, inputs.shape, self.config.vocab_size)
         if next_sentence_label is not None:
             next_sentence_label = _pair_labels("next_sentence_label", next_sentence_label, inputs.shape[0])
-        asked = _labelled(labels, labelled_only)
-        encoded = self.bert.encode(inputs, rows="asked" if labelled_only else "all", asked=asked)
-        read = encoded.padded() if asked is None or not labelled_only else encoded.asked(asked)
+        places, few = _places(labels, labelled_only, asked, inputs.shape)
+        encoded = self.bert.encode(inputs, rows="asked" if few else "all", asked=places)
+        read = encoded.padded() if places is None or not few else encoded.asked(places)
         words, pair = self.cls(read, self.bert.pooled(encoded))
         parts = []
         if labels is not None:
@@ -316,6 +335,7 @@ class BertForMaskedLM(_PredictsWords):
         return_dict: bool | None = None,
         *,
         labelled_only: bool = False,
+        asked: Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> MaskedLMOutput | tuple[Any, ...]:
         """Score words.
@@ -323,6 +343,7 @@ class BertForMaskedLM(_PredictsWords):
         Beside the arguments of `BertModel.forward`:
             labels: (B, S) ids of the words that were masked, -100 elsewhere.
             labelled_only: compute words at labelled places alone; `logits` is (N, V) then, in their order.
+            asked: (B, S) bool: compute words at its true places alone, without labels; likewise (N, V).
             label_smoothing: share of each label that is spread over all words.
 
         Raises:
@@ -345,9 +366,9 @@ class BertForMaskedLM(_PredictsWords):
         losses.check_choices(label_smoothing, None, self.config.vocab_size)
         if labels is not None:
             labels = losses.check_classes("labels", labels, inputs.shape, self.config.vocab_size)
-        asked = _labelled(labels, labelled_only)
-        encoded = self.bert.encode(inputs, rows="asked" if labelled_only else "all", asked=asked)
-        words = self.cls(encoded.padded() if asked is None or not labelled_only else encoded.asked(asked))
+        places, few = _places(labels, labelled_only, asked, inputs.shape)
+        encoded = self.bert.encode(inputs, rows="asked" if few else "all", asked=places)
+        words = self.cls(encoded.padded() if places is None or not few else encoded.asked(places))
         output = MaskedLMOutput(
             loss=None if labels is None else _word_loss(words, labels, labelled_only, label_smoothing),
             logits=words,

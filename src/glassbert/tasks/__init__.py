@@ -6,8 +6,11 @@ from typing import Any, Final
 
 from glassbert.errors import ConfigError
 from glassbert.model import BertConfig
+from glassbert.tasks.feature_extraction import FeatureExample, FeatureExtraction, TextVectors
+from glassbert.tasks.fill_mask import Fill, FilledMask, FilledText, FillMask, FillMaskExample
 from glassbert.tasks.multi_label_classification import MultiLabel, MultiLabelClassification, MultiLabelExample
 from glassbert.tasks.multiple_choice import Choice, MultipleChoice, MultipleChoiceExample, MultipleChoiceMetrics
+from glassbert.tasks.next_sentence import Following, NextSentence
 from glassbert.tasks.question_answering import (
     Answer,
     Candidate,
@@ -24,7 +27,7 @@ from glassbert.tasks.sentence_embedding import (
     SentenceEmbedding,
     SimilarityMetrics,
 )
-from glassbert.tasks.task import TASK, Task, Verdict
+from glassbert.tasks.task import TASK, Answering, Task, Verdict
 from glassbert.tasks.text_classification import (
     Classification,
     ClassificationExample,
@@ -40,6 +43,7 @@ from glassbert.tasks.token_classification import (
 )
 
 AnyTask = Task[Any, Any, Any, Any]
+AnyAnswering = Answering[Any, Any, Any]
 TASKS: Final[dict[str, type[AnyTask]]] = {
     task.name: task
     for task in (
@@ -51,6 +55,12 @@ TASKS: Final[dict[str, type[AnyTask]]] = {
         QuestionAnswering,
         SentenceEmbedding,
     )
+}
+
+# What a model says by the head of its pretraining, or by no head, beside the tasks that it learns.
+ANSWERINGS: Final[dict[str, type[AnyAnswering]]] = {
+    **TASKS,
+    **{one.name: one for one in (FillMask, NextSentence, FeatureExtraction)},
 }
 
 
@@ -89,9 +99,12 @@ def task_of(config: BertConfig, architecture: str) -> AnyTask:
 
 
 __all__ = [
+    "ANSWERINGS",
     "TASK",
     "TASKS",
     "Answer",
+    "Answering",
+    "AnyAnswering",
     "AnyTask",
     "Candidate",
     "Choice",
@@ -102,12 +115,21 @@ __all__ = [
     "EmbeddingExample",
     "Entity",
     "Estimate",
+    "FeatureExample",
+    "FeatureExtraction",
+    "Fill",
+    "FillMask",
+    "FillMaskExample",
+    "FilledMask",
+    "FilledText",
+    "Following",
     "MultiLabel",
     "MultiLabelClassification",
     "MultiLabelExample",
     "MultipleChoice",
     "MultipleChoiceExample",
     "MultipleChoiceMetrics",
+    "NextSentence",
     "QuestionAnswering",
     "QuestionAnsweringExample",
     "QuestionAnsweringMetrics",
@@ -120,6 +142,7 @@ __all__ = [
     "TaggedSentence",
     "Task",
     "TextClassification",
+    "TextVectors",
     "TokenClassification",
     "TokenClassificationExample",
     "TokenClassificationMetrics",

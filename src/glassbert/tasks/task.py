@@ -214,6 +214,8 @@ class Answering(ABC, Generic[ExampleT, FeatureT, ResultT]):
         main: the role whose column is named as that of the text; empty for the first.
         labels_in: those roles that hold what is to be learned, and are not needed to predict.
         in_several: roles that may be spread over several columns.
+        of_questions: whether records are brought to the form of SQuAD's questions before, whatever form they have.
+        learned_from: optional roles without which nothing can be learned or compared.
         answer_options: fields of the class that whoever asks may choose, call by call.
     """
 
@@ -224,6 +226,8 @@ class Answering(ABC, Generic[ExampleT, FeatureT, ResultT]):
     main: ClassVar[str] = ""
     labels_in: ClassVar[tuple[str, ...]] = ()
     in_several: ClassVar[tuple[str, ...]] = ()
+    of_questions: ClassVar[bool] = False
+    learned_from: ClassVar[tuple[str, ...]] = ()
     answer_options: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -354,16 +358,12 @@ class Task(Answering[ExampleT, FeatureT, ResultT], Generic[ExampleT, FeatureT, R
 
     Attributes:
         head: a pattern of the head's parameters, which are new when a model learns the task; empty where it has none.
-        learned_from: optional roles without which nothing can be learned or compared.
-        of_questions: whether records are brought to the form of SQuAD's questions before, whatever form they have.
         loss_choices: what the loss may be told beside the batch: "class_weights", "label_smoothing".
         options: fields of the class that may be chosen, where the others are learned.
     """
 
     head: ClassVar[str] = r"^classifier\."
     labels_in: ClassVar[tuple[str, ...]] = ("label",)
-    learned_from: ClassVar[tuple[str, ...]] = ()
-    of_questions: ClassVar[bool] = False
     loss_choices: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ()
 

@@ -14,7 +14,7 @@ from glassbert.data import Record, Skipped, Source, as_records, data_hash, guess
 from glassbert.data.records import refuse
 from glassbert.errors import ConfigError, DataError
 from glassbert.settings import ReadingSettings, paths_of
-from glassbert.tasks import AnyTask
+from glassbert.tasks import AnyAnswering, AnyTask
 from glassbert.tasks.batching import of_good
 from glassbert.tasks.task import Columns, Example
 from glassbert.text import BertTokenizer
@@ -28,7 +28,7 @@ _EVERY: Final = 5000
 
 
 def read_examples(
-    task: AnyTask,
+    task: AnyAnswering,
     source: Source,
     reading: ReadingSettings,
     *,
@@ -96,7 +96,7 @@ def records_of(source: Source, reading: ReadingSettings, skipped: Skipped | None
     )
 
 
-def given_columns(task: AnyTask, reading: ReadingSettings) -> Columns:
+def given_columns(task: AnyAnswering, reading: ReadingSettings) -> Columns:
     """Return the columns that somebody named, by role.
 
     Raises:
