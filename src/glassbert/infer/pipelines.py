@@ -5,34 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from glassbert.checkpoint import check_vocabulary, load, load_tokenizer
-from glassbert.errors import CheckpointError, ConfigError, DataError, InputError
+from glassbert.checkpoint import check_vocabulary
+from glassbert.errors import DataError, InputError
 from glassbert.infer.engine import Engine
 from glassbert.infer.inputs import windows_of
 from glassbert.infer.progress import with_bar
 from glassbert.model import BertModel, BertPreTrainedModel, SentenceEncoder
 from glassbert.tasks import (
-    ANSWERINGS,
     AnyAnswering,
     AnyTask,
     FeatureExtraction,
-    FillMask,
-    MultiLabelClassification,
-    NextSentence,
     Task,
-    TextClassification,
-    task_of,
 )
 from glassbert.tasks.batching import of_good
-from glassbert.text import BertTokenizer, BertTokenizerFast
-
-# Other names that people know.
-_ALIASES: Final = {"ner": "token-classification", "sentiment-analysis": "text-classification"}
-# What a head of pretraining, or none, is for where nobody asks for more.
-_UNTAUGHT: Final[tuple[type[AnyAnswering], ...]] = (FillMask, NextSentence)
+from glassbert.text import BertTokenizer
 
 
 class SkippedExamples(Protocol):
@@ -52,6 +40,8 @@ class Pipeline:
 
     Attributes:
         task: what it says.
+        tokenizer: the model's.
+        config: likewise.
         max_length: most tokens of a text; longer ones are cut or read in windows, as their answers tell.
 
     Raises:
@@ -63,6 +53,7 @@ class Pipeline:
         check_vocabulary(tokenizer, model.config)
         self.task = task
         self.tokenizer = tokenizer
+        self.config = model.config
         limits = [tokenizer.model_max_length, model.config.max_position_embeddings]
         if isinstance(model, SentenceEncoder) and model.max_length is not None:
             limits.append(model.max_length)
@@ -164,101 +155,3 @@ class Pipeline:
         collate = functools.partial(task.collate, tokenizer=self.tokenizer)
         rows = self.engine.run(features, collate, task.rows, states=task.states)
         return task.answers(examples, features, rows)
-
-
-def pipeline(
-    task: str | None = None,
-    model: BertPreTrainedModel | str | Path | None = None,
-    *,
-    tokenizer: BertTokenizer | None = None,
-    **options: Any,
-) -> Pipeline:
-    """Return a callable from text to typed results.
-
-    Args:
-        task: what to say, such as "text-classification" or "fill-mask" (`glassbert.tasks.ANSWERINGS` has all); "ner"
-            and "sentiment-analysis" are known too. None takes what the model has learned.
-        model: a model folder or the name of a repo on the hub, or a model (then `tokenizer` is needed).
-        tokenizer: None loads it from the folder.
-        options: those of the task's `answer_options`, for all calls that do not say otherwise.
-
-    Raises:
-        InputError: no model, or one without a tokenizer.
-        ConfigError: an unknown task or option.
-        CheckpointError: no model folder, or a model whose head does not do this.
-    """
-    if model is None:
-        raise InputError("no model is given: pipeline(task, model=FOLDER)")
-    task = _ALIASES.get(task, task) if task is not None else None
-    if task is not None and task not in ANSWERINGS:
-        raise ConfigError(f"task is {task!r}, expected one of {', '.join((*ANSWERINGS, *_ALIASES))}")
-    where = type(model).__name__ if isinstance(model, BertPreTrainedModel) else str(model)
-    if isinstance(model, BertPreTrainedModel):
-        if tokenizer is None:
-            raise InputError("a model that is not a folder needs its tokenizer: pipeline(task, model, tokenizer=…)")
-        loaded = model
-    else:
-        loaded = load(model)
-    try:
-        found = answering_of(loaded, task)
-    except ConfigError as error:
-        raise CheckpointError(f"{where}: {error}") from None
-    return Pipeline(found.chosen(options), loaded, tokenizer or load_tokenizer(BertTokenizerFast, where))
-
-
-def answering_of(model: BertPreTrainedModel, name: str | None = None) -> AnyAnswering:
-    """Return what a model can say, of the name that is asked for.
-
-    A model of several labels, asked for text-classification, answers with several labels.
-
-    Args:
-        model: any.
-        name: a key of `glassbert.tasks.ANSWERINGS`; None for what the model has learned.
-
-    Raises:
-        ConfigError: its head does not do this; the message says what it does.
-    """
-    learned: AnyAnswering | None = None
-    fault = ""
-    try:
-        learned = task_of(model.config, type(model).__name__)
-    except ConfigError as error:
-        fault = str(error)
-    if name is None:
-        if learned is not None:
-            return learned
-        for untaught in _UNTAUGHT:
-            if untaught.reads(model):
-                return untaught.of_model(model.config)
-        known = ", ".join(abilities(model))
-        raise ConfigError(fault + (f"; it does {known}, if that is named" if known else "") + f"; {_remedy('TASK')}")
-    wanted = ANSWERINGS[name]
-    if isinstance(learned, wanted) or (wanted is TextClassification and isinstance(learned, MultiLabelClassification)):
-        return learned
-    if wanted.reads(model):
-        try:
-            return wanted.of_model(model.config)
-        except ConfigError:
-            pass  # the head has the form, but not the labels
-    known = ", ".join(abilities(model)) or "nothing that a pipeline asks for"
-    fault = f"a {type(model).__name__} does not do {name}; this one does {known}"
-    raise ConfigError(f"{fault}; {_remedy(name)}" if issubclass(wanted, Task) else fault)
-
-
-def abilities(model: BertPreTrainedModel) -> list[str]:
-    """Return the names of all that a model can say."""
-    found = []
-    for name in ANSWERINGS:
-        wanted = ANSWERINGS[name]
-        if not wanted.reads(model):
-            continue
-        try:
-            wanted.of_model(model.config)
-        except ConfigError:
-            continue
-        found.append(name)
-    return found
-
-
-def _remedy(name: str) -> str:
-    return f"train it first: glassbert train DATA --model FOLDER --task {name} --out OUT"

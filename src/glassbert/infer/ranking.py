@@ -11,30 +11,27 @@ from typing import Any, Final, NamedTuple
 from glassbert.errors import InputError
 from glassbert.infer.pipelines import Pipeline
 from glassbert.tasks import ClassificationExample, Regression, RegressionExample, TextClassification
+from glassbert.tasks.results import Result
 
 # Documents that are in memory at once: enough to compute like lengths together.
 _WINDOW: Final = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ranked:
+class Ranked(Result):
     """A document with its score.
 
     Attributes:
         index: its number among the documents, from 0.
         score: how well it fits the query; more is better.
         text: the document.
-        cut: tokens left out of query and document because they are longer than the model takes.
+        cut: tokens left out because query and document, or in a search the document, are longer than the model takes.
     """
 
     index: int
     score: float
     text: str
     cut: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
 
 
 class Scoring(NamedTuple):
@@ -138,13 +135,47 @@ def best(documents: Iterable[Ranked], top: int | None) -> list[Ranked]:
     Raises:
         InputError: a `top` below 1.
     """
-    if top is not None and (type(top) is not int or top < 1):
-        raise InputError(f"top is {top!r}, expected a whole number from 1, or None for all")
+    check_top(top)
 
     def order(one: Ranked) -> tuple[float, int]:
         return -one.score, one.index
 
     return sorted(documents, key=order) if top is None else heapq.nsmallest(top, documents, key=order)
+
+
+def check_top(top: int | None) -> None:
+    """Check how many are asked for.
+
+    Raises:
+        InputError: no whole number from 1, and not None.
+    """
+    if top is not None and (type(top) is not int or top < 1):
+        raise InputError(f"top is {top!r}, expected a whole number from 1, or None for all")
+
+
+class Ranker:
+    """Which of many documents fit a query best; `pipeline("rank", model)` makes it.
+
+    Args:
+        pipeline: of a model that has learned regression or text-classification on pairs.
+        label: the class that means that a document fits; None takes the second of two.
+
+    Raises:
+        InputError: a model that cannot score pairs, or no such class.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, label: str | None = None) -> None:
+        """Find out how the model scores."""
+        self.pipeline, self.label = pipeline, label
+        self.said = scoring(pipeline, label).said
+
+    def __repr__(self) -> str:
+        """Return what the scores are."""
+        return f"Ranker({self.said}, {self.pipeline!r})"
+
+    def __call__(self, query: str, documents: Iterable[str], *, top: int | None = 10) -> list[Ranked]:
+        """Return the documents that fit a query best; see `rank`."""
+        return rank(self.pipeline, query, documents, top=top, label=self.label)
 
 
 def _check(what: str, text: object) -> None:

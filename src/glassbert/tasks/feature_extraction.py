@@ -200,7 +200,7 @@ class FeatureExtraction(Answering[FeatureExample, TokensOfText, TextVectors]):
             InputError: layers that the model does not have, or a pooler where it has none.
         """
         if self.pooling == "pooler":
-            if output["pooler_output"] is None:
+            if "pooler_output" not in output:
                 raise InputError("the model has no pooler; pooling is one of cls, mean, max")
             return list(output["pooler_output"].float().cpu())
         states = output["hidden_states"] if self.states else (output["last_hidden_state"],)

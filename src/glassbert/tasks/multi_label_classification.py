@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Final, Self
 
 import numpy as np
@@ -89,17 +89,40 @@ class MultiLabelClassification(Task[MultiLabelExample, TextFeatures, MultiLabel,
         thresholds: of each label, the probability from which it holds.
         separator: between the labels in a column of text; JSON lists need none.
         pairs: whether pairs of texts are learned; None where nothing tells.
+        threshold: the probability from which a label holds, for all or by name, in place of `thresholds`.
+
+    Raises:
+        ConfigError: a `threshold` that is no number from 0 to 1, or of a label that there is not.
     """
 
     labels: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     separator: str = ","
     pairs: bool | None = None
+    threshold: float | Mapping[str, float] | None = None
     name: ClassVar[str] = "multi-label-classification"
     model_class = BertForSequenceClassification
     roles: ClassVar = {"text": True, "pair": False, "labels": True}
     labels_in: ClassVar[tuple[str, ...]] = ("labels",)
     in_several: ClassVar[tuple[str, ...]] = ("labels",)
+    answer_options: ClassVar[tuple[str, ...]] = ("threshold",)
+
+    def __post_init__(self) -> None:
+        """Check the threshold."""
+        if self.threshold is None:
+            return
+        by_name = self.threshold if isinstance(self.threshold, Mapping) else {"": self.threshold}
+        for name, least in by_name.items():
+            if type(least) not in (int, float) or not 0 <= least <= 1:
+                raise ConfigError(f"threshold is {self.threshold!r}, expected numbers from 0 to 1")
+            if name and name not in self.labels:
+                raise ConfigError(f"threshold names {name!r}, expected one of {shown(self.labels)}")
+
+    def _least(self) -> tuple[float, ...]:
+        """Return the probability from which each label holds."""
+        if isinstance(self.threshold, Mapping):
+            return tuple(self.threshold.get(name, least) for name, least in zip(self.labels, self.thresholds))
+        return self.thresholds if self.threshold is None else (float(self.threshold),) * len(self.labels)
 
     def learn(self, examples: Iterable[MultiLabelExample]) -> Self:
         """Find the labels that occur; each holds from a probability of one half, until `calibrate` finds better.
@@ -125,7 +148,9 @@ class MultiLabelClassification(Task[MultiLabelExample, TextFeatures, MultiLabel,
     @classmethod
     def of_model(cls, config: BertConfig) -> Self:
         """Take labels and thresholds from the model's config."""
-        if config.problem_type != "multi_label_classification":
+        # A model of another program need not say which of both it is; whoever asks for this decides.
+        undecided = config.problem_type is None and config.num_labels > 1
+        if config.problem_type != "multi_label_classification" and not undecided:
             raise ConfigError(f"the model's problem_type is {config.problem_type!r}, not multi_label_classification")
         labels = tuple(config.id2label.values())
         stored = config.extra.get(TASK, {}).get("thresholds", [0.5] * len(labels))
@@ -211,9 +236,10 @@ class MultiLabelClassification(Task[MultiLabelExample, TextFeatures, MultiLabel,
     ) -> list[MultiLabel]:
         """Turn scores (C,) into probabilities, and those that reach their threshold into labels."""
         results = []
+        least_of = self._least()
         for feature, row in zip(features, finite(rows), strict=True):
             scores = dict(zip(self.labels, row.sigmoid().tolist(), strict=True))
-            held = [name for name, least in zip(self.labels, self.thresholds, strict=True) if scores[name] >= least]
+            held = [name for name, least in zip(self.labels, least_of, strict=True) if scores[name] >= least]
             held.sort(key=lambda name: -scores[name])
             results.append(MultiLabel(labels=tuple(held), scores=scores, cut=feature.encoding.cut))
         return results

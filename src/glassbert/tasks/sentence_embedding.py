@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, ClassVar, Final, Self
 
@@ -153,6 +153,9 @@ class SentenceEmbedding(
         widths: lengths of the vectors' beginnings that are trained to be vectors by themselves (Matryoshka); whole
             vectors are trained alone where there are none, and only if they are among them else.
         prompt: what is put before every text.
+        prompts: texts to put before, by name, as the model's folder has them.
+        prompt_name: the one of them that is put before every text, in place of `prompt`.
+        lower_case: whether texts are put in lower case first, with their prompt.
     """
 
     scored: bool = False
@@ -161,6 +164,9 @@ class SentenceEmbedding(
     scale: float = 20.0
     widths: tuple[int, ...] = ()
     prompt: str = ""
+    prompts: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    prompt_name: str | None = None
+    lower_case: bool = False
     name: ClassVar[str] = "sentence-embedding"
     model_class = SentenceEncoder
     head: ClassVar[str] = ""
@@ -168,6 +174,7 @@ class SentenceEmbedding(
     labels_in: ClassVar[tuple[str, ...]] = ("score",)
     learned_from: ClassVar[tuple[str, ...]] = ("pair",)
     options: ClassVar[tuple[str, ...]] = ("low", "high", "scale", "widths")
+    answer_options: ClassVar[tuple[str, ...]] = ("prompt", "prompt_name")
 
     def __post_init__(self) -> None:
         """Check every value; lists of widths become tuples.
@@ -183,6 +190,11 @@ class SentenceEmbedding(
             raise ConfigError(f"low is {self.low}, expected less than high, {self.high}")
         if not self.scale > 0:
             raise ConfigError(f"scale is {self.scale}, expected more than 0")
+        if not isinstance(self.prompt, str):
+            raise ConfigError(f"prompt is {self.prompt!r}, expected a text")
+        if self.prompt_name is not None and self.prompt_name not in self.prompts:
+            known = ", ".join(map(repr, self.prompts)) or "none"
+            raise ConfigError(f"prompt_name is {self.prompt_name!r}, but the model's prompts are {known}")
         widths = tuple(self.widths) if isinstance(self.widths, list | tuple) else (None,)
         if not all(type(width) is int and width > 0 for width in widths) or len(set(widths)) != len(widths):
             raise ConfigError(f"widths is {self.widths!r}, expected different whole numbers from 1")
@@ -214,9 +226,19 @@ class SentenceEmbedding(
         """Take the settings from the model's config; any sentence encoder will do."""
         stored = config.extra.get(TASK, {})
         encoder = config.extra.get("sentence_encoder", {})
-        prompt = encoder.get("prompts", {}).get(encoder.get("default_prompt"), "")
+        prompts = encoder.get("prompts") or {}
         known = ("scored", *cls.options)
-        return cls(**{name: stored[name] for name in known if name in stored}, prompt=prompt)
+        return cls(
+            **{name: stored[name] for name in known if name in stored},
+            prompt=prompts.get(encoder.get("default_prompt"), ""),
+            prompts=prompts,
+            lower_case=encoder.get("lower_case", False),
+        )
+
+    def _read(self, text: str) -> str:
+        """Return a text as the tokenizer takes it."""
+        before = self.prompt if self.prompt_name is None else self.prompts[self.prompt_name]
+        return (before + text).lower() if self.lower_case else before + text
 
     def configure(self, config: BertConfig) -> BertConfig:
         """Return the config of an encoder.
@@ -262,7 +284,7 @@ class SentenceEmbedding(
                     raise example.error(
                         "a second or third text stands here but not in the examples before, or the reverse"
                     )
-            rows = iter(_encoded(some, tokenizer, max_length, self.prompt))
+            rows = iter(_encoded(some, tokenizer, max_length, self._read))
             for example in some:
                 label = None
                 if labelled and self.scored and example.score is not None:
@@ -467,14 +489,14 @@ def _check(example: EmbeddingExample) -> None:
 
 
 def _encoded(
-    examples: Sequence[EmbeddingExample], tokenizer: BertTokenizer, max_length: int, prompt: str
+    examples: Sequence[EmbeddingExample], tokenizer: BertTokenizer, max_length: int, read: Callable[[str], str]
 ) -> list[Encoding]:
-    """Encode all texts of the examples, one after the other."""
-    texts = [prompt + text for example in examples for text in example.texts]
+    """Encode all texts of the examples, one after the other, as `read` changes them."""
+    texts = [read(text) for example in examples for text in example.texts]
     try:
         return tokenizer.encodings(texts, truncation=True, max_length=max_length)
     except InputError as error:
         if len(examples) == 1:
             raise examples[0].error(str(error)) from None
-        rows = (_encoded([example], tokenizer, max_length, prompt) for example in examples)
+        rows = (_encoded([example], tokenizer, max_length, read) for example in examples)
         return list(chain.from_iterable(rows))
