@@ -301,7 +301,8 @@ def _windows(
     Raises:
         DataError: there is none.
     """
-    where = [place for place, token in enumerate(encoding.ids) if token == tokenizer.mask_token_id]
+    mask = tokenizer.mask_token_id
+    where = [place for place, token in enumerate(encoding.ids) if token == mask]
     if not where:
         raise example.error(f"there is no {tokenizer.mask_token} in the text {brief(example.text)!r}")
     numbers = {place: number for number, place in enumerate(where)}
