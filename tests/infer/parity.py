@@ -127,19 +127,20 @@ def question_answering(folder: Path, texts: Sequence[tuple[str, str]], *, may_be
     """Compare the best answer with its place, and the scores of the best few, as 4.4.2 has them."""
     model = transformers.BertForQuestionAnswering.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    length = min(LENGTH, int(model.config.max_position_embeddings))
+    length = min(LENGTH, pipeline(model=folder).max_length)
+    overlap = min(OVERLAP, length // 4)
     ask = ours(
         folder,
         scoring="windows",
         max_seq_length=length,
-        overlap=min(OVERLAP, length // 4),
+        overlap=overlap,
         max_answer_length=LONGEST,
         n_best=SEVERAL,
         null_threshold=0.0 if may_be_none else None,
     )
     same, worst = 0, 0.0
     for answer, (question, context) in zip(ask(list(texts)), texts, strict=True):
-        found = answers_of_442(model, tokenizer, question, context, length, min(OVERLAP, length // 4), may_be_none)
+        found = answers_of_442(model, tokenizer, question, context, length, overlap, may_be_none)
         best = found[0]
         place = (best["start"], best["end"]) if best["answer"] else (None, None)
         same += (answer.text, answer.start, answer.end) == (best["answer"], *place)
