@@ -516,6 +516,20 @@ def test_windows_change_no_answer(grouping: str, boundaries: str) -> None:
     assert across > 10 or grouping == "none"
 
 
+def test_true_tags_stand_at_first_pieces_whatever_answers() -> None:
+    """Also where a window shows nothing but the middle of one word."""
+    given = example("a" + "b" * 30 + " d", "B-PER O")
+    labels = []
+    for grouping in ("first", "average"):
+        task = TASK.chosen({"grouping": grouping})
+        found = list(task.features([given], TOKENIZER, max_length=8))
+        batch = task.collate(found, TOKENIZER)
+        labels.append([label for label in batch["labels"].flatten().tolist() if label >= 0])
+        assert task.weight(found) == 2.0
+        assert (min(len(feature.places) for feature in found) == 0) == (grouping == "average")
+    assert labels == [[TAGS.index("B-PER"), TAGS.index("O")]] * 2
+
+
 def test_words_between_marks_are_the_tokenizers() -> None:
     task = TASK.chosen({"word_boundaries": "marks"})
     text = "ab#a [MASK]a!! 中国\u200b c\u0301\n"

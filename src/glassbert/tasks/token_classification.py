@@ -380,7 +380,7 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
         if all(feature.labels is not None for feature in features):
             labels = torch.full_like(batch["input_ids"], _NONE)
             for row, feature in zip(labels, features, strict=True):
-                row[list(feature.places)] = torch.tensor(feature.labels)
+                row[list(feature.places)] = torch.tensor(feature.labels, dtype=torch.int64)
             batch["labels"] = labels
         return batch
 
