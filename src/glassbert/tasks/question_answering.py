@@ -260,7 +260,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
             raise ConfigError(f"characters is {self.characters!r}, expected true or false")
         threshold = self.null_threshold
         if threshold is not None and (type(threshold) not in (int, float) or not math.isfinite(threshold)):
-            raise ConfigError(f"null_threshold is {threshold!r}, expected a number")
+            raise ConfigError(f"null_threshold is {threshold!r}, expected a number, or None for always an answer")
 
     @classmethod
     def columns(
