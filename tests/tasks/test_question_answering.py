@@ -26,7 +26,7 @@ from glassbert import (
 )
 from glassbert.data import Record
 from glassbert.model.outputs import QuestionAnsweringModelOutput
-from glassbert.tasks import Answer, QuestionAnswering, QuestionAnsweringMetrics, Reference
+from glassbert.tasks import Answer, Candidate, QuestionAnswering, QuestionAnsweringMetrics, Reference
 from glassbert.tasks import QuestionAnsweringExample as Example
 from glassbert.tasks.question_answering import QuestionFeatures
 from glassbert.tasks.spans import locate
@@ -271,6 +271,117 @@ def test_answers_are_those_of_a_slow_decoder(seed: int, threshold: float | None)
         assert answer.null_difference == (None if threshold is None else pytest.approx(null - best[0][0]))
 
 
+def probabilities(score: Tensor, begin: int) -> list[dict[int, float]]:
+    """Return how probable each token of a window is as the answer's first and last: [CLS] and the context's."""
+    found = []
+    for scores in score.double().tolist():
+        weights = {place: math.exp(scores[place]) for place in (0, *range(begin, len(scores) - 1))}
+        found.append({place: weight / sum(weights.values()) for place, weight in weights.items()})
+    return found
+
+
+@pytest.mark.parametrize("threshold", [None, 0.0, 0.5])
+@pytest.mark.parametrize("seed", range(4))
+def test_each_window_may_answer_by_itself(seed: int, threshold: float | None) -> None:
+    """Scores are products of probabilities in one window, texts are whole words, and any token may begin."""
+    generator = torch.Generator().manual_seed(seed)
+    task = QuestionAnswering(max_seq_length=16, max_query_length=3, max_answer_length=3, null_threshold=threshold)
+    task = task.chosen({"scoring": "windows", "overlap": 5, "n_best": 7})
+    letters = "".join(LETTERS[place] for place in torch.randint(0, 26, (40,), generator=generator).tolist())
+    # Words of one to four pieces.
+    context = " ".join(letters[place : place + 1 + place % 4] for place in range(0, 40, 3))
+    given = Example(question="a?", context=context)
+    rows = features(task, given, labelled=False)
+    assert [len(row) for row in rows[:-1]] == [16] * (len(rows) - 1)
+    scores = [3.0 * torch.randn(2, len(row), generator=generator) for row in rows]
+    best: dict[tuple[str, int, int], float] = {}
+    nulls = []
+    step = 16 - 5 - 5  # beside three special tokens and two of the question
+    whole = TOKENIZER(context, add_special_tokens=False)
+    for number, (row, score) in enumerate(zip(rows, scores, strict=True)):
+        start, end = probabilities(score, row.begin)
+        nulls.append(start[0] * end[0])
+        for first in range(row.begin, len(row) - 1):
+            for last in range(first, min(first + 3, len(row) - 1)):
+                words = [whole.token_to_word(number * step + place - row.begin) for place in (first, last)]
+                (begin, _), (_, stop) = (whole.word_to_chars(word or 0) or (0, 0) for word in words)
+                span = context[begin:stop], begin, stop
+                best[span] = max(best.get(span, 0.0), start[first] * end[last])
+    ordered: dict[str, tuple[float, int, int]] = {}
+    for (text, begin, stop), product in sorted(best.items(), key=lambda item: -item[1]):
+        ordered.setdefault(text, (product, begin, stop))
+    (answer,) = task.answers([given], rows, scores)
+    expected = [(text, *place) for text, (_, *place) in list(ordered.items())[:7]]
+    assert [(one.text, one.start, one.end) for one in answer.candidates] == expected
+    assert [one.score for one in answer.candidates] == pytest.approx([one[0] for one in ordered.values()][:7])
+    highest = next(iter(ordered.values()))[0]
+    if threshold is None:
+        assert (answer.no_answer_probability, answer.null_difference) == (0.0, None)
+    else:
+        assert answer.no_answer_probability == pytest.approx(min(nulls))
+        assert answer.null_difference == pytest.approx(math.log(min(nulls) / highest))
+    if threshold is not None and math.log(min(nulls) / highest) > threshold:
+        assert (answer.text, answer.start, answer.score) == ("", None, answer.no_answer_probability)
+    else:
+        assert (answer.text, answer.start, answer.end) == expected[0]
+        assert answer.score == pytest.approx(highest)
+
+
+def test_windows_may_be_told_by_what_they_share() -> None:
+    given = Example(question="a", context="b c d e f g h")
+
+    def starts(**options: Any) -> list[tuple[int, int]]:
+        task = QuestionAnswering(max_seq_length=8).chosen(options)  # room for four beside the question
+        return [(row.encoding.offsets or [])[row.begin] for row in features(task, given, labelled=False)]
+
+    assert starts(overlap=0) == [(0, 1), (8, 9)]
+    assert starts(overlap=1) == [(0, 1), (6, 7)]
+    assert starts(overlap=3) == [(0, 1), (2, 3), (4, 5), (6, 7)] == starts(overlap=99)
+    # Without it windows share half of their tokens at least.
+    assert starts(doc_stride=3) == [(0, 1), (4, 5), (8, 9)]
+
+
+def test_answers_can_be_asked_for_in_another_way() -> None:
+    given = example("b c d e")
+    (row,) = features(QuestionAnswering(), given)
+    scores = torch.zeros(2, len(row))
+    scores[:, 0] = 1.0
+    for options, text, count in (
+        ({}, "b", 10),
+        ({"n_best": 3}, "b", 3),
+        ({"max_answer_length": 1}, "b", 4),
+        ({"null_threshold": 0.0}, "", 10),
+        ({"null_threshold": 3}, "b", 10),
+    ):
+        (answer,) = QuestionAnswering().chosen(options).answers([given], [row], [scores])
+        assert (answer.text, len(answer.candidates)) == (text, count)
+    with pytest.raises(ConfigError, match="no option 'characters' for its answers; it has n_best, max_answer_length"):
+        QuestionAnswering().chosen({"characters": True})
+
+
+def test_a_notebook_shows_answer_and_candidates() -> None:
+    answer = Answer(
+        text="<b>",
+        start=2,
+        end=5,
+        score=0.75,
+        no_answer_probability=0.125,
+        null_difference=-1.0,
+        candidates=(
+            Candidate(text="<b>", start=2, end=5, score=0.75),
+            Candidate(text="c", start=9, end=10, score=0.125),
+        ),
+        cut=1,
+    )
+    shown = answer._repr_html_()
+    assert "<b>" not in shown
+    for part in ("2–5", "0.7500 &lt;b&gt;", "0.1250 c", "0.1250 (no answer)", "1 token of the question"):
+        assert part in shown
+    none = Answer(text="", start=None, end=None, score=0.0)._repr_html_()
+    assert ">no answer<" in none
+    assert "candidates" not in none
+
+
 def test_answers_are_cut_from_the_context_as_it_stands() -> None:
     task = QuestionAnswering()
     given = example("\ufeffÀ  b\u200bC\td")
@@ -405,6 +516,9 @@ def test_settings_are_kept_in_the_config() -> None:
         {"n_best": True},
         {"max_answer_length": 1.5},
         {"characters": 1},
+        {"overlap": -1},
+        {"overlap": True},
+        {"scoring": "sums"},
         {"null_threshold": math.nan},
         {"null_threshold": "0"},
     ],

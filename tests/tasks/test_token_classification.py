@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import json
 import random
+import re
 import warnings
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
+from torch import Tensor
 
 from glassbert import (
     BertConfig,
@@ -22,8 +25,10 @@ from glassbert import (
     pipeline,
 )
 from glassbert.data import Record
-from glassbert.tasks import TaggedSentence, TokenClassification, task_of
+from glassbert.model.outputs import TokenClassifierOutput
+from glassbert.tasks import Entity, TaggedSentence, TokenClassification, task_of
 from glassbert.tasks import TokenClassificationExample as Example
+from glassbert.tasks.pieces import Grouping
 from glassbert.tasks.token_classification import TokenFeatures
 from glassbert.train.loop import backward
 
@@ -396,6 +401,185 @@ def test_inputs_that_are_no_sentences_are_refused() -> None:
         tag(["a", {"tokens": ["a"]}])
     with pytest.raises(InputError, match="given by its words"):
         tag({})
+
+
+# -- groupings and boundaries -------------------------------------------------------------------------------
+
+
+def by_token(task: TokenClassification, given: Example, table: Tensor, max_length: int = 10**6) -> TaggedSentence:
+    """Answer with scores that depend on the token alone, (V, C)."""
+    found = list(task.features([given], TOKENIZER, max_length=max_length, labelled=False))
+    batches = [task.collate([feature], TOKENIZER)["input_ids"] for feature in found]
+    outputs = [TokenClassifierOutput(logits=table[ids]) for ids in batches]
+    rows = [task.rows(output, [feature])[0] for output, feature in zip(outputs, found, strict=True)]
+    (answer,) = task.answers([given], found, rows)
+    return answer
+
+
+def scores_for(**tags: tuple[str, float]) -> Tensor:
+    """Return logits by token: one tag has this probability and the others share the rest; all other tokens are O."""
+    table = torch.tensor([float(tag == "O") for tag in TAGS]).repeat(len(VOCABULARY), 1)
+    for piece, (tag, probability) in tags.items():
+        token = piece.replace("__", "##")
+        table[VOCABULARY[token]] = torch.tensor((1 - probability) / 3).log()
+        table[VOCABULARY[token], TAGS.index(tag)] = torch.tensor(probability).log()
+    return table
+
+
+# a: a person begins, surely; ##b: outside, surer; ##c: goes on.
+TABLE = scores_for(a=("B-PER", 0.7), __b=("O", 0.9), __c=("I-PER", 0.8), d=("O", 0.97), e=("I-PER", 0.76))
+
+
+@pytest.mark.parametrize(
+    ("grouping", "words", "tags", "entities"),
+    [
+        ("first", "ab d ac e", "B-PER O B-PER I-PER", [("PER", "ab", 0.7), ("PER", "ac e", 0.73)]),
+        # ab: O has (0.1 + 0.9) / 2; ac: B-PER (0.7 + 0.2 / 3) / 2, I-PER (0.1 + 0.8) / 2.
+        ("average", "ab d ac e", "O O I-PER I-PER", [("PER", "ac e", (0.45 + 0.76) / 2)]),
+        ("max", "ab d ac e", "O O I-PER I-PER", [("PER", "ac e", 0.78)]),
+        (
+            "simple",
+            "a b d a c e",
+            "B-PER O O B-PER I-PER I-PER",
+            [("PER", "a", 0.7), ("PER", "ac e", (0.7 + 0.8 + 0.76) / 3)],
+        ),
+        (
+            "none",
+            "a b d a c e",
+            "B-PER O O B-PER I-PER I-PER",
+            [("B-PER", "a", 0.7), ("B-PER", "a", 0.7), ("I-PER", "c", 0.8), ("I-PER", "e", 0.76)],
+        ),
+    ],
+)
+@pytest.mark.parametrize("boundaries", ["spaces", "marks"])
+def test_groupings_by_hand(
+    grouping: str, words: str, tags: str, entities: list[tuple[str, str, float]], boundaries: str
+) -> None:
+    task = TASK.chosen({"grouping": grouping, "word_boundaries": boundaries})
+    text = " ab  d\tac e"
+    answer = by_token(task, Example.of_text(text), TABLE)
+    assert (answer.words, answer.tags, answer.text) == (tuple(words.split()), tuple(tags.split()), text)
+    assert [(one.type, one.text) for one in answer.entities] == [one[:2] for one in entities]
+    assert [one.score for one in answer.entities] == pytest.approx([one[2] for one in entities])
+    for one in answer.entities:
+        assert text[one.start : one.end] == one.text
+        assert answer.words[one.start_word] == one.text[: len(answer.words[one.start_word])]
+    # The same words, given as words: no places, the same all else.
+    given = by_token(task, example("ab d ac e"), TABLE)
+    assert (given.words, given.tags, given.scores, given.text) == (answer.words, answer.tags, answer.scores, None)
+    assert [(one.type, one.text, one.start) for one in given.entities] == [(*one[:2], None) for one in entities]
+
+
+def test_choices_that_there_are_not() -> None:
+    for name, message in (
+        ("grouping", "grouping is 'last', expected one of none, simple, first, average, max"),
+        ("word_boundaries", "word_boundaries is 'last', expected one of spaces, marks"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            TASK.chosen({name: "last"})
+    with pytest.raises(ConfigError, match="no option 'tags' for its answers; it has grouping, word_boundaries"):
+        TASK.chosen({"tags": ("O",)})
+
+
+@pytest.mark.parametrize("grouping", ["none", "simple"])
+def test_pieces_are_not_compared_with_words(grouping: str) -> None:
+    task = TASK.chosen({"grouping": grouping})
+    message = f"grouping is '{grouping}', which answers for pieces.*take first, average or max"
+    with pytest.raises(InputError, match=message):
+        task.measure([example("a", "O")], [tagged("O")])
+    with pytest.raises(InputError, match=message):
+        task.verdict(example("a", "O"), tagged("O"))
+
+
+@pytest.mark.parametrize("boundaries", ["spaces", "marks"])
+@pytest.mark.parametrize("grouping", get_args(Grouping))
+def test_windows_change_no_answer(grouping: str, boundaries: str) -> None:
+    """Where scores depend on the token alone, no entity is lost or cut where windows meet."""
+    chance = random.Random(5)
+    generator = torch.Generator().manual_seed(5)
+    task = TASK.chosen({"grouping": grouping, "word_boundaries": boundaries})
+    across = 0
+    for _ in range(60):
+        table = 2.0 * torch.randn(len(VOCABULARY), len(TAGS), generator=generator)
+        table[:, TAGS.index("I-PER")] += 3.0
+        parts = [
+            "".join([chance.choice("abcd"), *chance.choices("abc", k=chance.choice([0, 0, 1, 2, 9]))])
+            + chance.choice(["", "", "!", "#a", "中"])
+            for _ in range(chance.randint(1, 60))
+        ]
+        text = " ".join(parts)
+        given = Example.of_text(text) if chance.random() < 0.7 else Example(words=tuple(parts))
+        whole = by_token(task, given, table)
+        max_length = chance.randint(3, 20)
+        assert by_token(task, given, table, max_length) == whole
+        across += any(one.end_word - one.start_word > max_length for one in whole.entities)
+    assert across > 10 or grouping == "none"
+
+
+def test_true_tags_stand_at_first_pieces_whatever_answers() -> None:
+    """Also where a window shows nothing but the middle of one word."""
+    given = example("a" + "b" * 30 + " d", "B-PER O")
+    labels = []
+    for grouping in ("first", "average"):
+        task = TASK.chosen({"grouping": grouping})
+        found = list(task.features([given], TOKENIZER, max_length=8))
+        batch = task.collate(found, TOKENIZER)
+        labels.append([label for label in batch["labels"].flatten().tolist() if label >= 0])
+        assert task.weight(found) == 2.0
+        assert (min(len(feature.places) for feature in found) == 0) == (grouping == "average")
+    assert labels == [[TAGS.index("B-PER"), TAGS.index("O")]] * 2
+
+
+def test_words_between_marks_are_the_tokenizers() -> None:
+    task = TASK.chosen({"word_boundaries": "marks"})
+    text = "ab#a [MASK]a!! 中国\u200b c\u0301\n"
+    for kind in (BertTokenizer, BertTokenizerFast):
+        tag = pipeline(model=small(), tokenizer=kind(VOCABULARY))
+        tag.task = task
+        answer = tag(text)
+        assert answer.words == ("ab", "#", "a", "[MASK]", "a", "!", "!", "中", "国", "c")
+        assert tag({"tokens": ["ab#a", "!!"]}).words == ("ab#a", "!!")
+        # Nothing is left of this one, though a person sees something.
+        assert tag("\u0301").words == ()
+
+
+def test_texts_and_words_may_be_answered_together() -> None:
+    task = TASK.chosen({"word_boundaries": "marks"})
+    given = [example("ab#a"), Example.of_text("ab#a"), example("a!")]
+    found = list(task.features(given, TOKENIZER, max_length=16, labelled=False))
+    rows = [torch.zeros(len(feature) - 2, len(TAGS)) for feature in found]
+    assert [one.words for one in task.answers(given, found, rows)] == [("ab#a",), ("ab", "#", "a"), ("a!",)]
+
+
+def test_a_word_of_which_nothing_is_left_is_one_piece() -> None:
+    task = TASK.chosen({"grouping": "simple"})
+    answer = by_token(task, example("\u200b ab"), TABLE)
+    assert answer.words == ("\u200b", "a", "b")
+
+
+def test_a_notebook_shows_the_text_with_its_entities() -> None:
+    text = "<b> ab </b> &\n  ac"
+    answer = by_token(TASK, Example.of_text(text), TABLE)
+    shown = answer._repr_html_()
+    plain = re.sub("<[^>]*>", "", shown)
+    assert html.unescape(plain) == text.replace("ac", "acPER").replace("ab", "abPER")
+    assert shown.count("<mark") == len(answer.entities) == 2
+    colours = set(re.findall(r"hsla\((\d+),", shown))
+    assert len(colours) == 1
+    given = by_token(TASK, example("<i> d ac e 中 d"), TABLE)
+    assert html.unescape(re.sub("<[^>]*>", "", given._repr_html_())) == "<i> d ac ePER 中d"
+    assert "<i>" not in given._repr_html_()
+    long = Example.of_text("d " * 10_001 + "ab")
+    assert by_token(TASK, long, TABLE)._repr_html_().endswith("d …</div>")
+
+
+def test_pieces_of_one_character_are_shown_once() -> None:
+    entities = tuple(
+        Entity(type="B-X", start_word=number, end_word=number + 1, text="한", score=1.0, start=0, end=1)
+        for number in range(2)
+    )
+    answer = TaggedSentence(words=("한", "한"), tags=("B-X", "B-X"), scores=(1.0, 1.0), entities=entities, text="한a")
+    assert re.sub("<[^>]*>", "", answer._repr_html_()) == "한B-XB-Xa"
 
 
 def test_chinese_characters_of_an_entity_are_joined_without_spaces() -> None:

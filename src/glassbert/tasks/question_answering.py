@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, ClassVar, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
@@ -22,14 +22,16 @@ from torch import Tensor
 from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForQuestionAnswering, ModelOutput
 from glassbert.model.losses import IGNORED
-from glassbert.tasks.results import Result
+from glassbert.tasks.results import Result, as_html
 from glassbert.tasks.spans import Place, best_spans, locate, stated, windows_over, with_most_context
 from glassbert.tasks.squad import Scores, scores
 from glassbert.tasks.task import TASK, Column, Columns, Example, Metrics, Record, Task, Verdict, counted
 from glassbert.tasks.text_classification import finite
 from glassbert.tasks.texts import brief
 from glassbert.text import BertTokenizer, Encoding
+from glassbert.text.encoding import Offset
 
+Scoring = Literal["candidates", "windows"]
 # Questions that are encoded in one call; their contexts are long.
 _AT_ONCE: Final = 128
 # Where a window without the answer points: at [CLS].
@@ -79,8 +81,8 @@ class QuestionFeatures:
     """A question with a window over its context, as the model takes them.
 
     Attributes:
-        encoding: its tokens, with their places in question and context.
-        may_begin: (N,) bool, true at the context's tokens of this window that have most context here.
+        encoding: its tokens, with their places in the context, or with those of their whole words.
+        may_begin: (N,) bool, true at the context's tokens of this window with which an answer may begin here.
         span: first and last token of the answer; (0, 0) where it is not in this window, (-100, -100) where it cannot
             be learned, None where nobody asked for it.
         example: its number.
@@ -110,7 +112,7 @@ class Candidate:
     Attributes:
         text: as it stands in the context.
         start, end: where, in characters.
-        score: its probability among the candidates, and no answer where that is possible.
+        score: its probability, as the task's `scoring` has it.
     """
 
     text: str
@@ -142,6 +144,19 @@ class Answer(Result):
     null_difference: float | None = None
     candidates: tuple[Candidate, ...] = ()
     cut: int = 0
+
+    def _shown(self) -> Iterable[tuple[str, str]]:
+        yield "answer", as_html(self.text or _NO_ANSWER)
+        if self.start is not None:
+            yield "place", as_html(f"{self.start}–{self.end}")
+        yield "score", as_html(self.score)
+        scores = {one.text: one.score for one in self.candidates}
+        if self.null_difference is not None:
+            scores[f"({_NO_ANSWER})"] = self.no_answer_probability
+        if scores:
+            yield "candidates", as_html(scores)
+        if self.cut:
+            yield "cut", as_html(f"{counted(self.cut, 'token')} of the question")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,9 +190,16 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
     Attributes:
         max_seq_length: most tokens of question and window, special ones included; fewer where the model takes fewer.
         doc_stride: tokens by which each window begins after the one before, but half a window at most.
+        overlap: tokens that a window has in common with the next, in place of `doc_stride`; what transformers calls
+            doc_stride. None where that holds.
         max_query_length: most tokens of a question, but half of a sequence at most; a longer one is cut.
         max_answer_length: most tokens of an answer that is given.
         n_best: how many candidates an answer comes with.
+        scoring: how candidates are compared. "candidates", as Google's program does: those of all windows by the sum of
+            the scores of their first and last tokens, each token in the window that shows most around it; `score` is a
+            softmax over the candidates. "windows", as the pipeline of transformers 4.4.2 does: `score` is the
+            probability of the first token times that of the last, each a softmax over [CLS] and the context of its
+            window, and answers begin and end with whole words.
         characters: count Chinese characters in place of words in F1, and leave out the punctuation of all scripts.
         null_threshold: how much better no answer has to be than the best candidate to be given; None where there always
             is an answer. `learn` takes 0 where a question has none, and `calibrate` what is best for F1.
@@ -185,9 +207,11 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
 
     max_seq_length: int = 384
     doc_stride: int = 128
+    overlap: int | None = None
     max_query_length: int = 64
     max_answer_length: int = 30
     n_best: int = 20
+    scoring: Scoring = "candidates"
     characters: bool = False
     null_threshold: float | None = None
     name: ClassVar[str] = "question-answering"
@@ -199,10 +223,22 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
     options: ClassVar[tuple[str, ...]] = (
         "max_seq_length",
         "doc_stride",
+        "overlap",
         "max_query_length",
         "max_answer_length",
         "n_best",
+        "scoring",
         "characters",
+    )
+    answer_options: ClassVar[tuple[str, ...]] = (
+        "n_best",
+        "max_answer_length",
+        "null_threshold",
+        "scoring",
+        "max_seq_length",
+        "max_query_length",
+        "doc_stride",
+        "overlap",
     )
 
     def __post_init__(self) -> None:
@@ -211,15 +247,20 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
         Raises:
             ConfigError: one out of range, by name.
         """
-        for name in ("max_seq_length", "doc_stride", "max_query_length", "max_answer_length", "n_best"):
-            value, least = getattr(self, name), 5 if name == "max_seq_length" else 1
+        leasts = {"max_seq_length": 5, "doc_stride": 1, "max_query_length": 1, "max_answer_length": 1, "n_best": 1}
+        if self.overlap is not None:
+            leasts["overlap"] = 0
+        for name, least in leasts.items():
+            value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ConfigError(f"{name} is {value!r}, expected a whole number from {least}")
+        if self.scoring not in get_args(Scoring):
+            raise ConfigError(f"scoring is {self.scoring!r}, expected one of {', '.join(get_args(Scoring))}")
         if type(self.characters) is not bool:
             raise ConfigError(f"characters is {self.characters!r}, expected true or false")
         threshold = self.null_threshold
         if threshold is not None and (type(threshold) not in (int, float) or not math.isfinite(threshold)):
-            raise ConfigError(f"null_threshold is {threshold!r}, expected a number")
+            raise ConfigError(f"null_threshold is {threshold!r}, expected a number, or None for always an answer")
 
     @classmethod
     def columns(
@@ -359,7 +400,15 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
     ) -> list[_Window]:
         room = max_length - 3 - len(question)
         # Windows that overlap by half at least: a shorter answer than that is whole in one of them.
-        places = windows_over(len(context), room, min(self.doc_stride, max(1, room // 2)))
+        step = min(self.doc_stride, max(1, room // 2)) if self.overlap is None else max(1, room - self.overlap)
+        places = windows_over(len(context), room, step)
+        by_itself = self.scoring == "windows"
+        allowed = (
+            [torch.ones(place.stop - place.start, dtype=torch.bool) for place in places]
+            if by_itself
+            else with_most_context(places, len(context))
+        )
+        offsets = _of_whole_words(context) if by_itself else context.offsets or []
         before = [(0, 0)] * (len(question) + 2)
         return [
             _Window(
@@ -369,10 +418,10 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
                     ids=tokenizer.build_inputs_with_special_tokens(question.ids, context.ids[place]),
                     first=len(question),
                     second=place.stop - place.start,
-                    offsets=[*before, *(context.offsets or [])[place], (0, 0)],
+                    offsets=[*before, *offsets[place], (0, 0)],
                 ),
             )
-            for place, may_begin in zip(places, with_most_context(places, len(context)), strict=True)
+            for place, may_begin in zip(places, allowed, strict=True)
         ]
 
     def collate(self, features: Sequence[QuestionFeatures], tokenizer: BertTokenizer) -> dict[str, Tensor]:
@@ -442,7 +491,9 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
     def _answer(self, decoded: _Decoded, cut: int) -> Answer:
         may_be_none = self.null_threshold is not None
         values = [found.score for found in decoded.best] + [decoded.null] * may_be_none
-        probabilities = torch.tensor(values, dtype=torch.float64).softmax(dim=0).tolist()
+        logarithms = torch.tensor(values, dtype=torch.float64)
+        # Those of windows are logarithms of probabilities already.
+        probabilities = (logarithms.exp() if self.scoring == "windows" else logarithms.softmax(dim=0)).tolist()
         candidates = tuple(
             Candidate(text=found.text, start=found.place.start, end=found.place.end, score=probability)
             for found, probability in zip(decoded.best, probabilities)
@@ -463,7 +514,8 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
     ) -> list[_Decoded]:
         windows: list[list[tuple[QuestionFeatures, Tensor]]] = [[] for _ in examples]
         for feature, row in zip(features, finite(rows), strict=True):
-            windows[feature.example].append((feature, row))
+            scores = _in_window(row, feature.begin) if self.scoring == "windows" else row
+            windows[feature.example].append((feature, scores))
         return [
             _Decoded(
                 best=self._best(example.context, some),
@@ -548,7 +600,7 @@ class QuestionAnswering(Task[QuestionAnsweringExample, QuestionFeatures, Answer,
 
 
 class _Window(NamedTuple):
-    """Which tokens of the context it shows, which of them have most context in it, and the whole sequence."""
+    """Which tokens of the context it shows, with which of them an answer may begin in it, and the whole sequence."""
 
     place: slice
     may_begin: Tensor
@@ -573,6 +625,27 @@ class _Decoded(NamedTuple):
     def difference(self) -> float | None:
         """How much better no answer is than the best."""
         return self.null - self.best[0].score if self.best else None
+
+
+def _of_whole_words(context: Encoding) -> list[Offset]:
+    """Return for each token of a context begin and end of its whole word."""
+    offsets, words = context.offsets or [], context.words or []
+    begins: dict[int | None, int] = {}
+    for word, (begin, _) in zip(words, offsets, strict=True):
+        begins.setdefault(word, begin)
+    ends = {word: end for word, (_, end) in zip(words, offsets, strict=True)}
+    return [(begins[word], ends[word]) for word in words]
+
+
+def _in_window(row: Tensor, begin: int) -> Tensor:
+    """Return the logarithms of probabilities in a window, where [CLS] and the context from `begin` on share them.
+
+    Args:
+        row: (2, S) scores.
+        begin: the context's first token.
+    """
+    shared = torch.cat((row[:, :1], row[:, begin:-1]), dim=1).double()
+    return row.double() - shared.logsumexp(dim=1, keepdim=True)
 
 
 def _answers(example: QuestionAnsweringExample) -> tuple[Reference, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,11 @@ _BARS: Final = 20
 _TABLE: Final = "border-collapse:collapse;font-size:90%"
 _CELL: Final = "text-align:left;vertical-align:top;padding:2px 8px"
 _BAR: Final = "display:inline-block;height:0.7em;background:#4878a8;margin-right:6px"
+# Characters that a notebook shows of a text.
+_TEXT: Final = 20_000
+# Colours that lie over the notebook's own, light or dark, and leave its letters as they are.
+_MARKED: Final = "color:inherit;padding:1px 4px;border-radius:4px;background:hsla({hue},70%,50%,0.28)"
+_LABEL: Final = "font-size:75%;font-weight:bold;margin-left:5px;opacity:0.8"
 
 
 class Result:
@@ -59,6 +65,28 @@ def table(title: str, rows: Iterable[tuple[str, str]]) -> str:
         f'<tr><th style="{_CELL}">{html.escape(name)}</th><td style="{_CELL}">{value}</td></tr>' for name, value in rows
     )
     return f'<table style="{_TABLE}"><caption>{html.escape(title)}</caption><tbody>{body}</tbody></table>'
+
+
+def highlighted(parts: Iterable[tuple[str, str | None]]) -> str:
+    """Return a text as HTML.
+
+    Args:
+        parts: of the text, in order, each with its label, None for what has none. A label has the same colour in every
+            text.
+    """
+    found = []
+    room = _TEXT
+    for text, label in parts:
+        if room <= 0:
+            found.append("…")
+            break
+        shown = html.escape(text[:room])
+        room -= len(text)
+        if label is not None:
+            style = _MARKED.format(hue=zlib.crc32(label.encode()) % 360)
+            shown = f'<mark style="{style}">{shown}<span style="{_LABEL}">{html.escape(label)}</span></mark>'
+        found.append(shown)
+    return f'<div style="white-space:pre-wrap;line-height:1.7">{"".join(found)}</div>'
 
 
 def as_html(value: Any) -> str:

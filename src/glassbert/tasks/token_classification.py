@@ -7,22 +7,25 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
 
-from glassbert.errors import DataError, InputError
+from glassbert.errors import ConfigError, DataError, InputError
 from glassbert.model import BertConfig, BertForTokenClassification, ModelOutput
-from glassbert.tasks.results import Result
+from glassbert.tasks.pieces import Grouping, scores_of_words
+from glassbert.tasks.results import Result, highlighted
 from glassbert.tasks.tags import Scheme, Span, completed, first_letters, fits, scheme_by_name, scheme_of, spans
 from glassbert.tasks.task import TASK, Columns, Example, Metrics, Record, Task, Verdict, counted
 from glassbert.tasks.text_classification import finite, shown, sorted_labels
 from glassbert.tasks.texts import AT_ONCE, brief, encode_all
-from glassbert.tasks.words import join_words, split_words
+from glassbert.tasks.words import join_words, joined_words, split_words
 from glassbert.text import BertTokenizer, Encoding
+from glassbert.text.encoding import Offset
 from glassbert.text.windows import windows
 
+WordBoundaries = Literal["spaces", "marks"]
 # Windows of a long sentence have one token in so many in common with the next one.
 _OVERLAP: Final = 4
 # A label that does not count.
@@ -59,11 +62,13 @@ class TokenFeatures:
     """A sentence, or a window of a long one, as the model takes it.
 
     Attributes:
-        encoding: its tokens.
-        first: the number of the first word that is answered here.
+        encoding: its tokens; where all pieces answer, with their offsets: in the text that `word_boundaries` "marks"
+            parts, else in the word that they are of.
+        first: the number of the first word that begins among what is answered here.
         places: the first piece of that word and of those after it, as numbers of tokens.
         labels: the ids of their tags; None without labels.
         example: the number of its example.
+        answered: the tokens that answer, where all pieces do; None where those at `places` do.
     """
 
     encoding: Encoding
@@ -71,6 +76,7 @@ class TokenFeatures:
     places: tuple[int, ...]
     labels: tuple[int, ...] | None = None
     example: int = 0
+    answered: slice | None = None
 
     def __len__(self) -> int:
         """Length in tokens."""
@@ -82,8 +88,9 @@ class Entity:
     """Words that belong together.
 
     Attributes:
-        type: such as PER; `_` where tags have no types.
-        start_word, end_word: the number of its first word, from 0, and of the one after its last.
+        type: such as PER; `_` where tags have no types; the whole tag, such as B-PER, under the grouping "none".
+        start_word, end_word: the number of its first word among the sentence's `words`, from 0, and of the one after
+            its last.
         text: as it stands in the text that was given; of given words, these with spaces between them (none beside a
             Chinese character).
         score: mean probability of its words' tags.
@@ -104,16 +111,23 @@ class TaggedSentence(Result):
     """The answer for one sentence.
 
     Attributes:
-        words: as they were given, or as the text was split.
+        words: as they were given, or as the text was split; under the groupings "simple" and "none" their pieces, as
+            they stand there.
         tags: the most probable tag of each.
         scores: its probability.
         entities: what the tags mean, in order; see `glassbert.tasks.tags`.
+        text: what was given, where that was a text.
     """
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
     scores: tuple[float, ...]
     entities: tuple[Entity, ...]
+    text: str | None = dataclasses.field(default=None, repr=False)
+
+    def _repr_html_(self) -> str:
+        """Return the text for a notebook, its entities coloured by their types."""
+        return highlighted(_runs(self) if self.text is None else _parts(self.text, self.entities))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,20 +186,32 @@ class TokenClassificationMetrics(Metrics):
 class TokenClassification(Task[TokenClassificationExample, TokenFeatures, TaggedSentence, TokenClassificationMetrics]):
     """A tag for each word.
 
-    The first piece of each word learns and answers its tag. A word of which the tokenizer leaves nothing, such as one
-    of control characters, is read as `[UNK]`, so every word has a piece. Sentences longer than the model takes are read
-    in windows that overlap; each word counts in one of them, the one that shows most on both of its sides.
+    The first piece of each word learns its tag. A word of which the tokenizer leaves nothing, such as one of control
+    characters, is read as `[UNK]`, so every word has a piece. Sentences longer than the model takes are read in windows
+    that overlap; what answers counts in one of them, the one that shows most on both of its sides.
 
     Attributes:
         tags: their names, in the order of their ids.
         scheme: how tags make entities; None finds it in the training data.
+        grouping: how the scores of pieces become tags and entities. "first": the first piece of each word answers for
+            it, as it has learned; "average": the mean of its pieces' probabilities does; "max": the piece that is
+            surest. "simple": each piece answers for itself, and entities are made of pieces; "none": each piece with
+            another tag than O is an entity. These two are for models that have learned a tag for every piece.
+        word_boundaries: where the words of a text part that is not given as words. "spaces": at white space, with
+            marks at a word's edges apart (`e-mail` and `3.5` are words), as data for training has them; take it
+            unless you compare. "marks": where the tokenizer parts them, at each mark (`e`, `-`, `mail`), as the
+            pipeline of transformers has it; take it for a model that has learned such words, or for equal answers.
 
     Raises:
-        ConfigError: an unknown scheme.
+        ConfigError: an unknown scheme, grouping or way to part words.
+
+    Source of the groupings: transformers, `TokenClassificationPipeline` (`aggregation_strategy`).
     """
 
     tags: tuple[str, ...] = ()
     scheme: Scheme | None = None
+    grouping: Grouping = "first"
+    word_boundaries: WordBoundaries = "spaces"
     name: ClassVar[str] = "token-classification"
     model_class = BertForTokenClassification
     roles: ClassVar = {"text": False, "tokens": False, "tags": True}
@@ -194,11 +220,15 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
     learned_from: ClassVar[tuple[str, ...]] = ("tokens",)
     labels_in: ClassVar[tuple[str, ...]] = ("tags",)
     options: ClassVar[tuple[str, ...]] = ("scheme",)
+    answer_options: ClassVar[tuple[str, ...]] = ("grouping", "word_boundaries")
 
     def __post_init__(self) -> None:
-        """Check the scheme, and take its other names."""
+        """Check every choice, and take the scheme's other names."""
         if self.scheme is not None:
             object.__setattr__(self, "scheme", scheme_by_name(self.scheme))
+        for name, choices in (("grouping", get_args(Grouping)), ("word_boundaries", get_args(WordBoundaries))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(choices)}")
 
     def learn(self, examples: Iterable[TokenClassificationExample]) -> Self:
         """Find the tags that occur and, unless it is set, their scheme.
@@ -306,17 +336,32 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
             some = [example for _, example in batch]
             for example in some:
                 _check_words(example)
-            encodings = encode_all(
-                some,
-                lambda some: tokenizer.encodings(
-                    [example.words for example in some], add_special_tokens=False, details=True
-                ),
-            )
-            for (number, example), encoding in zip(batch, encodings, strict=True):
+            for (number, example), pieces in zip(batch, self._pieces(some, tokenizer), strict=True):
                 labels = self._labels(example, ids) if labelled else None
-                for feature in _windows(encoding, len(example.words), tokenizer, max_length):
+                for feature in _windows(pieces, tokenizer, max_length):
                     seen = slice(feature.first, feature.first + len(feature.places))
                     yield dataclasses.replace(feature, example=number, labels=None if labels is None else labels[seen])
+
+    @property
+    def _all_answer(self) -> bool:
+        """Whether all pieces answer, and not the first of each given word alone."""
+        return self.grouping != "first" or self.word_boundaries == "marks"
+
+    @property
+    def _of_pieces(self) -> bool:
+        """Whether pieces have tags, and not words."""
+        return self.grouping in ("none", "simple")
+
+    def _is_parted(self, example: TokenClassificationExample) -> bool:
+        """Whether the tokenizer parts an example's words."""
+        return self.word_boundaries == "marks" and example.text is not None
+
+    def _pieces(self, examples: Sequence[TokenClassificationExample], tokenizer: BertTokenizer) -> Iterator[_Pieces]:
+        """Give the pieces of each example."""
+        texts = _of_texts([one for one in examples if self._is_parted(one)], tokenizer)
+        words = _of_words([one for one in examples if not self._is_parted(one)], tokenizer, self._all_answer)
+        for example in examples:
+            yield next(texts if self._is_parted(example) else words)
 
     def _labels(self, example: TokenClassificationExample, ids: dict[str, int]) -> tuple[int, ...]:
         tags = _tags(example)
@@ -335,7 +380,7 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
         if all(feature.labels is not None for feature in features):
             labels = torch.full_like(batch["input_ids"], _NONE)
             for row, feature in zip(labels, features, strict=True):
-                row[list(feature.places)] = torch.tensor(feature.labels)
+                row[list(feature.places)] = torch.tensor(feature.labels, dtype=torch.int64)
             batch["labels"] = labels
         return batch
 
@@ -353,9 +398,12 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
         return feature.labels or ()
 
     def rows(self, output: ModelOutput, features: Sequence[TokenFeatures]) -> list[Tensor]:
-        """Return the scores of the words that are answered in each window, (words, C), on the CPU."""
+        """Return the scores of the words, or pieces, that are answered in each window, (N, C), on the CPU."""
         logits = output["logits"].float().cpu()
-        return [scores[list(feature.places)] for scores, feature in zip(logits, features, strict=True)]
+        return [
+            scores[list(feature.places) if feature.answered is None else feature.answered].clone()
+            for scores, feature in zip(logits, features, strict=True)
+        ]
 
     def answers(
         self,
@@ -364,22 +412,35 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
         rows: Sequence[Tensor],
     ) -> list[TaggedSentence]:
         """Join the windows, give each word its most probable tag, and find the entities."""
-        tags = [[""] * len(example.words) for example in examples]
-        scores = [[0.0] * len(example.words) for example in examples]
+        windows: list[list[tuple[TokenFeatures, Tensor]]] = [[] for _ in examples]
         for feature, row in zip(features, finite(rows), strict=True):
-            best, ids = row.softmax(dim=-1).max(dim=-1)
-            seen = slice(feature.first, feature.first + len(feature.places))
-            tags[feature.example][seen] = [self.tags[index] for index in ids.tolist()]
-            scores[feature.example][seen] = best.tolist()
-        return [
-            TaggedSentence(
-                words=example.words,
-                tags=tuple(found),
-                scores=tuple(sure),
-                entities=tuple(_entity(example, span, sure) for span in spans(found, self._scheme)),
-            )
-            for example, found, sure in zip(examples, tags, scores, strict=True)
-        ]
+            windows[feature.example].append((feature, row))
+        return [self._answer(example, some) for example, some in zip(examples, windows, strict=True)]
+
+    def _answer(
+        self, example: TokenClassificationExample, windows: Sequence[tuple[TokenFeatures, Tensor]]
+    ) -> TaggedSentence:
+        scores = torch.cat([row for _, row in windows]) if windows else torch.empty(0, len(self.tags))
+        probabilities = scores.softmax(dim=-1)
+        sentence = _Sentence(example.words, example.text, example.offsets)
+        if self._all_answer:
+            firsts, offsets = _joined([feature for feature, _ in windows])
+            if self._is_parted(example):
+                sentence = _cut(example.text or "", offsets, range(len(offsets)) if self._of_pieces else firsts)
+            elif self._of_pieces:
+                sentence = _into_pieces(example, firsts, offsets)
+            if not self._of_pieces:
+                probabilities = scores_of_words(probabilities, torch.tensor(firsts, dtype=torch.int64), self.grouping)
+        best, ids = probabilities.max(dim=-1)
+        tags, sure = tuple(self.tags[index] for index in ids.tolist()), tuple(best.tolist())
+        scheme = "none" if self.grouping == "none" else self._scheme
+        return TaggedSentence(
+            words=sentence.words,
+            tags=tags,
+            scores=sure,
+            entities=tuple(_entity(sentence, span, sure, example.text is not None) for span in spans(tags, scheme)),
+            text=example.text,
+        )
 
     def measure(
         self, examples: Sequence[TokenClassificationExample], results: Sequence[TaggedSentence]
@@ -387,6 +448,7 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
         """Compare predicted entities and tags with the true ones."""
         if not examples:
             raise InputError("no examples to evaluate")
+        self._refuse_pieces()
         hits, found, true = Counter[str](), Counter[str](), Counter[str]()
         right = words = 0
         for example, result in zip(examples, results, strict=True):
@@ -414,6 +476,7 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
 
     def verdict(self, example: TokenClassificationExample, result: TaggedSentence) -> Verdict:
         """Take the share of words with a wrong tag, each as much as the model is sure of it."""
+        self._refuse_pieces()
         gold = _tags(example)
         wrong = sum(score for one, other, score in zip(gold, result.tags, result.scores, strict=True) if one != other)
         expected = [
@@ -425,6 +488,41 @@ class TokenClassification(Task[TokenClassificationExample, TokenFeatures, Tagged
             answered=brief(", ".join(f"{one.type} {one.text}" for one in result.entities)) or _NO_ENTITY,
             error=wrong / len(gold),
         )
+
+    def _refuse_pieces(self) -> None:
+        if self._of_pieces:
+            raise InputError(
+                f"grouping is {self.grouping!r}, which answers for pieces, but what is true is told of words; take "
+                "first, average or max to compare them"
+            )
+
+
+class _Pieces(NamedTuple):
+    """All pieces of an example, without special tokens.
+
+    Attributes:
+        ids: of them.
+        firsts: of each word, the number of its first piece.
+        offsets: of each piece, as `TokenFeatures` has them; None where only first pieces answer.
+    """
+
+    ids: list[int]
+    firsts: list[int]
+    offsets: list[Offset] | None
+
+
+class _Sentence(NamedTuple):
+    """Those that have tags: words, or pieces.
+
+    Attributes:
+        words: as they stand in the text, or were given.
+        text: that they are cut out of; None where they were given.
+        offsets: their places there; none where there is no text.
+    """
+
+    words: tuple[str, ...]
+    text: str | None
+    offsets: tuple[Offset, ...]
 
 
 def _tags(example: TokenClassificationExample) -> tuple[str, ...]:
@@ -449,57 +547,148 @@ def _check_words(example: TokenClassificationExample) -> None:
         raise example.error(f"word {example.words.index('') + 1} is empty")
 
 
-def _windows(encoding: Encoding, words: int, tokenizer: BertTokenizer, max_length: int) -> Iterator[TokenFeatures]:
-    """Give the windows of a sentence, each with the words that are answered in it.
+def _nothing_left(word: str, tokenizer: BertTokenizer) -> Encoding:
+    """Return what stands for a word of which the tokenizer leaves nothing."""
+    return Encoding(ids=[tokenizer.unk_token_id], first=1, framed=False, offsets=[(0, len(word))])
+
+
+def _of_texts(examples: Sequence[TokenClassificationExample], tokenizer: BertTokenizer) -> Iterator[_Pieces]:
+    """Give the pieces of texts, with words as the tokenizer knows them."""
+
+    def encode(some: Sequence[TokenClassificationExample]) -> list[Encoding]:
+        return tokenizer.encodings([one.text or "" for one in some], add_special_tokens=False, details=True)
+
+    for encoding in encode_all(examples, encode):
+        words = encoding.words or []
+        firsts = [place for place, word in enumerate(words) if not place or word != words[place - 1]]
+        yield _Pieces(encoding.ids, firsts, encoding.offsets or [])
+
+
+def _of_words(
+    examples: Sequence[TokenClassificationExample], tokenizer: BertTokenizer, with_offsets: bool
+) -> Iterator[_Pieces]:
+    """Give the pieces of sentences whose words are known."""
+
+    # Most words come again, and a word has the same pieces wherever it stands.
+    def different(some: Sequence[TokenClassificationExample]) -> list[str]:
+        return list(dict.fromkeys(word for one in some for word in one.words))
+
+    def encode(some: Sequence[TokenClassificationExample]) -> list[Encoding]:
+        return tokenizer.encodings(different(some), add_special_tokens=False, details=with_offsets)
+
+    known = {
+        word: encoding if len(encoding) else _nothing_left(word, tokenizer)
+        for word, encoding in zip(different(examples), encode_all(examples, encode), strict=True)
+    }
+    for example in examples:
+        ids: list[int] = []
+        firsts: list[int] = []
+        offsets: list[Offset] = []
+        for word in example.words:
+            firsts.append(len(ids))
+            ids += known[word].ids
+            offsets += known[word].offsets or ()
+        yield _Pieces(ids, firsts, offsets if with_offsets else None)
+
+
+def _windows(pieces: _Pieces, tokenizer: BertTokenizer, max_length: int) -> Iterator[TokenFeatures]:
+    """Give the windows of a sentence, each with the words or pieces that are answered in it.
 
     Args:
-        encoding: all pieces, without special tokens.
-        words: how many there are.
+        pieces: of the sentence.
         tokenizer: knows the special tokens.
         max_length: most tokens of a window.
     """
-    ids: list[int] = []
-    firsts: list[int] = []  # of each word, its first piece
-    for index, word in zip(encoding.ids, encoding.words or (), strict=True):
-        while len(firsts) < (word or 0):  # nothing is left of this word
-            firsts.append(len(ids))
-            ids.append(tokenizer.unk_token_id)
-        if len(firsts) == word:
-            firsts.append(len(ids))
-        ids.append(index)
-    while len(firsts) < words:
-        firsts.append(len(ids))
-        ids.append(tokenizer.unk_token_id)
+    ids, firsts, offsets = pieces
     room = max_length - 2
     parts = [part for part, _ in windows(len(ids), None, room, overflow=True, stride=room // _OVERLAP)]
     # Between two windows the words part where both show as much beyond them: in the middle of what they share.
     seams = [0, *((part.stop + following.start + 1) // 2 for part, following in pairwise(parts)), len(ids)]
     for part, (begin, end) in zip(parts, pairwise(seams), strict=True):
         first, stop = (bisect.bisect_left(firsts, place) for place in (begin, end))
-        if first == stop:  # the middle of one huge word
+        # The middle of one huge word says nothing where only its first piece answers.
+        if begin == end or (first == stop and offsets is None):
             continue
-        window = Encoding(
-            ids=[tokenizer.cls_token_id, *ids[part], tokenizer.sep_token_id], first=part.stop - part.start
-        )
+        shift = 1 - part.start
         yield TokenFeatures(
-            encoding=window, first=first, places=tuple(place - part.start + 1 for place in firsts[first:stop])
+            encoding=Encoding(
+                ids=[tokenizer.cls_token_id, *ids[part], tokenizer.sep_token_id],
+                first=part.stop - part.start,
+                offsets=None if offsets is None else [(0, 0), *offsets[part], (0, 0)],
+            ),
+            first=first,
+            places=tuple(place + shift for place in firsts[first:stop]),
+            answered=None if offsets is None else slice(begin + shift, end + shift),
         )
 
 
-def _entity(example: TokenClassificationExample, span: Span, scores: Sequence[float]) -> Entity:
+def _joined(features: Sequence[TokenFeatures]) -> tuple[list[int], list[Offset]]:
+    """Return the first piece of each word, and the offsets of all pieces, out of the windows of a sentence."""
+    firsts: list[int] = []
+    offsets: list[Offset] = []
+    for feature in features:
+        if feature.answered is not None:
+            shift = len(offsets) - feature.answered.start
+            firsts += [place + shift for place in feature.places]
+            offsets += (feature.encoding.offsets or [])[feature.answered]
+    return firsts, offsets
+
+
+def _cut(text: str, offsets: Sequence[Offset], firsts: Sequence[int]) -> _Sentence:
+    """Cut a text into words, given the places of all pieces in it and the first piece of each word."""
+    places = tuple((offsets[first][0], offsets[end - 1][1]) for first, end in pairwise([*firsts, len(offsets)]))
+    return _Sentence(tuple(text[start:stop] for start, stop in places), text, places)
+
+
+def _into_pieces(example: TokenClassificationExample, firsts: Sequence[int], offsets: Sequence[Offset]) -> _Sentence:
+    """Cut words into pieces, given the first piece of each word and the places of all pieces in their words."""
+    text, of_words = (example.text, example.offsets) if example.text is not None else joined_words(example.words)
+    places = [
+        (word + start, word + stop)
+        for (word, _), (first, end) in zip(of_words, pairwise([*firsts, len(offsets)]), strict=True)
+        for start, stop in offsets[first:end]
+    ]
+    return _cut(text, places, range(len(places)))
+
+
+def _entity(sentence: _Sentence, span: Span, scores: Sequence[float], of_text: bool) -> Entity:
     sure = scores[span.start : span.stop]
     start = end = None
-    if example.text is None:
-        text = join_words(example.words[span.start : span.stop])
+    if sentence.text is None:
+        text = join_words(sentence.words[span.start : span.stop])
     else:
-        start, end = example.offsets[span.start][0], example.offsets[span.stop - 1][1]
-        text = example.text[start:end]
+        start, end = sentence.offsets[span.start][0], sentence.offsets[span.stop - 1][1]
+        text = sentence.text[start:end]
     return Entity(
         type=span.type,
         start_word=span.start,
         end_word=span.stop,
         text=text,
         score=sum(sure) / len(sure),
-        start=start,
-        end=end,
+        start=start if of_text else None,
+        end=end if of_text else None,
     )
+
+
+def _parts(text: str, entities: Iterable[Entity]) -> Iterator[tuple[str, str | None]]:
+    """Cut a text into its entities, each with its type, and what stands between them."""
+    done = 0
+    for entity in entities:
+        # Pieces of one character, such as a Korean syllable, share its place.
+        start, end = max(done, entity.start or 0), max(done, entity.end or 0)
+        yield text[done:start], None
+        yield text[start:end], entity.type
+        done = end
+    yield text[done:], None
+
+
+def _runs(sentence: TaggedSentence) -> Iterator[tuple[str, str | None]]:
+    """Cut a sentence of given words likewise."""
+    done = 0
+    for entity in sentence.entities:
+        before = join_words(sentence.words[done : entity.start_word])
+        yield f"{before} " if before else "", None
+        yield entity.text, entity.type
+        yield " ", None
+        done = entity.end_word
+    yield join_words(sentence.words[done:]), None

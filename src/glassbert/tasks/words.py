@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 from glassbert.text.characters import characters
 
@@ -23,11 +22,23 @@ def split_words(text: str) -> list[tuple[int, int]]:
 
 def join_words(words: Sequence[str]) -> str:
     """Return words as a text: a space between each two, but none beside a Chinese character."""
+    return joined_words(words)[0]
+
+
+def joined_words(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """Return words as such a text, and begin and end of each in it, in characters."""
     chinese = characters("hf").chinese
-    parts = list(words[:1])
-    for before, word in pairwise(words):
-        parts += [word] if ord(before[-1]) in chinese or ord(word[0]) in chinese else [" ", word]
-    return "".join(parts)
+    parts: list[str] = []
+    places: list[tuple[int, int]] = []
+    length = 0
+    for number, word in enumerate(words):
+        if number and ord(words[number - 1][-1]) not in chinese and ord(word[0]) not in chinese:
+            parts.append(" ")
+            length += 1
+        parts.append(word)
+        places.append((length, length + len(word)))
+        length += len(word)
+    return "".join(parts), places
 
 
 @functools.cache
