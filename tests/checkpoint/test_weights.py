@@ -88,6 +88,25 @@ def test_the_older_format_of_pickles(tmp_path: Path) -> None:
     assert equal(glassbert.load(tmp_path), model)
 
 
+def test_views_of_something_else_in_a_pickle_become_numbers_of_their_own(tmp_path: Path) -> None:
+    model = make("BertModel")
+    model.save_pretrained(tmp_path, safe_serialization=False)
+    state = torch.load(tmp_path / "pytorch_model.bin", weights_only=True)
+    turned, one = "encoder.layer.0.intermediate.dense.weight", "pooler.dense.bias"
+    state[turned], state[one] = state[turned].T.contiguous().T, torch.full((1,), 0.5).expand(state[one].shape)
+    whole = torch.cat([state["embeddings.LayerNorm.weight"], state["embeddings.LayerNorm.bias"]])
+    state["embeddings.LayerNorm.weight"], state["embeddings.LayerNorm.bias"] = whole.chunk(2)
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    found = glassbert.load(tmp_path)
+    assert all(parameter.is_contiguous() for parameter in found.parameters())
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+    # Each number is one by itself, so that training can change it.
+    with torch.no_grad():
+        found.get_parameter(one)[0] = 7.0
+    assert found.get_parameter(one).tolist()[:3] == [7.0, 0.5, 0.5]
+
+
 def test_a_pickle_has_the_names_of_4_4_2_and_safetensors_each_tensor_once(tmp_path: Path) -> None:
     model = make("BertForMaskedLM")
     model.save_pretrained(tmp_path / "bin", safe_serialization=False)

@@ -223,7 +223,7 @@ def fill(
             (ignored if known else unexpected).append(key)
             continue
         if name in sources:
-            raise CheckpointError(f"{file}: {key} and another key both stand for {name}")
+            raise CheckpointError(f"{file}: {key} and {sources[name]} both stand for {name}")
         if _matches(name, fresh):
             continue
         shape, like = weights.shape(key), tuple(expected[name].shape)
@@ -238,7 +238,9 @@ def fill(
     allowed = (*fresh, *optional, *(model._keys_to_ignore_on_load_missing if new_head else ()))
     lacking = [name for name in missing if not _matches(name, allowed)]
     if unexpected or lacking:
-        place = weights.where(unexpected[0]) if unexpected else where
+        files = {weights.where(key) for key in weights.keys()}  # noqa: SIM118
+        only = files.pop() if len(files) == 1 else where
+        place = weights.where(unexpected[0]) if unexpected else only
         raise CheckpointError(f"{place}: {_misfit(model, names, there, unexpected, lacking)}{hint if lacking else ''}")
     for pattern in (*fresh, *ignore):
         if not any(re.search(pattern, name) for name in (*expected, *ignored, *weights.keys())):
@@ -337,7 +339,8 @@ def _read(weights: Weights, key: str, expected: Tensor, dtype: torch.dtype | Non
         if not finite(tensor):
             raise CheckpointError(f"{weights.where(key)}: {key} holds numbers that are not finite (NaN or infinity)")
     wanted = dtype if dtype is not None and expected.is_floating_point() else expected.dtype
-    return tensor.to(device=device, dtype=wanted)
+    # A pickle may hold a view of something else: turned, or one number in the place of all.
+    return tensor.to(device=device, dtype=wanted).contiguous()
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
