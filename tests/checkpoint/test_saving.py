@@ -31,13 +31,16 @@ def test_a_killed_save_leaves_the_old_model_or_the_new_one(tmp_path: Path) -> No
     assert run.returncode == 0, run.stderr[-2000:]
     lines = [line.split() for line in run.stdout.splitlines()]
     assert len(lines) == 12
-    for _, state, *names in lines:
+    for _, state, _, *names in lines:
         assert state == "whole"
         assert names in (
             ["config.json", "model.safetensors", "vocab.txt"],
             ["config.json", "pytorch_model.bin", "vocab.txt"],
         )
     assert {number for number, *_ in lines} == {"1", "2"}
+    assert "midst" in [moment for _, _, moment, *_ in lines]
+    # What the killed ones left has gone with the saves that came after.
+    assert len(list(tmp_path.glob(".model.*.part"))) <= 1
 
 
 @pytest.mark.parametrize("name", ["os.fsync", "os.link", "glassbert.files._exchange", "glassbert.files.write_json"])
