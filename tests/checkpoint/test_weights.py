@@ -14,6 +14,7 @@ from torch import Tensor
 
 import glassbert
 from glassbert import BertConfig, BertModel, BertPreTrainedModel, CheckpointError, ConfigError, OutputExistsError
+from glassbert.checkpoint.filling import finite
 from glassbert.checkpoint.folder import MODEL_CLASSES
 from tests.model.oracle import seeded
 
@@ -86,6 +87,19 @@ def test_the_older_format_of_pickles(tmp_path: Path) -> None:
     torch.save(torch.load(file, weights_only=True), file, _use_new_zipfile_serialization=False)
     assert file.read_bytes()[:2] != b"PK"
     assert equal(glassbert.load(tmp_path), model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_numbers_that_are_finite_may_be_as_large_as_their_kind_has_them(dtype: torch.dtype) -> None:
+    large = torch.finfo(dtype).max
+    assert finite(torch.full((300,), large, dtype=dtype))  # though their sum is none
+    assert finite(torch.empty(0, dtype=dtype))
+    for wrong in (float("nan"), float("inf"), -float("inf")):
+        for place in (0, 123, 299):
+            tensor = torch.ones(300, dtype=dtype)
+            tensor[place] = wrong
+            assert not finite(tensor), (wrong, place)
+    assert not finite(torch.tensor([float("inf"), -float("inf"), large], dtype=dtype))
 
 
 def test_views_of_something_else_in_a_pickle_become_numbers_of_their_own(tmp_path: Path) -> None:

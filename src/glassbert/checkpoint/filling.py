@@ -295,7 +295,7 @@ def _misfit(
         if all(_matches(name, model._keys_to_ignore_on_load_missing) for name in lacking):
             remedy += f", and so does {type(model).__name__}.from_pretrained"
         if isinstance(model, BertModel) and all(name.startswith("pooler.") for name in lacking):
-            remedy += ", add_pooling_layer=False does without"
+            remedy += ", add_pooling_layer=False (glassbert convert --no-pooler) does without"
         parts.append(f"{_listed(lacking)} of {type(model).__name__} {is_} missing; {remedy}")
     return "; ".join(parts)
 
@@ -366,7 +366,8 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
 
 def finite(tensor: Tensor) -> bool:
     """Whether all numbers of a tensor are."""
-    return not tensor.numel() or all(math.isfinite(float(end)) for end in tensor.aminmax())
+    # What is not finite stays so in a sum, which takes less time; a sum alone may be too large as well.
+    return math.isfinite(float(tensor.sum())) or all(math.isfinite(float(end)) for end in tensor.aminmax())
 
 
 def _share(model: BertPreTrainedModel, state: dict[str, Tensor], where: str) -> None:
