@@ -347,6 +347,11 @@ def test_hostile(case: str, tmp_path: Path) -> None:
     assert len(str(caught.value)) < 2500
 
 
+def test_the_page_says_how_many() -> None:
+    page = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"and {len(HOSTILE)}\nhostile TensorFlow indices" in page
+
+
 def bomb(count: int, length: int) -> bytes:
     """Long names for a few bytes each: every one is the one before with another end."""
     content = b"\0\0" + digits(len(header())) + header() + b"\0" + digits(length) + b"\0" + b"a" * length

@@ -460,6 +460,24 @@ def test_offline_with_a_cache_that_another_library_filled(
     assert "the cache holds neither vocab.txt nor tokenizer.json; HF_HUB_OFFLINE is set" in message
 
 
+def test_a_client_that_would_rather_have_chunks(hub: HubServer, client: Client, tmp_path: Path) -> None:
+    # Xet, the hub's store of chunks, is on unless it is switched off. This server has none: what it serves comes all
+    # the same, and an upload for which the client wants one is refused in a line.
+    with_xet = Client(hub.url, tmp_path / "home", HF_HUB_DISABLE_XET="0", HF_TOKEN=TOKEN)
+    try:
+        hub.repo("bert", {**MODEL, **TOKENIZER})
+        assert held(with_xet.folder("bert")) == MODEL
+        model = tmp_path / "mine"
+        config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+        BertModel(config).save_pretrained(model)
+        with pytest.raises(RefusedError, match=r"me/mine .* no answer from the hub .*xet-write-token") as caught:
+            with_xet.push(model, "me/mine")
+        assert "\n" not in str(caught.value)
+        assert set(hub.repos["me/mine"].commits[hub.repos["me/mine"].branches["main"]]) == {".gitattributes"}
+    finally:
+        with_xet.close()
+
+
 def test_the_server_is_slow_then_gone(tmp_path: Path) -> None:
     with serving() as hub:
         # Filled without that limit, which a busy machine may exceed when nothing is wrong.

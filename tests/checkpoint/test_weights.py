@@ -102,6 +102,17 @@ def test_numbers_that_are_finite_may_be_as_large_as_their_kind_has_them(dtype: t
     assert not finite(torch.tensor([float("inf"), -float("inf"), large], dtype=dtype))
 
 
+def test_numbers_too_large_for_the_floats_that_are_asked_for(tmp_path: Path) -> None:
+    model = make("BertModel")
+    with torch.no_grad():
+        model.get_parameter("pooler.dense.bias")[0] = 1e6
+    model.save_pretrained(tmp_path)
+    assert glassbert.load(tmp_path, dtype="bfloat16").dtype == torch.bfloat16
+    said = r"model\.safetensors: pooler\.dense\.bias holds numbers too large for dtype float16; choose a wider one"
+    with pytest.raises(CheckpointError, match=said):
+        glassbert.load(tmp_path, dtype="float16")
+
+
 def test_views_of_something_else_in_a_pickle_become_numbers_of_their_own(tmp_path: Path) -> None:
     model = make("BertModel")
     model.save_pretrained(tmp_path, safe_serialization=False)

@@ -295,7 +295,7 @@ def _misfit(
         if all(_matches(name, model._keys_to_ignore_on_load_missing) for name in lacking):
             remedy += f", and so does {type(model).__name__}.from_pretrained"
         if isinstance(model, BertModel) and all(name.startswith("pooler.") for name in lacking):
-            remedy += ", add_pooling_layer=False (glassbert convert --no-pooler) does without"
+            remedy += ", add_pooling_layer=False does without (convert --no-pooler)"
         parts.append(f"{_listed(lacking)} of {type(model).__name__} {is_} missing; {remedy}")
     return "; ".join(parts)
 
@@ -330,7 +330,7 @@ def _read(weights: Weights, key: str, expected: Tensor, dtype: torch.dtype | Non
     """Read one tensor as the model wants it.
 
     Raises:
-        CheckpointError: numbers that no weight consists of, or that are not finite.
+        CheckpointError: numbers that no weight consists of, or that are not finite, or not in `dtype`.
     """
     tensor = weights.tensor(key)
     if expected.is_floating_point():
@@ -340,7 +340,11 @@ def _read(weights: Weights, key: str, expected: Tensor, dtype: torch.dtype | Non
             raise CheckpointError(f"{weights.where(key)}: {key} holds numbers that are not finite (NaN or infinity)")
     wanted = dtype if dtype is not None and expected.is_floating_point() else expected.dtype
     # A pickle may hold a view of something else: turned, or one number in the place of all.
-    return tensor.to(device=device, dtype=wanted).contiguous()
+    read = tensor.to(device=device, dtype=wanted).contiguous()
+    if read.dtype.itemsize < tensor.dtype.itemsize and not finite(read):
+        asked = f"dtype {str(wanted).removeprefix('torch.')}"
+        raise CheckpointError(f"{weights.where(key)}: {key} holds numbers too large for {asked}; choose a wider one")
+    return read
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
