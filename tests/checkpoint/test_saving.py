@@ -68,6 +68,22 @@ def test_a_disk_that_refuses_leaves_the_old_model(
     assert equal(glassbert.load(folder), old)
 
 
+@pytest.mark.parametrize("form", ["safe", "bin", "tf", "torch"])
+def test_a_system_that_writes_no_more_is_told_by_its_own_reason(tmp_path: Path, form: str) -> None:
+    resource = pytest.importorskip("resource", reason="the system has no such limits")
+    functions: dict[str, Callable[[Any, Path], None]] = {"tf": save_tensorflow, "torch": save_torch_encoder}
+    write = functions.get(form, functools.partial(save_model, safe_serialization=form == "safe"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
+    try:
+        with pytest.raises(SaveError, match=r"model: .*File too large.*; what stood there still stands") as caught:
+            write(make(), tmp_path / "model")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
 # What of another model stood in the folder
 
 
