@@ -457,7 +457,7 @@ def cases() -> Iterator[tuple[str, Case]]:
     yield ".bin: tuples of tuples, bare", as_bin(legacy(tuples_of_tuples(40)))
     for form, made in {"zip": lambda pickled: archive(names=pickled), "legacy": legacy}.items():
         yield f".bin: 2 GB of bytearray in {form} form", as_bin(made(CALLS_BYTEARRAY))
-        yield f".bin: 400,000 lists in {form} form", as_bin(made(b"\x80\x02](" + b"]" * 400_000 + b"e."))
+        yield f".bin: 200,000 lists in {form} form", as_bin(made(b"\x80\x02](" + b"]" * 200_000 + b"e."))
     for numbers in (2**28, 2**33, 2**45, 2**61):
         yield f".bin: a storage of {numbers:,} numbers in legacy form", as_bin(legacy(storage_of(numbers)))
     for name, given in NAMES.items():
@@ -517,7 +517,7 @@ def cases() -> Iterator[tuple[str, Case]]:
         "not UTF-8": b"\xff\xfe{}",
         "cut off": '{"model_type": "bert"',
         "duplicate keys among many": "{" + ",".join(f'"k{number}":1' for number in range(300_000)) + ',"k1":2}',
-        "800,000 lists": '{"a":[' + "[]," * 800_000 + "[]]}",
+        "500,000 lists": '{"a":[' + "[]," * 500_000 + "[]]}",
         "an activation of 3 MB": json.dumps({**CONFIG, "hidden_act": "x" * 3_000_000}),
         "a class of two lines": json.dumps({**CONFIG, "architectures": ["a\nb"]}),
         "a kind of 3 MB": json.dumps({**CONFIG, "model_type": "x\n" * 1_000_000}),
