@@ -257,16 +257,16 @@ def test_two_writers_of_one_folder_do_not_mix(tmp_path: Path) -> None:
     def write(name: str) -> None:
         with new_folder(target, overwrite=True) as stage:
             (stage / "config.json").write_text(name)
-            barrier.wait(timeout=30)
+            barrier.wait(timeout=120)
             (stage / "vocab.txt").write_text(name)
             if name == "second":
-                first.join(timeout=30)
+                first.join(timeout=120)
 
     first = threading.Thread(target=write, args=("first",))
     second = threading.Thread(target=write, args=("second",))
     first.start()
     second.start()
-    second.join(timeout=60)
+    second.join(timeout=300)
     assert _content(target) == {"config.json": "second", "vocab.txt": "second"}
     assert _names(tmp_path) == ["out"]
 

@@ -7,10 +7,18 @@ the message as one line and leaves with exit code 2 for all of these.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
+
+_LONGEST: Final = 2_000  # signs of a message; what a hostile file says may be megabytes
 
 
 class GlassbertError(Exception):
     """Base of every error that glassbert raises on purpose."""
+
+    def __init__(self, message: object = "", *more: object) -> None:
+        """Keep the beginning and the end of a message that is longer than anybody reads."""
+        text = str(message)
+        super().__init__(text if len(text) <= _LONGEST else f"{text[:1_000]} … {text[-500:]}", *more)
 
 
 class ConfigError(GlassbertError, ValueError):

@@ -6,6 +6,7 @@ the disk, and put in its place in one step; an interruption at any moment leaves
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import ctypes
 import filecmp
@@ -44,8 +45,10 @@ _WRITTEN: Final = re.compile(
 )
 # Files of these names may be a person's own; `signed` tells which are not.
 _SIGNED: Final = re.compile(r"README\.md")
-# The largest settings that people have are indices of weights, with some 100 kB.
+# The largest JSON files that people have are tokenizers, with some 20 MB. Settings of a model are smaller: an index of
+# weights has 100 kB, names of 50,000 classes 3 MB. A hostile one of that size takes a second and 150 MB of memory.
 _LARGEST_JSON: Final = 32 * 1024 * 1024
+LARGEST_SETTINGS: Final = 4 * 1024 * 1024
 # Bytes that are read and hashed together.
 _TOGETHER: Final = 1 << 24
 
@@ -456,7 +459,7 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """
     value = dict(pairs)
     if len(value) != len(pairs):
-        twice = next(key for number, (key, _) in enumerate(pairs) if key in {name for name, _ in pairs[:number]})
+        (twice, _), *_ = collections.Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice!r} stands there twice")
     return value
 
@@ -521,16 +524,24 @@ def check_content(file: Path) -> None:
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+def read_json(path: Path, *, most: int = _LARGEST_JSON) -> dict[str, Any]:
+    """Read a JSON object of at most `most` bytes.
 
     Raises:
-        CheckpointError: the file is missing, not UTF-8, not JSON, or holds something other than an object.
+        CheckpointError: the file is missing, too large, not UTF-8, not JSON, or holds something other than an object.
     """
+    value = read_json_value(path, most=most)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def read_json_value(path: Path, *, most: int = _LARGEST_JSON) -> Any:
+    """Read whatever a JSON file holds; the errors are those of `read_json`."""
     try:
-        if path.stat().st_size > _LARGEST_JSON:
+        if path.stat().st_size > most:
             raise CheckpointError(f"{path}: has {path.stat().st_size:,} bytes, too many for a file of settings")
-        value = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=once)
+        return json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=once)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -540,6 +551,3 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         check_content(path)
         raise CheckpointError(f"{path}: not readable as JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value

@@ -1,17 +1,22 @@
 """Hostile model folders, and a program that tries to load each: `python -m tests.checkpoint.hostile FOLDER`.
 
-It prints one JSON object a case: what came of it, how long it took, how much memory, which files were opened outside.
+It prints one JSON object a case: what came of it, how much processor time and memory it took, which files were opened
+outside. A case that takes two seconds of the processor ends the program, whatever it does; the clock on the wall would
+measure the machine's other work too. One that asks for more than a gigabyte, used or not, is refused it.
 """
 
 from __future__ import annotations
 
+import collections
 import io
 import json
 import os
 import pickle
+import resource
+import signal
 import struct
 import sys
-import time
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +34,8 @@ CONFIG: dict[str, Any] = {
     "type_vocab_size": 2,
 }
 Case = Callable[[Path], None]
+# Of tensors; no message may hold them as they are.
+NAMES = {"two lines": "a\nb", "colours": "\x1b[31mred", "5,000 signs": "n" * 5_000}
 
 
 def header(tensors: dict[str, Any]) -> bytes:
@@ -45,16 +52,16 @@ def raw(data: bytes) -> Case:
     return write
 
 
-def config_text(text: str | bytes) -> Case:
+def config_text(text: str | bytes, file: str = "config.json") -> Case:
     def write(folder: Path) -> None:
         data = text if isinstance(text, bytes) else text.encode()
-        (folder / "config.json").write_bytes(data)
+        (folder / file).write_bytes(data)
 
     return write
 
 
-def config(**changes: Any) -> Case:
-    return config_text(json.dumps({**CONFIG, **changes}))
+def config(file: str = "config.json", **changes: Any) -> Case:
+    return config_text(json.dumps({**CONFIG, **changes}), file)
 
 
 def edited(change: Callable[[bytes], bytes]) -> Case:
@@ -91,6 +98,13 @@ def tensors(change: Callable[[dict[str, Any]], Any]) -> Case:
         save_file(state, folder / "model.safetensors")
 
     return write
+
+
+def with_one_more(name: str) -> Callable[[dict[str, Any]], Any]:
+    """Add a tensor of that name."""
+    import torch
+
+    return lambda state: {**state, name: torch.zeros(1)}
 
 
 def index(weight_map: Any, extra: Case | None = None) -> Case:
@@ -146,7 +160,104 @@ def saved(value: Any, **settings: Any) -> bytes:
     return buffer.getvalue()
 
 
-def archive(*, compression: int = zipfile.ZIP_STORED, storage: int | None = None, pickle_size: int = 0) -> bytes:
+def shortened(place: int) -> Case:
+    """Cut one storage of a sound model short; behind it lies what belongs to others."""
+
+    def write(folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        state, buffer = load_file(folder / "model.safetensors"), io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(saved(state))) as sound, zipfile.ZipFile(buffer, "w") as out:
+            for part in sound.infolist():
+                data = sound.read(part)
+                out.writestr(part.filename, data[:3] if part.filename.endswith(f"/data/{place}") else data)
+        as_bin(buffer.getvalue())(folder)
+
+    return write
+
+
+def tuples_of_tuples(depth: int) -> bytes:
+    """Pickle a mapping whose last key is a pair of one pair, twice, and so on; to look it up takes 2^depth steps."""
+    pickled = b"\x80\x02}K\x00K\x01\x85q\x00s"
+    for level in range(depth):
+        pickled += b"K%ch%ch%c\x86q%cs" % (level + 1, level, level, level + 1)
+    return pickled + b"h%cK\x01s." % depth
+
+
+CALLS_BYTEARRAY = b"\x80\x02}X\x01\x00\x00\x00xcbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x80\x00\x85Rs."
+
+
+def legacy(pickled: bytes) -> bytes:
+    """Put the pickle of a mapping into a file of the format before torch 1.6, with one storage of 64 bytes."""
+    sizes = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    before = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, sizes)]
+    return b"".join([*before, pickled, pickle.dumps(["0"], 2), struct.pack("<q", 16), bytes(64)])
+
+
+def storage_of(numbers: int) -> bytes:
+    """Pickle a mapping of one tensor, whose storage is said to have so many numbers."""
+    import torch
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value: Any) -> Any:
+            return ("storage", torch.FloatStorage, "0", "cpu", numbers, None) if value is Ellipsis else None
+
+    buffer, rebuild = io.BytesIO(), torch._utils._rebuild_tensor_v2
+    tensor = Calls(rebuild, ..., 0, (12, 8), (8, 1), False, collections.OrderedDict())
+    Pickler(buffer, 2).dump({"embeddings.word_embeddings.weight": tensor})
+    return buffer.getvalue()
+
+
+def tape() -> bytes:
+    """Write what the oldest files of torch.save were: a tape archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as out:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            out.addfile(member, io.BytesIO(b"abcd"))
+    return buffer.getvalue()
+
+
+def as_tensorflow(change: Callable[[Path], Any]) -> Case:
+    """Put the same model in Google's form in the place of the sound folder, and change it there."""
+
+    def write(folder: Path) -> None:
+        import glassbert
+        from glassbert.checkpoint.tensorflow import save_tensorflow
+
+        model = glassbert.load(folder)
+        for name in ("config.json", "model.safetensors"):
+            (folder / name).unlink()
+        save_tensorflow(model, folder)
+        change(folder)
+
+    return write
+
+
+def other_run(name: str) -> Callable[[Path], None]:
+    """Take one file from a model with other weights."""
+
+    def change(folder: Path) -> None:
+        import torch
+
+        import glassbert
+        from glassbert.checkpoint.tensorflow import save_tensorflow
+
+        torch.manual_seed(1)
+        save_tensorflow(glassbert.BertModel(glassbert.BertConfig.from_dict(CONFIG)), folder / "other")
+        (folder / "other" / name).replace(folder / name)
+
+    return change
+
+
+def archive(
+    *,
+    compression: int = zipfile.ZIP_STORED,
+    storage: int | None = None,
+    pickle_size: int = 0,
+    names: bytes | None = None,
+) -> bytes:
     """Rewrite a sound archive of `torch.save`, in some way unsound."""
     import torch
 
@@ -159,8 +270,8 @@ def archive(*, compression: int = zipfile.ZIP_STORED, storage: int | None = None
             data = sound.read(part)
             if "/data/" in part.filename and storage is not None:
                 data = b"\0" * storage
-            if part.filename.endswith("data.pkl") and pickle_size:
-                data += b"\0" * pickle_size
+            if part.filename.endswith("data.pkl"):
+                data = (names or data) + b"\0" * pickle_size
             out.writestr(part.filename, data)
     return buffer.getvalue()
 
@@ -257,6 +368,11 @@ def cases() -> Iterator[tuple[str, Case]]:
     }
     for name, change in changed.items():
         yield f"safetensors: {name}", tensors(change)
+    for name, given in NAMES.items():
+        yield f"safetensors: a name of {name}", tensors(with_one_more(given))
+    yield "safetensors: a header of 50 MB", raw(struct.pack("<Q", 50_000_000) + b'{"a":"' + b"x" * 49_999_992 + b'"}')
+    twice_in = "{" + ",".join(f'"k{number}":1' for number in range(100_000)) + ',"k1":2}'
+    yield "safetensors: a duplicate key among many", raw(struct.pack("<Q", len(twice_in)) + twice_in.encode())
     yield "safetensors: a folder as file", folder_as_file("model.safetensors")
     yield "safetensors: a link to outside", link("model.safetensors", "/etc/passwd")
     yield "safetensors: a link to nothing", link("model.safetensors", "nothing")
@@ -298,6 +414,21 @@ def cases() -> Iterator[tuple[str, Case]]:
         "index: a key in two shards",
         index(lambda names: {name: "ab"[number % 2] + ".safetensors" for number, name in enumerate(names)}, twice),
     )
+
+    def halves(folder: Path) -> None:
+        from safetensors.torch import load_file, save_file
+
+        state = load_file(folder / "a.safetensors")
+        for shard, part in (("a", 0), ("b", 1)):
+            save_file({name: state[name] for name in sound_names()[part::2]}, folder / f"{shard}.safetensors")
+
+    yield (
+        "index: a key mapped to the wrong shard",
+        index(lambda names: {name: "ba"[number % 2] + ".safetensors" for number, name in enumerate(names)}, halves),
+    )
+    yield "index: a file's name of two lines", index(lambda names: dict.fromkeys(names, "a\nb"))
+    yield "index: a tensor's name of two lines", index(lambda names: dict.fromkeys([*names, "a\nb"], "a.safetensors"))
+    yield "index: 10 MB of names", index(lambda _: {f"k{number}": "a.safetensors" for number in range(400_000)})
     yield (
         "index: a folder as shard",
         index(lambda names: dict.fromkeys(names, "b.safetensors"), lambda folder: (folder / "b.safetensors").mkdir()),
@@ -320,6 +451,19 @@ def cases() -> Iterator[tuple[str, Case]]:
     yield ".bin: a bomb", as_bin(archive(compression=zipfile.ZIP_DEFLATED, storage=300 * 2**20))
     yield ".bin: a storage cut short", as_bin(archive(storage=3))
     yield ".bin: a huge pickle", as_bin(archive(pickle_size=20 * 2**20))
+    for place in (0, len(sound_names()) // 2, len(sound_names()) - 1):
+        yield f".bin: storage {place} of a sound model cut short", shortened(place)
+    yield ".bin: tuples of tuples", as_bin(archive(names=tuples_of_tuples(40)))
+    yield ".bin: tuples of tuples, bare", as_bin(legacy(tuples_of_tuples(40)))
+    for form, made in {"zip": lambda pickled: archive(names=pickled), "legacy": legacy}.items():
+        yield f".bin: 2 GB of bytearray in {form} form", as_bin(made(CALLS_BYTEARRAY))
+        yield f".bin: 200,000 lists in {form} form", as_bin(made(b"\x80\x02](" + b"]" * 200_000 + b"e."))
+    for numbers in (2**28, 2**33, 2**45, 2**61):
+        yield f".bin: a storage of {numbers:,} numbers in legacy form", as_bin(legacy(storage_of(numbers)))
+    for name, given in NAMES.items():
+        yield f".bin: a name of {name}", as_bin(saved({given: torch.zeros(1)}))
+        yield f".bin: a name of {name}, no tensor", as_bin(saved({given: "y"}))
+    yield ".bin: a tape archive", as_bin(tape())
     yield ".bin: a tensor, no mapping", as_bin(saved(torch.zeros(3)))
     yield ".bin: a list", as_bin(saved([torch.zeros(3)]))
     yield ".bin: numbers as keys", as_bin(saved({1: torch.zeros(3)}))
@@ -372,6 +516,11 @@ def cases() -> Iterator[tuple[str, Case]]:
         "a list": "[]",
         "not UTF-8": b"\xff\xfe{}",
         "cut off": '{"model_type": "bert"',
+        "duplicate keys among many": "{" + ",".join(f'"k{number}":1' for number in range(300_000)) + ',"k1":2}',
+        "500,000 lists": '{"a":[' + "[]," * 500_000 + "[]]}",
+        "an activation of 3 MB": json.dumps({**CONFIG, "hidden_act": "x" * 3_000_000}),
+        "a class of two lines": json.dumps({**CONFIG, "architectures": ["a\nb"]}),
+        "a kind of 3 MB": json.dumps({**CONFIG, "model_type": "x\n" * 1_000_000}),
         "duplicate keys": '{"model_type": "bert", "vocab_size": 12, "vocab_size": 13}',
         "deep": "[" * 100_000,
         "a number of a million digits": '{"vocab_size": ' + "1" * 1_000_000 + "}",
@@ -381,6 +530,42 @@ def cases() -> Iterator[tuple[str, Case]]:
     yield "config: 1 GB", large_file("config.json", 2**30)
     yield "config: a folder", folder_as_file("config.json")
     yield "config: a link to outside", link("config.json", "/etc/passwd")
+    yield from tensorflow_cases()
+
+
+def tensorflow_cases() -> Iterator[tuple[str, Case]]:
+    """Name the cases of Google's form; `test_bundle.py` has many more of its index."""
+    index, data, settings = "bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001", "bert_config.json"
+
+    def changed(name: str, change: Callable[[bytes], bytes]) -> Case:
+        return as_tensorflow(lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes())))
+
+    def two(folder: Path) -> None:
+        (folder / "checkpoint").unlink()
+        (folder / "b.index").write_bytes((folder / index).read_bytes())
+
+    def flipped(content: bytes) -> bytes:
+        return content[:100] + bytes([content[100] ^ 1]) + content[101:]
+
+    yield "tf: a flipped bit of the index", changed(index, flipped)
+    yield "tf: a flipped bit of a tensor", changed(data, flipped)
+    yield "tf: an index cut off", changed(index, lambda content: content[:-1])
+    yield "tf: data cut off by 1 byte", changed(data, lambda content: content[:-1])
+    yield "tf: data cut in half", changed(data, lambda content: content[: len(content) // 2])
+    yield "tf: an empty index", changed(index, lambda _: b"")
+    yield "tf: HTML as index", changed(index, lambda _: b"<html></html>" * 10)
+    yield "tf: no data", as_tensorflow(lambda folder: (folder / data).unlink())
+    yield "tf: another number of data files", as_tensorflow(lambda f: (f / data).rename(f / f"{data[:-1]}2"))
+    yield "tf: no config", as_tensorflow(lambda folder: (folder / settings).unlink())
+    yield "tf: the index of another run", as_tensorflow(other_run(index))
+    yield "tf: the data of another run", as_tensorflow(other_run(data))
+    yield "tf: two checkpoints and none named", as_tensorflow(two)
+    for name in (index, data, settings):
+        yield f"tf: {name} as a link to outside", as_tensorflow(link(name, "/etc/passwd"))
+        yield f"tf: {name} as a folder", as_tensorflow(folder_as_file(name))
+        yield f"tf: {name} of 20 GB", as_tensorflow(large_file(name, 20 * 2**30))
+    for key, value in {"hidden_size": 9, "vocab_size": 10**12, "num_hidden_layers": 1000, "hidden_act": "exec"}.items():
+        yield f"tf: {key} {value}", as_tensorflow(config(**{key: value}, file=settings))
 
 
 def peak() -> float:
@@ -393,6 +578,14 @@ def peak() -> float:
 
 def forget() -> None:
     Path("/proc/self/clear_refs").write_text("5")
+
+
+def bounded(seconds: float, room: int | None) -> None:
+    """Let the system end this process after some time of the processor, and refuse it more memory."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (most if room is None else size + room, most))
 
 
 def main(root: Path) -> None:
@@ -423,15 +616,17 @@ def main(root: Path) -> None:
         forget()
         before = peak()
         opened.clear()
+        begin = os.times()
+        bounded(2.0, 2**30)
         watching = True
-        begin = time.perf_counter()
         try:
             glassbert.load(folder)
             result, message = "loaded", ""
         except Exception as error:
             result, message = type(error).__name__, str(error)
-        seconds = time.perf_counter() - begin
         watching = False
+        end = os.times()
+        bounded(0.0, None)
         outside = [
             path
             for path in opened
@@ -444,7 +639,7 @@ def main(root: Path) -> None:
                     "folder": str(folder),
                     "result": result,
                     "message": message,
-                    "seconds": seconds,
+                    "seconds": round(end.user + end.system - begin.user - begin.system, 2),
                     "megabytes": peak() - before,
                     "outside": outside,
                     "ran": (root / "hostile-was-here").exists(),

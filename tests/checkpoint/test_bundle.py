@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import struct
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -341,13 +340,16 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 def test_hostile(case: str, tmp_path: Path) -> None:
     make, reason = HOSTILE[case]
     place(tmp_path, make())
-    begin = time.perf_counter()
     with pytest.raises(CheckpointError, match=reason) as caught:
         read_all(tmp_path / "x")
-    assert time.perf_counter() - begin < 1
     assert str(caught.value).startswith(str(tmp_path / "x."))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 2500
+
+
+def test_the_page_says_how_many() -> None:
+    page = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"and {len(HOSTILE)}\nhostile TensorFlow indices" in page
 
 
 def bomb(count: int, length: int) -> bytes:

@@ -300,5 +300,29 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "no such folder" in capsys.readouterr().err
 
 
+def test_a_model_without_a_pooler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    bare = BertModel(BertConfig(**CONFIG), add_pooling_layer=False).eval()
+    start = folder(tmp_path / "start", bare)
+    assert main(["convert", str(start), str(tmp_path / "refused")]) == 2
+    said = capsys.readouterr().err
+    assert "pooler.dense.weight, pooler.dense.bias of BertModel are missing" in said
+    assert "--no-pooler" in said
+    for form in ("hf-bin", "tf", "hf"):
+        assert main(["convert", str(start), str(tmp_path / form), "--to", form, "--no-pooler"]) == 0
+        start = tmp_path / form
+    found = BertModel.from_pretrained(start, add_pooling_layer=False)
+    assert equal(found, bare)
+    # One that the files hold is left out, and told.
+    whole = folder(tmp_path / "whole", make())
+    capsys.readouterr()
+    assert main(["convert", str(whole), str(tmp_path / "less"), "--no-pooler", "--json"]) == 0
+    assert sorted(json.loads(capsys.readouterr().out)["left_out"]) == ["pooler.dense.bias", "pooler.dense.weight"]
+    head = folder(tmp_path / "head", make("BertForMaskedLM"))
+    assert main(["convert", str(head), str(tmp_path / "new"), "--no-pooler"]) == 2
+    assert "head: holds no BertModel by itself" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_every_class_has_a_name_to_be_loaded_by() -> None:
     assert len(MODEL_CLASSES) == 10

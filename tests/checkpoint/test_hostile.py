@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,15 +18,19 @@ ROOT = Path(__file__).resolve().parents[2]
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Try all cases in a process of their own, which watches itself."""
     program = [sys.executable, "-W", "error", "-m", "tests.checkpoint.hostile", str(tmp_path_factory.mktemp("hostile"))]
-    run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    last = "".join(run.stdout.splitlines()[-1:])
+    assert run.returncode != -signal.SIGPROF, f"the case behind this one took two seconds of the processor: {last}"
     assert run.returncode == 0, run.stderr[-2000:]
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
 def test_there_are_many(results: list[dict[str, Any]]) -> None:
     names = [result["case"] for result in results]
-    assert len(names) == len(set(names)) >= 130
-    for kind in ("safetensors", "index", ".bin", "config"):
+    assert len(names) == len(set(names)) >= 190
+    # The page says how many.
+    assert f"the tests try {len(names)} hostile folders" in (ROOT / "README.md").read_text(encoding="utf-8")
+    for kind in ("safetensors", "index", ".bin", "config", "tf"):
         assert sum(name.startswith(kind) for name in names) >= 15
 
 
@@ -33,8 +38,9 @@ def test_each_is_a_typed_error_of_one_line_that_names_the_file(results: list[dic
     for result in results:
         assert result["result"] in ("CheckpointError", "ConfigError"), result
         assert result["folder"] in result["message"], result
-        assert "\n" not in result["message"], result
-        assert len(result["message"].replace(result["folder"], "")) < 400, result
+        assert result["message"].isprintable(), result
+        long = "3 MB" in result["case"]  # a value that is said, its middle left out
+        assert len(result["message"].replace(result["folder"], "")) < (1_600 if long else 400), result
 
 
 def test_none_takes_much_memory(results: list[dict[str, Any]]) -> None:

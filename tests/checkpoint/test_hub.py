@@ -275,7 +275,7 @@ def test_a_sentence_model_with_everything_in_a_folder(hub: HubServer, client: Cl
             {"config.json": b"{}", "model.safetensors.index.json": index("model-1.safetensors")},
             "model.safetensors.index.json names model-1.safetensors, which is not there",
         ),
-        ("model", {"config.json": b"{}", "modules.json": b"["}, "modules.json is not readable as JSON"),
+        ("model", {"config.json": b"{}", "modules.json": b"["}, "modules.json: not readable as JSON"),
     ],
 )
 def test_a_repo_that_lacks_files(
@@ -460,12 +460,32 @@ def test_offline_with_a_cache_that_another_library_filled(
     assert "the cache holds neither vocab.txt nor tokenizer.json; HF_HUB_OFFLINE is set" in message
 
 
+def test_a_client_that_would_rather_have_chunks(hub: HubServer, client: Client, tmp_path: Path) -> None:
+    # Xet, the hub's store of chunks, is on unless it is switched off. This server has none: what it serves comes all
+    # the same, and an upload for which the client wants one is refused in a line.
+    with_xet = Client(hub.url, tmp_path / "home", HF_HUB_DISABLE_XET="0", HF_TOKEN=TOKEN)
+    try:
+        hub.repo("bert", {**MODEL, **TOKENIZER})
+        assert held(with_xet.folder("bert")) == MODEL
+        model = tmp_path / "mine"
+        config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+        BertModel(config).save_pretrained(model)
+        with pytest.raises(RefusedError, match=r"me/mine .* no answer from the hub .*xet-write-token") as caught:
+            with_xet.push(model, "me/mine")
+        assert "\n" not in str(caught.value)
+        assert set(hub.repos["me/mine"].commits[hub.repos["me/mine"].branches["main"]]) == {".gitattributes"}
+    finally:
+        with_xet.close()
+
+
 def test_the_server_is_slow_then_gone(tmp_path: Path) -> None:
     with serving() as hub:
+        # Filled without that limit, which a busy machine may exceed when nothing is wrong.
+        first = Client(hub.url, tmp_path / "home")
         client = Client(hub.url, tmp_path / "home", HF_HUB_DOWNLOAD_TIMEOUT="1")
         try:
             hub.repo("bert", {**MODEL, **TOKENIZER})
-            folder = client.folder("bert")
+            folder = first.folder("bert")
             assert folder.is_relative_to(tmp_path / "home")  # HF_HOME
             hub.delay = 60
             assert client.folder("bert") == folder
@@ -476,6 +496,7 @@ def test_the_server_is_slow_then_gone(tmp_path: Path) -> None:
             assert "no answer from the hub (ConnectError: " in message
             assert "not in the cache, or not all of it; check the network" in message
         finally:
+            first.close()
             client.close()
 
 
@@ -571,7 +592,7 @@ def test_model_and_tokenizer_are_pushed_by_themselves(
     hub.repos.clear()
     token = processes["token"]
     subprocess.run(
-        [sys.executable, "-c", HOW_PEOPLE_DO_IT, str(model_folder)], env=token.environment, check=True, timeout=120
+        [sys.executable, "-c", HOW_PEOPLE_DO_IT, str(model_folder)], env=token.environment, check=True, timeout=300
     )
     repo = hub.repos["me/parts"]
     assert repo.messages[-1] == "Words"
@@ -597,7 +618,7 @@ def test_training_begins_with_a_model_of_the_hub(
         env=processes["plain"].environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "model.safetensors").is_file()

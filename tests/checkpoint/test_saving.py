@@ -31,13 +31,16 @@ def test_a_killed_save_leaves_the_old_model_or_the_new_one(tmp_path: Path) -> No
     assert run.returncode == 0, run.stderr[-2000:]
     lines = [line.split() for line in run.stdout.splitlines()]
     assert len(lines) == 12
-    for _, state, *names in lines:
+    for _, state, _, *names in lines:
         assert state == "whole"
         assert names in (
             ["config.json", "model.safetensors", "vocab.txt"],
             ["config.json", "pytorch_model.bin", "vocab.txt"],
         )
     assert {number for number, *_ in lines} == {"1", "2"}
+    assert "midst" in [moment for _, _, moment, *_ in lines]
+    # What the killed ones left has gone with the saves that came after.
+    assert len(list(tmp_path.glob(".model.*.part"))) <= 1
 
 
 @pytest.mark.parametrize("name", ["os.fsync", "os.link", "glassbert.files._exchange", "glassbert.files.write_json"])
@@ -63,6 +66,22 @@ def test_a_disk_that_refuses_leaves_the_old_model(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["model"]
     assert sorted(entry.name for entry in folder.iterdir()) == ["config.json", "model.safetensors", "notes.txt"]
     assert equal(glassbert.load(folder), old)
+
+
+@pytest.mark.parametrize("form", ["safe", "bin", "tf", "torch"])
+def test_a_system_that_writes_no_more_is_told_by_its_own_reason(tmp_path: Path, form: str) -> None:
+    resource = pytest.importorskip("resource", reason="the system has no such limits")
+    functions: dict[str, Callable[[Any, Path], None]] = {"tf": save_tensorflow, "torch": save_torch_encoder}
+    write = functions.get(form, functools.partial(save_model, safe_serialization=form == "safe"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
+    try:
+        with pytest.raises(SaveError, match=r"model: .*File too large.*; what stood there still stands") as caught:
+            write(make(), tmp_path / "model")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 # What of another model stood in the folder

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import glassbert
 from glassbert import BertConfig, BertModel, BertPreTrainedModel, CheckpointError, ConfigError, OutputExistsError
+from glassbert.checkpoint.filling import finite
 from glassbert.checkpoint.folder import MODEL_CLASSES
 from tests.model.oracle import seeded
 
@@ -86,6 +87,49 @@ def test_the_older_format_of_pickles(tmp_path: Path) -> None:
     torch.save(torch.load(file, weights_only=True), file, _use_new_zipfile_serialization=False)
     assert file.read_bytes()[:2] != b"PK"
     assert equal(glassbert.load(tmp_path), model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_numbers_that_are_finite_may_be_as_large_as_their_kind_has_them(dtype: torch.dtype) -> None:
+    large = torch.finfo(dtype).max
+    assert finite(torch.full((300,), large, dtype=dtype))  # though their sum is none
+    assert finite(torch.empty(0, dtype=dtype))
+    for wrong in (float("nan"), float("inf"), -float("inf")):
+        for place in (0, 123, 299):
+            tensor = torch.ones(300, dtype=dtype)
+            tensor[place] = wrong
+            assert not finite(tensor), (wrong, place)
+    assert not finite(torch.tensor([float("inf"), -float("inf"), large], dtype=dtype))
+
+
+def test_numbers_too_large_for_the_floats_that_are_asked_for(tmp_path: Path) -> None:
+    model = make("BertModel")
+    with torch.no_grad():
+        model.get_parameter("pooler.dense.bias")[0] = 1e6
+    model.save_pretrained(tmp_path)
+    assert glassbert.load(tmp_path, dtype="bfloat16").dtype == torch.bfloat16
+    said = r"model\.safetensors: pooler\.dense\.bias holds numbers too large for dtype float16; choose a wider one"
+    with pytest.raises(CheckpointError, match=said):
+        glassbert.load(tmp_path, dtype="float16")
+
+
+def test_views_of_something_else_in_a_pickle_become_numbers_of_their_own(tmp_path: Path) -> None:
+    model = make("BertModel")
+    model.save_pretrained(tmp_path, safe_serialization=False)
+    state = torch.load(tmp_path / "pytorch_model.bin", weights_only=True)
+    turned, one = "encoder.layer.0.intermediate.dense.weight", "pooler.dense.bias"
+    state[turned], state[one] = state[turned].T.contiguous().T, torch.full((1,), 0.5).expand(state[one].shape)
+    whole = torch.cat([state["embeddings.LayerNorm.weight"], state["embeddings.LayerNorm.bias"]])
+    state["embeddings.LayerNorm.weight"], state["embeddings.LayerNorm.bias"] = whole.chunk(2)
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    found = glassbert.load(tmp_path)
+    assert all(parameter.is_contiguous() for parameter in found.parameters())
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+    # Each number is one by itself, so that training can change it.
+    with torch.no_grad():
+        found.get_parameter(one)[0] = 7.0
+    assert found.get_parameter(one).tolist()[:3] == [7.0, 0.5, 0.5]
 
 
 def test_a_pickle_has_the_names_of_4_4_2_and_safetensors_each_tensor_once(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_going_on_is_said(command: Command, corpus: Path) -> None:
 
 
 def test_ctrl_c_in_the_middle(command: Command, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("texts/c.txt").write_text(text(300, 5))
+    Path("texts/c.txt").write_text(text(10_000, 5))
     arguments = ["prepare", "texts", "--vocab", "vocab.txt", "--sentences", "lines", "--workers", "2", "--out", "out"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "TERM": "dumb"}
     with subprocess.Popen(
@@ -219,7 +219,7 @@ def test_ctrl_c_in_the_middle(command: Command, corpus: Path, monkeypatch: pytes
         while run.poll() is None and not Path("out/shard-00000").exists():
             time.sleep(0.005)
         os.killpg(run.pid, signal.SIGINT)  # to all of them, as a terminal does
-        out, err = run.communicate(timeout=60)
+        out, err = run.communicate(timeout=300)
     assert run.returncode == 130
     assert out == ""
     assert err == "glassbert: error: interrupted\n"

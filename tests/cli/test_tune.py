@@ -164,7 +164,7 @@ def test_ctrl_c_keeps_what_is_finished(model_folder: Path, data: Path, tmp_path:
                 break
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the workers too
         rest = run.stderr.read()
-        assert run.wait(timeout=60) == 130
+        assert run.wait(timeout=300) == 130
     assert "Traceback" not in rest
     assert rest.splitlines()[-1] == "glassbert: error: interrupted"
     assert not (tmp_path / "out").exists()

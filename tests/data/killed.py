@@ -40,7 +40,7 @@ SETTINGS = [
 _UNFINISHED = re.compile(r"\.(plan|manifest)\.json\.\d+\.part|\.(shard-\d{5}|tokenizer)\.\w{8}\.part")
 _MARKS = ("begin", "writing", "finish")
 # Seconds that processes of a run that was killed may take to notice.
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 
 
 def main(folder: Path, kills: int, seed: int) -> None:

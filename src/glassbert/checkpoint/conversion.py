@@ -41,7 +41,8 @@ def convert(
             and pooler, which torch alone can build.
         overwrite: whether a model folder that is there may be replaced, which is not that of `source`.
         zero_pruned_heads: write pruned heads as zeros ("hf" and "hf-bin").
-        settings: those of `glassbert.load`, such as `hidden_act="gelu_new"` for the tanh form of Google's code.
+        settings: those of `glassbert.load`, such as `hidden_act="gelu_new"` for the tanh form of Google's code, or
+            `add_pooling_layer=False` for a `BertModel` without its pooler.
 
     Returns:
         the model.

@@ -223,7 +223,7 @@ def fill(
             (ignored if known else unexpected).append(key)
             continue
         if name in sources:
-            raise CheckpointError(f"{file}: {key} and another key both stand for {name}")
+            raise CheckpointError(f"{file}: {key} and {sources[name]} both stand for {name}")
         if _matches(name, fresh):
             continue
         shape, like = weights.shape(key), tuple(expected[name].shape)
@@ -238,7 +238,9 @@ def fill(
     allowed = (*fresh, *optional, *(model._keys_to_ignore_on_load_missing if new_head else ()))
     lacking = [name for name in missing if not _matches(name, allowed)]
     if unexpected or lacking:
-        place = weights.where(unexpected[0]) if unexpected else where
+        files = {weights.where(key) for key in weights.keys()}  # noqa: SIM118
+        only = files.pop() if len(files) == 1 else where
+        place = weights.where(unexpected[0]) if unexpected else only
         raise CheckpointError(f"{place}: {_misfit(model, names, there, unexpected, lacking)}{hint if lacking else ''}")
     for pattern in (*fresh, *ignore):
         if not any(re.search(pattern, name) for name in (*expected, *ignored, *weights.keys())):
@@ -293,7 +295,7 @@ def _misfit(
         if all(_matches(name, model._keys_to_ignore_on_load_missing) for name in lacking):
             remedy += f", and so does {type(model).__name__}.from_pretrained"
         if isinstance(model, BertModel) and all(name.startswith("pooler.") for name in lacking):
-            remedy += ", add_pooling_layer=False does without"
+            remedy += ", add_pooling_layer=False does without (convert --no-pooler)"
         parts.append(f"{_listed(lacking)} of {type(model).__name__} {is_} missing; {remedy}")
     return "; ".join(parts)
 
@@ -328,7 +330,7 @@ def _read(weights: Weights, key: str, expected: Tensor, dtype: torch.dtype | Non
     """Read one tensor as the model wants it.
 
     Raises:
-        CheckpointError: numbers that no weight consists of, or that are not finite.
+        CheckpointError: numbers that no weight consists of, or that are not finite, or not in `dtype`.
     """
     tensor = weights.tensor(key)
     if expected.is_floating_point():
@@ -337,7 +339,12 @@ def _read(weights: Weights, key: str, expected: Tensor, dtype: torch.dtype | Non
         if not finite(tensor):
             raise CheckpointError(f"{weights.where(key)}: {key} holds numbers that are not finite (NaN or infinity)")
     wanted = dtype if dtype is not None and expected.is_floating_point() else expected.dtype
-    return tensor.to(device=device, dtype=wanted)
+    # A pickle may hold a view of something else: turned, or one number in the place of all.
+    read = tensor.to(device=device, dtype=wanted).contiguous()
+    if read.dtype.itemsize < tensor.dtype.itemsize and not finite(read):
+        asked = f"dtype {str(wanted).removeprefix('torch.')}"
+        raise CheckpointError(f"{weights.where(key)}: {key} holds numbers too large for {asked}; choose a wider one")
+    return read
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
@@ -363,7 +370,8 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
 
 def finite(tensor: Tensor) -> bool:
     """Whether all numbers of a tensor are."""
-    return not tensor.numel() or all(math.isfinite(float(end)) for end in tensor.aminmax())
+    # What is not finite stays so in a sum, which takes less time; a sum alone may be too large as well.
+    return math.isfinite(float(tensor.sum())) or all(math.isfinite(float(end)) for end in tensor.aminmax())
 
 
 def _share(model: BertPreTrainedModel, state: dict[str, Tensor], where: str) -> None:

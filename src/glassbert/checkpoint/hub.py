@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from glassbert.checkpoint.place import FOREIGN, check_name
 from glassbert.errors import CheckpointError
-from glassbert.files import read_json
+from glassbert.files import LARGEST_SETTINGS, read_json, read_json_value
 
 if TYPE_CHECKING:
     from huggingface_hub import ResolvedRevision
@@ -391,7 +391,7 @@ def _weights(there: Collection[str], folder: str, fetch: Fetch) -> list[str]:
 
 
 def _shards(there: Collection[str], folder: str, index: str, suffix: str, fetch: Fetch) -> list[str]:
-    mapping = read_json(fetch([index]) / index).get("weight_map")
+    mapping = read_json(fetch([index]) / index, most=LARGEST_SETTINGS).get("weight_map")
     # What else may be wrong with an index is for its reader to say.
     names = {str(name) for name in mapping.values()} if isinstance(mapping, dict) else set()
     for name in sorted(names):
@@ -403,10 +403,7 @@ def _shards(there: Collection[str], folder: str, index: str, suffix: str, fetch:
 
 
 def _module_folders(file: Path) -> list[str]:
-    try:
-        modules: Any = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{_MODULES} is not readable as JSON: {_first_line(error)}") from None
+    modules = read_json_value(file, most=LARGEST_SETTINGS)
     paths = [module.get("path") for module in modules if isinstance(module, dict)] if isinstance(modules, list) else []
     folders = [path.removesuffix("/") for path in paths if isinstance(path, str) and path]
     for folder in folders:

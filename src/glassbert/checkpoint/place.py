@@ -79,7 +79,7 @@ def inside(folder: Path, name: str, *, named_by: Path | None = None) -> Path:
         CheckpointError: the name is a path, or a link that leads out of the folder.
     """
     by = "" if named_by is None else f"{named_by}: "
-    if not name or name != Path(name).name or "\\" in name or "\0" in name or name in (".", ".."):
+    if not name.isprintable() or not name or name != Path(name).name or "\\" in name or name in (".", ".."):
         raise CheckpointError(f"{by}names {name!r}, expected the plain name of a file in its folder")
     return contained(folder, folder / name)
 

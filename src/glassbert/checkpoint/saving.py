@@ -126,10 +126,12 @@ def save_model(
             except SafetensorError as error:  # how this library reports a full disk
                 raise OSError(str(error)) from error
         else:
-            try:
-                torch.save(state, stage / PYTORCH)
-            except RuntimeError as error:  # how torch's writer does
-                raise OSError(str(error)) from error
+            with (stage / PYTORCH).open("wb") as stream:
+                try:
+                    torch.save(state, stream)
+                except RuntimeError as error:  # how torch's writer does; what the system said stands behind it
+                    said = error.__context__
+                    raise said if isinstance(said, OSError) else OSError(str(error)) from error
         write_json(stage / CONFIG, values)
         if isinstance(model, SentenceEncoder) and refusal(model, config) is None:
             write_sentence_folder(

@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, get_args
 
 from glassbert.checkpoint.place import contained, model_folder
 from glassbert.errors import CheckpointError, ConfigError
-from glassbert.files import new_file, read_json, write_json
+from glassbert.files import LARGEST_SETTINGS, new_file, read_json, read_json_value, write_json
 from glassbert.model.config import BertConfig
 from glassbert.model.sentence import Pooling, SentenceEncoder, Similarity
 
@@ -246,10 +245,7 @@ def _check_form(encoder: SentenceEncoder, stored: BertConfig, root: Path) -> Non
 def _read_modules(root: Path) -> tuple[list[str], list[Path]]:
     """Return the kind and the folder of each step."""
     file = contained(root, root / MODULES)
-    try:
-        modules = json.loads(file.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file}: not readable as JSON: {error}") from None
+    modules = read_json_value(file, most=LARGEST_SETTINGS)
     if not isinstance(modules, list):
         raise CheckpointError(f"{file}: expected a JSON list, found {type(modules).__name__}")
     kinds, paths = [], []
@@ -282,13 +278,13 @@ def _plain_path(root: Path, path: Any, where: str) -> Path:
         raise CheckpointError(f"{where} is {_shown(path)}, expected a path")
     # A path may come from any system: C:\\models and \\models go out of the folder on one of them.
     foreign = PureWindowsPath(path)
-    if "\0" in path or "\\" in path or foreign.anchor or ".." in PurePosixPath(path).parts:
+    if not path.isprintable() or "\\" in path or foreign.anchor or ".." in PurePosixPath(path).parts:
         raise CheckpointError(f"{where} is {path!r}, expected a plain path inside the folder")
     return contained(root, root / path)
 
 
 def _read_pooling(file: Path) -> Pooling:
-    values = read_json(file)
+    values = read_json(file, most=LARGEST_SETTINGS)
     if "pooling_mode" in values:
         given = values["pooling_mode"]
         modes = [given] if isinstance(given, str) else given
@@ -371,7 +367,7 @@ def _read_settings(file: Path) -> tuple[dict[str, str], str | None, Similarity |
 
 
 def _read_if_there(file: Path) -> dict[str, Any]:
-    return read_json(file) if file.exists() else {}
+    return read_json(file, most=LARGEST_SETTINGS) if file.exists() else {}
 
 
 def _is_count(value: Any) -> bool:

@@ -27,7 +27,7 @@ from glassbert.checkpoint.bundle import INDEX, Bundle, file_inside, shard_name, 
 from glassbert.checkpoint.filling import plain_state
 from glassbert.checkpoint.keys import shared_names
 from glassbert.errors import CheckpointError, ConfigError
-from glassbert.files import read_json, updated_folder, write_json
+from glassbert.files import LARGEST_SETTINGS, read_json, updated_folder, write_json
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertModel
 from glassbert.model.config import BertConfig
@@ -265,7 +265,7 @@ def read_tf_config(folder: str | Path) -> BertConfig:
         ConfigError: its values make no BERT; the message begins with the file's name.
     """
     file = file_inside(Path(folder), TF_CONFIG)
-    values = read_json(file)
+    values = read_json(file, most=LARGEST_SETTINGS)
     if "vocab_size" not in values:
         raise ConfigError(f"{file}: vocab_size is missing")
     try:

@@ -35,7 +35,7 @@ from torch.nn import functional as F
 from glassbert.checkpoint.filling import plain_state
 from glassbert.checkpoint.place import TORCH_ENCODER, inside
 from glassbert.errors import CheckpointError, ConfigError
-from glassbert.files import check_content, read_json, updated_folder, write_json
+from glassbert.files import LARGEST_SETTINGS, check_content, read_json, updated_folder, write_json
 from glassbert.model.activations import ACT2FN, GELUActivation, NewGELUActivation, activation
 from glassbert.model.bert import BertEncoder, BertLayer, BertModel
 from glassbert.model.config import BertConfig, HiddenAct
@@ -429,7 +429,7 @@ def _bert_state(given: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
 
 def _read_config(file: Path) -> BertConfig:
     """Make the config out of `torch_encoder.json`."""
-    settings = read_json(file)
+    settings = read_json(file, most=LARGEST_SETTINGS)
     for name in ("layer", "num_layers", "attention_dropout", "bert"):
         if name not in settings:
             raise CheckpointError(f"{file}: {name} is missing")

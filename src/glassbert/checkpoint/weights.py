@@ -8,8 +8,10 @@ cache, whose folders are made of such links).
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
@@ -23,14 +25,17 @@ from torch import Tensor
 
 from glassbert.checkpoint.place import foreign_weights, inside
 from glassbert.errors import CheckpointError
-from glassbert.files import check_content, once, read_json
+from glassbert.files import LARGEST_SETTINGS, check_content, once, read_json
 
 SAFETENSORS: Final = "model.safetensors"
 PYTORCH: Final = "pytorch_model.bin"
-# The format's own limit.
-_LARGEST_HEADER: Final = 100_000_000
-# The pickle beside the tensors of a .bin names them; for a BERT it has some 50 kB.
-_LARGEST_PICKLE: Final = 16 * 1024 * 1024
+# What names the tensors of a file, in JSON or in a pickle. BERT-large has 50 kB of it; much more takes seconds and
+# hundreds of megabytes to read.
+_LARGEST_HEADER: Final = 4 * 1024 * 1024
+_LARGEST_PICKLE: Final = 512 * 1024
+_LONGEST_NAME: Final = 1_024
+# The older format is a row of pickles: a number, a version, sizes of numbers, the tensors, their order in the file.
+_LEGACY_PICKLES: Final = 5
 
 
 class Weights(Protocol):
@@ -68,6 +73,7 @@ class _Safetensors:
             except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
                 raise CheckpointError(f"{file}: not readable as safetensors: {_first_line(error)}") from None
             for name in names:
+                _check_name(name, file)
                 if name in self._files:
                     raise CheckpointError(f"{file}: holds {name}, which {self._files[name].name} holds too")
                 self._files[name] = file
@@ -95,13 +101,24 @@ def _check_file(file: Path) -> None:
     check_content(file)
 
 
+def _check_name(name: str, file: Path) -> None:
+    """Refuse a tensor's name that does not fit into a message: several lines, signs for a terminal, too long."""
+    if not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise CheckpointError(
+            f"{file}: names a tensor {name[:40]!r}, expected one line of at most {_LONGEST_NAME} signs"
+        )
+
+
 def _check_header(file: Path) -> None:
     """Refuse a header that says two things of one tensor, of which the library would take the last."""
     with file.open("rb") as stream:
         start = stream.read(8)
         length = int.from_bytes(start, "little")
+        # Text begins with as large a number, so the file may be none of this format.
         if len(start) < 8 or length > _LARGEST_HEADER:
-            raise CheckpointError(f"{file}: not readable as safetensors: its first bytes are no header of that format")
+            raise CheckpointError(
+                f"{file}: not readable as safetensors: its first bytes announce no header of up to {_LARGEST_HEADER:,}"
+            )
         text = stream.read(length)
     try:
         if len(text) < length:
@@ -138,10 +155,15 @@ class _Pickled:
 
 def _unpickled(file: Path) -> dict[str, Tensor]:
     _check_file(file)
+    with file.open("rb") as stream:
+        start = stream.read(_LARGEST_PICKLE)
     try:
-        zipped = zipfile.is_zipfile(file)
+        zipped = start.startswith(b"PK\3\4")  # as torch tells the two formats apart
         if zipped:
-            _check_archive(file)
+            storages = _check_archive(file)
+        else:
+            _check_pickles(file, start, _LEGACY_PICKLES)
+            storages = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch thinks of a pickle before it refuses it
             # A zip is mapped into memory; the older format can only be read as a whole.
@@ -160,22 +182,81 @@ def _unpickled(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file}: holds a {type(loaded).__name__}, expected tensors by name")
     for name, value in loaded.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f"{file}: {name!r} is a {type(value).__name__}, expected a tensor by name")
+            raise CheckpointError(f"{file}: {_shown(name)} is a {type(value).__name__}, expected a tensor by name")
+        _check_name(name, file)
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise CheckpointError(f"{file}: {name} is no plain tensor")
+    if storages is not None:
+        _check_storages(file, loaded, storages)
     # A file may hold parameters, which would have torch warn of every look at their numbers.
     return {name: tensor.detach() for name, tensor in loaded.items()}
 
 
-def _check_archive(file: Path) -> None:
-    """Refuse an archive whose parts are compressed: torch writes none, and a small one may hold a huge tensor."""
+def _check_archive(file: Path) -> list[int]:
+    """Refuse an archive whose parts are compressed: torch writes none, and a small one may hold a huge tensor.
+
+    Returns:
+        the bytes of each storage in it.
+    """
+    storages = []
     with zipfile.ZipFile(file) as archive:
         size = file.stat().st_size
         for part in archive.infolist():
             if part.compress_type != zipfile.ZIP_STORED or part.file_size > size:
-                raise CheckpointError(f"{file}: {part.filename} is compressed, as in no file of torch.save")
-            if part.filename.endswith("data.pkl") and part.file_size > _LARGEST_PICKLE:
-                raise CheckpointError(f"{file}: {part.filename} has {part.file_size:,} bytes, too many for names")
+                raise CheckpointError(f"{file}: {part.filename[:40]!r} is compressed, as in no file of torch.save")
+            if part.filename.endswith("data.pkl"):
+                if part.file_size > _LARGEST_PICKLE:
+                    raise CheckpointError(f"{file}: data.pkl has {part.file_size:,} bytes, too many for names")
+                _check_pickles(file, archive.read(part), 1)
+            elif _STORAGE.fullmatch(part.filename):
+                storages.append(part.file_size)
+    return storages
+
+
+_STORAGE: Final = re.compile(r"[^/]+/data/[^/]+")
+
+
+def _check_storages(file: Path, loaded: dict[str, Tensor], sizes: list[int]) -> None:
+    """Hold what the pickle says of the storages against the archive.
+
+    Torch maps the file and takes the bytes from where a storage begins; behind the end of one that is too short lies
+    something else.
+    """
+    found = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in loaded.values()}
+    if sorted(filter(None, found.values())) != sorted(filter(None, sizes)):
+        raise CheckpointError(f"{file}: is damaged: its tensors have {sum(found.values()):,} bytes, not {sum(sizes):,}")
+
+
+def _check_pickles(file: Path, data: bytes, count: int) -> None:
+    """Refuse pickles that torch's weights-only reader would spend hours or gigabytes on.
+
+    To look up a tuple that holds the same tuple twice, which does so too, takes twice as long with every level. Torch's
+    own files hold no tuple twice.
+
+    Raises:
+        CheckpointError: one is such; or it would call what makes no tensor.
+        ValueError: what is there is no pickle.
+    """
+    stream = io.BytesIO(data)
+    for _ in range(count):
+        tuples: set[Any] = set()
+        is_tuple = False
+        for operation, argument, _ in pickletools.genops(stream):
+            name = operation.name
+            if name == "GLOBAL" and str(argument).partition(" ")[0] in _NO_TENSORS:
+                call = str(argument).replace(" ", ".")[:60]
+                raise CheckpointError(f"{file}: holds more than tensors: it would call {call}; nothing was run")
+            if name.endswith("PUT"):
+                if is_tuple:
+                    tuples.add(argument)
+                continue
+            if name.endswith("GET") and argument in tuples:
+                raise CheckpointError(f"{file}: holds more than tensors: tuples of tuples; nothing was run")
+            is_tuple = name.startswith("TUPLE")
+
+
+# Modules of which torch's reader would call a function; among them is bytearray, of any size.
+_NO_TENSORS: Final = ("builtins", "__builtin__", "_codecs")
 
 
 def _first_line(error: BaseException) -> str:
@@ -188,10 +269,11 @@ def _shards(folder: Path, index: Path) -> tuple[dict[str, str], list[Path]]:
     Raises:
         CheckpointError: it is no index, or names anything but files of its folder.
     """
-    mapping = read_json(index).get("weight_map")
+    mapping = read_json(index, most=LARGEST_SETTINGS).get("weight_map")
     if not isinstance(mapping, dict) or not mapping:
         raise CheckpointError(f"{index}: weight_map is {_shown(mapping)}, expected file names by tensor")
     for key, name in mapping.items():
+        _check_name(key, index)
         if not isinstance(name, str):
             raise CheckpointError(f"{index}: {key} stands in {_shown(name)}, expected a file name")
     return mapping, [inside(folder, name, named_by=index) for name in sorted(set(mapping.values()))]

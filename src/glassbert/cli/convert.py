@@ -55,6 +55,10 @@ def convert(
     num_labels: Annotated[
         int | None, typer.Option(help="Classes, where the files of FROM do not say.", show_default=False)
     ] = None,
+    no_pooler: Annotated[
+        bool,
+        typer.Option("--no-pooler", help="Leave out the pooler of a BertModel, whether FROM has it or not."),
+    ] = False,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of a repo on the hub.", show_default=False)
     ] = None,
@@ -71,6 +75,7 @@ def convert(
     from glassbert.checkpoint import LoadingInfo
     from glassbert.checkpoint import convert as convert_folder
     from glassbert.cli.printing import print_json
+    from glassbert.errors import ConfigError
 
     asked: dict[str, Any] = {
         "hidden_act": None if hidden_act is None else hidden_act.value,
@@ -80,9 +85,17 @@ def convert(
         "revision": revision,
     }
     settings = {name: value for name, value in asked.items() if value}
-    model = convert_folder(
-        source, target, to=to.value, overwrite=overwrite, zero_pruned_heads=zero_pruned_heads, **settings
-    )
+    if no_pooler:
+        settings["add_pooling_layer"] = False
+    try:
+        model = convert_folder(
+            source, target, to=to.value, overwrite=overwrite, zero_pruned_heads=zero_pruned_heads, **settings
+        )
+    except TypeError as error:
+        # Which class FROM holds is known only now; the others have no such argument.
+        if "add_pooling_layer" not in str(error):
+            raise
+        raise ConfigError(f"{source}: holds no BertModel by itself, for which alone --no-pooler is") from None
     info = model.loading_info or LoadingInfo()
     if json:
         print_json(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, get_args
 
 from glassbert.errors import ConfigError
-from glassbert.files import new_file, output_folder, read_json, write_json
+from glassbert.files import LARGEST_SETTINGS, new_file, output_folder, read_json, write_json
 from glassbert.presets import preset_sizes
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ class BertConfig:
             CheckpointError: the file is missing or no JSON object.
             ConfigError: its values make no BERT; the message begins with the file's name.
         """
-        values = read_json(Path(path))
+        values = read_json(Path(path), most=LARGEST_SETTINGS)
         try:
             return cls.from_dict(values)
         except ConfigError as error:
