@@ -111,9 +111,11 @@ def spans(tags: Sequence[str], scheme: Scheme) -> Iterator[Span]:
         yield from (Span(tag, place, place + 1) for place, tag in enumerate(tags) if tag != OUTSIDE)
         return
     meanings = dict(zip(_LETTERS[scheme], "BIES", strict=False))
+    # A sentence may have a million words, but it has few different tags.
+    letters = {tag: meanings[tag[0]] if tag != OUTSIDE and fits(tag, scheme) else OUTSIDE for tag in set(tags)}
     kind, start = None, 0  # of the entity that goes on
     for place, tag in enumerate(tags):
-        letter = meanings[tag[0]] if tag != OUTSIDE and fits(tag, scheme) else OUTSIDE
+        letter = letters[tag]
         found = None if letter == OUTSIDE else tag[2:] or "_"
         if kind is not None and (found != kind or letter in "BS"):
             yield Span(kind, start, place)
