@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -19,6 +19,11 @@ from glassbert.text import BertTokenizer, BertTokenizerFast
 
 # What a role is called on the command line, where that is not its name.
 _FLAGS: Final = {"choices": "--choice"}
+# What computes.
+ENGINES: Final[dict[str, Callable[[BertPreTrainedModel], Engine]]] = {
+    "torch": Engine,
+    "int8": functools.partial(Engine, dtype="int8"),
+}
 
 
 class SkippedExamples(Protocol):
@@ -35,22 +40,27 @@ class Pipeline:
         task: what to do; made from the model.
         model: has the task's head.
         tokenizer: belongs to the model.
+        engine: what computes: "torch", or "int8", which rounds (see `Engine`).
 
     Attributes:
         task: what it does.
         max_length: most tokens of a text; longer ones are cut, as their answers tell.
 
     Raises:
-        ConfigError: the tokenizer has more tokens than the model has rows.
+        ConfigError: the tokenizer has more tokens than the model has rows, or there is no such engine.
+        InputError: the engine cannot run the model.
     """
 
-    def __init__(self, task: AnyTask, model: BertPreTrainedModel, tokenizer: BertTokenizer) -> None:
+    def __init__(
+        self, task: AnyTask, model: BertPreTrainedModel, tokenizer: BertTokenizer, *, engine: str = "torch"
+    ) -> None:
         """Make the engine."""
+        check_engine(engine)
         check_vocabulary(tokenizer, model.config)
         self.task = task
         self.tokenizer = tokenizer
         self.max_length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
-        self.engine = Engine(model)
+        self.engine = ENGINES[engine](model)
 
     def __call__(self, inputs: Any) -> Any:
         """Answer one input, or several in their order.
@@ -94,7 +104,7 @@ class Pipeline:
     def answer(self, examples: Sequence[Any]) -> list[Any]:
         """Answer examples of the task; errors name the file and line that an example came from."""
         features = list(self.task.features(examples, self.tokenizer, max_length=self.max_length, labelled=False))
-        return self._answers(examples, features)
+        return self.task.answers(examples, features, self.rows(features))
 
     def evaluate(self, examples: Sequence[Any], *, skipped: SkippedExamples | None = None) -> tuple[Any, list[Any]]:
         """Answer labelled examples and compare.
@@ -110,6 +120,18 @@ class Pipeline:
             DataError: an empty text, or a label that the model does not know, with file and line.
             InputError: no examples, or none that is good.
         """
+        examples, features = self.labelled(examples, skipped=skipped)
+        answers = self.task.answers(examples, features, self.rows(features))
+        return self.task.measure(examples, answers), answers
+
+    def labelled(
+        self, examples: Sequence[Any], *, skipped: SkippedExamples | None = None
+    ) -> tuple[Sequence[Any], list[Any]]:
+        """Return labelled examples, without those that are passed over, and their features.
+
+        Raises:
+            As `evaluate`.
+        """
         make = functools.partial(self.task.features, tokenizer=self.tokenizer, max_length=self.max_length)
         features: list[Any] = []
         if skipped is None:
@@ -122,12 +144,17 @@ class Pipeline:
             if examples and not good:
                 raise InputError(f"no examples to evaluate; {skipped}")
             examples = good
-        answers = self._answers(examples, features)
-        return self.task.measure(examples, answers), answers
+        return examples, features
 
-    def _answers(self, examples: Sequence[Any], features: Sequence[Any]) -> list[Any]:
-        rows = self.engine.run(features, functools.partial(self.task.collate, tokenizer=self.tokenizer), self.task.rows)
-        return self.task.answers(examples, features, rows)
+    def rows(self, features: Sequence[Any]) -> list[Any]:
+        """Return what the model says of each of `features`."""
+        return self.engine.run(features, functools.partial(self.task.collate, tokenizer=self.tokenizer), self.task.rows)
+
+
+def check_engine(name: str) -> None:
+    """Raise ConfigError where there is no engine of that name."""
+    if name not in ENGINES:
+        raise ConfigError(f"engine is {name!r}, expected {' or '.join(ENGINES)}")
 
 
 class _Row:
@@ -187,6 +214,7 @@ def pipeline(
     model: BertPreTrainedModel | str | Path | None = None,
     *,
     tokenizer: BertTokenizer | None = None,
+    engine: str = "torch",
 ) -> Pipeline:
     """Return a callable from text to typed results.
 
@@ -194,14 +222,16 @@ def pipeline(
         task: its name, such as "text-classification"; None takes the one that the model has learned.
         model: a model folder or the name of a repo on the hub, or a model (then `tokenizer` is needed).
         tokenizer: None loads it from the folder.
+        engine: what computes: "torch", or "int8", which rounds: faster, smaller, and not quite the same answers.
 
     Raises:
-        InputError: no model, or one without a tokenizer.
-        ConfigError: an unknown task.
+        InputError: no model, or one without a tokenizer, or one that the engine cannot run.
+        ConfigError: an unknown task or engine.
         CheckpointError: no model folder, or a model that has learned another task, or none.
     """
     if model is None:
         raise InputError("no model is given: pipeline(task, model=FOLDER)")
+    check_engine(engine)  # before a model is loaded in vain
     wanted = None if task is None else task_class(task)
     where = type(model).__name__ if isinstance(model, BertPreTrainedModel) else str(model)
     if isinstance(model, BertPreTrainedModel):
@@ -221,4 +251,4 @@ def pipeline(
         raise CheckpointError(
             f"{where}: {error}; train it first: glassbert train DATA --model FOLDER --task {task or 'TASK'} --out OUT"
         ) from None
-    return Pipeline(learned, loaded, tokenizer or load_tokenizer(BertTokenizerFast, where))
+    return Pipeline(learned, loaded, tokenizer or load_tokenizer(BertTokenizerFast, where), engine=engine)
