@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -77,6 +79,21 @@ def test_the_model_itself_is_left_alone() -> None:
     first = Engine(model).logits(sequences(), collate)
     assert torch.equal(first, Engine(model).logits(sequences(), collate))
     assert model.training
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_the_weights_of_the_layers_go_with_the_model(dtype: Any) -> None:
+    model = seeded(CONFIG, BertForSequenceClassification)
+    assert isinstance(model, BertForSequenceClassification)
+    layer = model.bert.encoder.layer[1]
+    gone = [weakref.ref(layer.get_submodule(name).weight) for name in ("output.dense", "attention.self.query")]
+    kept = weakref.ref(model.bert.embeddings.word_embeddings.weight)
+    engine = Engine(model, dtype=dtype)
+    del model, layer
+    gc.collect()
+    assert [one() for one in gone] == [None, None]
+    assert kept() is not None
+    assert engine.logits(sequences(3), collate).shape == (3, 4)
 
 
 def test_no_texts() -> None:

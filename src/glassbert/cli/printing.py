@@ -89,7 +89,7 @@ def print_metrics(metrics: Metrics) -> None:
 
 
 def print_comparison(comparison: Comparison, reference: str, other: str) -> None:
-    """Print the figures of two engines, of which the first is the one whose answers count, side by side."""
+    """Print the figures of two engines side by side, those of single classes where they fit a screen."""
     console = out()
     own, others = comparison.reference.metrics.figures(), comparison.other.metrics.figures()
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -97,6 +97,8 @@ def print_comparison(comparison: Comparison, reference: str, other: str) -> None
     for heading in (reference, other, "difference"):
         table.add_column(heading, justify="right")
     for name, difference in comparison.difference.items():
+        if "." in name and len(own) > 40:
+            continue
         cells = (f"{own[name]:.4f}", f"{others[name]:.4f}", f"{difference:+.4f}")
         table.add_row(escape(name.replace("_", " ")), *cells)
     table.add_row("seconds", *(f"{one.seconds:.2f}" for one in (comparison.reference, comparison.other)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -85,10 +85,13 @@ class FusedBert(nn.Module):
         self.config = bert.config
         self.embeddings = bert.embeddings
         self.pooler = bert.pooler
-        self.pooled = bert.pooled
         self.layers = nn.ModuleList(
             FusedLayer(layer, bert.config.hidden_act, _LINEARS[dtype]) for layer in bert.encoder.layer
         )
+
+    def pooled(self, encoded: Encoded) -> Tensor:
+        """Do what `BertModel.pooled` does, which reads nothing of a model but its pooler."""
+        return BertModel.pooled(cast(BertModel, self), encoded)
 
     def encode(
         self, inputs: Inputs, *, rows: Literal["all", "first", "asked"] = "all", asked: Tensor | None = None
@@ -120,7 +123,8 @@ class FusedBert(nn.Module):
 class Engine:
     """A model made ready to run: many texts in, answers in their order out.
 
-    It holds on to the model's tensors, and to copies of some; after training on, make a new engine.
+    It holds on to the model's tensors outside the layers, and to copies of those in them, so that a model that nobody
+    else needs leaves nothing behind. After training on, make a new engine.
 
     Args:
         model: a `BertModel`, or a head with its BERT under `bert`.
