@@ -65,11 +65,10 @@ class QuantizedLinear(nn.Module):
         product = _product(rounded, self.weight, self.scales)
         # x = least + step * rounded, so x W is the step times the product, plus `least` times the sum of the weights.
         if native.takes(product, least, step, self.sums, self.bias):
-            gelu = self.act == "gelu"
-            native.rescale(product, least, step, self.sums, self.bias, gelu=gelu)
-            return product if gelu or self.act is None else activation(self.act)(product)
-        result = product.mul_(step).addcmul_(least, self.sums).add_(self.bias)
-        return result if self.act is None else activation(self.act)(result)
+            native.rescale(product, least, step, self.sums, self.bias)
+        else:
+            product.mul_(step).addcmul_(least, self.sums).add_(self.bias)
+        return product if self.act is None else activation(self.act)(product)
 
 
 def quantize(values: Tensor, levels: int) -> tuple[Tensor, Tensor, Tensor]:

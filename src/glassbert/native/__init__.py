@@ -152,8 +152,8 @@ def quantize(values: Tensor, levels: int) -> tuple[Tensor, Tensor, Tensor]:
     return rounded, least, steps
 
 
-def rescale(products: Tensor, least: Tensor, steps: Tensor, sums: Tensor, bias: Tensor, *, gelu: bool) -> None:
-    """Replace products by step · product + least · sum + bias, or GELU of it.
+def rescale(products: Tensor, least: Tensor, steps: Tensor, sums: Tensor, bias: Tensor) -> None:
+    """Replace products by step · product + least · sum + bias.
 
     Args:
         products: (T, N), N > 0.
@@ -161,12 +161,11 @@ def rescale(products: Tensor, least: Tensor, steps: Tensor, sums: Tensor, bias: 
         steps: what 1 stands for.
         sums: (N,), as is the bias.
         bias: is added.
-        gelu: whether its GELU is wanted.
     """
     tokens, size = products.shape
     ranges = least.data_ptr(), steps.data_ptr()
     outputs = sums.data_ptr(), bias.data_ptr()
-    _kernels.rescale(products.data_ptr(), *ranges, *outputs, tokens, size, gelu, torch.get_num_threads())
+    _kernels.rescale(products.data_ptr(), *ranges, *outputs, tokens, size, torch.get_num_threads())
 
 
 def _attention(

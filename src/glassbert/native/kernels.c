@@ -476,31 +476,23 @@ static void quantize(const void *given, float *scratch, long first, long last)
     for (long token = first; token < last; token++) quantize_token(given, token);
 }
 
-INLINE void rescale_tokens(const Scaling *job, long first, long last, const int gelu)
+static void rescale(const void *given, float *scratch, long first, long last)
 {
-    const long size = job->size, whole = size / LANES * LANES;
+    const Scaling *job = given;
+    const long size = job->size, whole = size / LANES * LANES, left = size - whole;
+    (void)scratch;
     for (long token = first; token < last; token++) {
         float *products = job->products + token * size;
         const Vector step = all(job->steps[token]), least = all(job->least[token]);
         for (long at = 0; at < whole; at += LANES) {
-            Vector result = load(products + at) * step + (load(job->sums + at) * least + load(job->bias + at));
-            store(products + at, gelu ? gelu_of(result) : result);
+            Vector added = load(job->sums + at) * least + load(job->bias + at);
+            store(products + at, load(products + at) * step + added);
         }
-        if (whole < size) {
-            const long left = size - whole;
-            Vector result = load_some(products + whole, left) * step;
-            result += load_some(job->sums + whole, left) * least + load_some(job->bias + whole, left);
-            store_some(products + whole, gelu ? gelu_of(result) : result, left);
+        if (left > 0) {
+            Vector added = load_some(job->sums + whole, left) * least + load_some(job->bias + whole, left);
+            store_some(products + whole, load_some(products + whole, left) * step + added, left);
         }
     }
-}
-
-static void rescale(const void *given, float *scratch, long first, long last)
-{
-    const Scaling *job = given;
-    (void)scratch;
-    if (job->gelu) rescale_tokens(job, first, last, 1);
-    else rescale_tokens(job, first, last, 0);
 }
 
 #define TEXT(name) #name

@@ -64,7 +64,6 @@ typedef struct {
     const float *least, *steps;  /* (T,), of the token */
     const float *sums, *bias;    /* (size,), of the output */
     long tokens, size;
-    int gelu;                /* is applied to the result */
 } Scaling;
 
 /* Does items `first` to `last` of a job. An item of an elementwise job is a BLOCK, one of attention a head of a

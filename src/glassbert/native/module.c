@@ -198,9 +198,7 @@ static PyObject *rescale(PyObject *self, PyObject *arguments)
 {
     unsigned long long products, least, steps, sums, bias;
     long tokens, size, threads;
-    int gelu;
-    if (!PyArg_ParseTuple(arguments, "KKKKKllpl", &products, &least, &steps, &sums, &bias, &tokens, &size, &gelu,
-                          &threads))
+    if (!PyArg_ParseTuple(arguments, "KKKKKlll", &products, &least, &steps, &sums, &bias, &tokens, &size, &threads))
         return NULL;
     Scaling job = {
         .products = address(products),
@@ -210,7 +208,6 @@ static PyObject *rescale(PyObject *self, PyObject *arguments)
         .bias = address(bias),
         .tokens = tokens,
         .size = size,
-        .gelu = gelu,
     };
     return share_tokens(kernels->rescale, &job, tokens, size, threads);
 }
