@@ -17,11 +17,17 @@ from torch import Tensor, nn
 
 from glassbert import native
 from glassbert.errors import InputError
-from glassbert.model.activations import activation
 from glassbert.model.config import HiddenAct
 
 # The largest whole number of a weight; -128 is left out, so that weights are symmetric around 0.
 _LARGEST: Final = 127
+# In place, since fresh memory costs more than an activation does.
+_IN_PLACE: Final[dict[HiddenAct, Callable[[Tensor], Tensor]]] = {
+    "gelu": torch.ops.aten.gelu_,
+    "gelu_new": functools.partial(torch.ops.aten.gelu_, approximate="tanh"),
+    "relu": torch.relu_,
+    "silu": functools.partial(nn.functional.silu, inplace=True),
+}
 # Ranges below this are taken for a single number: the steps between would be too small to divide by.
 _LEAST: Final = 1e-30
 # The number of rows that the blocks of the weight are chosen for; other numbers work as well.
@@ -68,7 +74,9 @@ class QuantizedLinear(nn.Module):
             native.rescale(product, least, step, self.sums, self.bias)
         else:
             product.mul_(step).addcmul_(least, self.sums).add_(self.bias)
-        return product if self.act is None else activation(self.act)(product)
+        if self.act is None:
+            return product
+        return self.act(product) if callable(self.act) else _IN_PLACE[self.act](product)
 
 
 def quantize(values: Tensor, levels: int) -> tuple[Tensor, Tensor, Tensor]:
