@@ -187,6 +187,52 @@ def test_evaluate_prints_a_table(command: Command, model_folder: Path, data: Pat
     assert run.err == ""
 
 
+def test_evaluate_compares_int8_with_float32(command: Command, model_folder: Path, data: Path) -> None:
+    found = json.loads(command("evaluate", model_folder, data, "--engine", "int8", "--json").out)
+    assert set(found) == {"metrics", "difference", "equal_answers", "seconds", "speed", "weight_bytes"}
+    plain = json.loads(command("evaluate", model_folder, data, "--json").out)
+    assert found["metrics"]["float32"] == plain
+    assert found["metrics"]["int8"].keys() == plain.keys()
+    texts = [text for text, _ in SENTENCES]
+    ours, others = (pipeline(model=model_folder, engine=engine)(texts) for engine in ("torch", "int8"))
+    assert ours != others
+    equal = [one.label == other.label for one, other in zip(ours, others, strict=True)]
+    assert found["equal_answers"] == sum(equal) / 12
+    accuracy = found["metrics"]["int8"]["accuracy"]
+    assert accuracy == sum(one.label == label for one, (_, label) in zip(others, SENTENCES, strict=True)) / 12
+    assert found["difference"]["accuracy"] == accuracy - plain["accuracy"]
+    seconds = found["seconds"]
+    assert found["speed"] == seconds["float32"] / seconds["int8"]
+    # Each weight of the layer in a byte, in place of four; two numbers more for each of its outputs.
+    weights, outputs = 4 * 16 * 16 + 2 * 16 * 32, 4 * 16 + 32 + 16
+    assert found["weight_bytes"]["float32"] - found["weight_bytes"]["int8"] == 3 * weights - 8 * outputs
+
+    run = command("evaluate", model_folder, data, "--engine", "int8")
+    assert (run.code, run.err) == (0, "")
+    head, *rows = run.out.splitlines()
+    assert head.split() == ["float32", "int8", "difference"]
+    assert rows[0].split()[:3] == ["accuracy", f"{plain['accuracy']:.4f}", f"{accuracy:.4f}"]
+    assert f"{sum(equal) / 12:.2%} of the answers are equal   int8 " in rows[-1]
+    assert "on 12 examples" in rows[-1]
+    assert command("evaluate", model_folder, data, "--engine", "float32", "--json").out == json.dumps(plain) + "\n"
+
+
+def test_engines_are_named(command: Command, model_folder: Path, data: Path) -> None:
+    run = command("evaluate", model_folder, data, "--engine", "int4")
+    assert run.code == 2
+    assert "'int4' is not one of 'float32', 'int8'" in run.err
+    assert run.err.count("\n") == 1
+    assert "<float32|int8>" in command("evaluate", "--help").out
+
+
+def test_a_comparison_passes_over_what_is_bad(command: Command, model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("text,label\nder Hund,de\nx,snow\nthe sun,en\n")
+    run = command("evaluate", model_folder, "bad.csv", "--engine", "int8", "--skip-bad", "--json")
+    assert (run.code, json.loads(run.out)["metrics"]["int8"]["examples"]) == (0, 2)
+    assert "snow" in run.err
+    assert command("evaluate", model_folder, "bad.csv", "--engine", "int8").code == 2
+
+
 def test_a_folder_may_have_brackets_in_its_name(command: Command, model_folder: Path, data: Path) -> None:
     run = command("train", data, "--model", model_folder, "--out", "x[/]y", "--epochs", "1")
     assert run.code == 0

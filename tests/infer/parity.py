@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import transformers
 
-from glassbert import Pipeline, load, pipeline
+from glassbert import Pipeline, pipeline
 from glassbert.tasks import MultiLabelClassification, Regression
 
 # What transformers 4.4.2 takes unless told otherwise, by our names; a pipeline of ours reads it in `scoring`.
@@ -45,8 +45,8 @@ class Compared:
 
 def ours(folder: Path, **options: Any) -> Pipeline:
     """Return our pipeline with some options."""
-    found = pipeline(model=folder)
-    return Pipeline(found.task.chosen(options), load(folder), found.tokenizer)
+    found: Pipeline = pipeline(model=folder, **options)
+    return found
 
 
 def peers(task: str, folder: Path, **options: Any) -> Any:

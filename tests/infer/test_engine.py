@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from glassbert import BertConfig, BertForSequenceClassification, BertModel, BertPreTrainedModel, Engine, InputError
+from glassbert import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    BertPreTrainedModel,
+    ConfigError,
+    Engine,
+    InputError,
+)
 from glassbert.infer.linear import PreparedLinear
+from glassbert.infer.quantized import QuantizedLinear
 from glassbert.model import ACT2FN
 from glassbert.model.config import HiddenAct
 from tests.model.oracle import seeded
@@ -69,6 +81,21 @@ def test_the_model_itself_is_left_alone() -> None:
     assert model.training
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_the_weights_of_the_layers_go_with_the_model(dtype: Any) -> None:
+    model = seeded(CONFIG, BertForSequenceClassification)
+    assert isinstance(model, BertForSequenceClassification)
+    layer = model.bert.encoder.layer[1]
+    gone = [weakref.ref(layer.get_submodule(name).weight) for name in ("output.dense", "attention.self.query")]
+    kept = weakref.ref(model.bert.embeddings.word_embeddings.weight)
+    engine = Engine(model, dtype=dtype)
+    del model, layer
+    gc.collect()
+    assert [one() for one in gone] == [None, None]
+    assert kept() is not None
+    assert engine.logits(sequences(3), collate).shape == (3, 4)
+
+
 def test_no_texts() -> None:
     assert Engine(seeded(CONFIG, BertModel)).hidden_states([]) == []
 
@@ -115,3 +142,92 @@ def test_every_activation(activation: HiddenAct) -> None:
     with torch.inference_mode():
         for ids, states in zip(sequences(4), found, strict=True):
             assert (model(torch.tensor([ids])).last_hidden_state[0] - states).abs().max() < 1e-5
+
+
+def round_weights(model: BertPreTrainedModel) -> None:
+    """Round the weights of a model's layers as QuantizedLinear does, and nothing else."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and "encoder" in name:
+            scale = module.weight.detach().abs().amax(dim=1, keepdim=True) / 127
+            module.weight.data = (module.weight.detach() / scale).round() * scale
+
+
+def apart(found: list[Tensor], expected: list[Tensor]) -> tuple[float, float]:
+    """Return how far vectors are apart, as a share of their length: all together, and the worst."""
+    off, whole = torch.cat(found) - torch.cat(expected), torch.cat(expected)
+    return float(off.norm() / whole.norm()), float((off.norm(dim=1) / whole.norm(dim=1)).max())
+
+
+@pytest.mark.parametrize("position_embedding_type", ["absolute", "relative_key", "relative_key_query"])
+@pytest.mark.parametrize("pruned", [{}, {0: [1], 2: [0, 2]}])
+@pytest.mark.parametrize("act", ["gelu", "gelu_new", "relu", "silu", torch.tanh])
+def test_int8_is_near(position_embedding_type: Any, pruned: dict[int, list[int]], act: Any) -> None:
+    config = dataclasses.replace(CONFIG, position_embedding_type=position_embedding_type, hidden_act=act)
+    model = seeded(config, BertModel)
+    model.prune_heads(pruned)
+    expected = Engine(model).hidden_states(sequences())
+    found = Engine(model, dtype="int8").hidden_states(sequences())
+    share, worst = apart(found, expected)
+    # A step is 1/255 of a range, a scale 1/127 of the largest weight; each product is off by some steps.
+    assert 1e-4 < share < 0.02
+    assert worst < 0.04
+    # Weights and inputs are rounded; where the weights of both are, less is left.
+    round_weights(model)
+    assert apart(found, Engine(model).hidden_states(sequences()))[0] < share
+
+
+def test_int8_answers_a_head() -> None:
+    model = seeded(CONFIG, BertForSequenceClassification)
+    found, expected = (
+        Engine(model, dtype="int8").logits(sequences(), collate),
+        Engine(model).logits(sequences(), collate),
+    )
+    assert 0 < float((found - expected).abs().max()) < 0.05
+
+
+@pytest.mark.parametrize("tokens_per_call", [1, 40, 10_000, None])
+def test_int8_does_not_know_batch_mates(tokens_per_call: int | None) -> None:
+    model = seeded(CONFIG, BertModel)
+    engine = Engine(model, dtype="int8", tokens_per_call=tokens_per_call)
+    found = engine.hidden_states(sequences())
+    for ids, states in zip(sequences(), found, strict=True):
+        assert (engine.hidden_states([ids])[0] - states).abs().max() <= 1e-6
+
+
+def test_int8_in_eight_threads() -> None:
+    engine = Engine(seeded(CONFIG, BertModel), dtype="int8")
+    expected = engine.hidden_states(sequences(40))
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(engine.hidden_states, [sequences(40)] * 32):
+            assert all(map(torch.equal, found, expected))
+
+
+def test_int8_takes_a_quarter_of_the_layers_memory() -> None:
+    model = seeded(CONFIG, BertForSequenceClassification)
+    engines = [Engine(model, dtype="float32"), Engine(model, dtype="int8")]
+    # Layers: 4 H² + 2 HI weights; their outputs' biases, to which int8 adds a scale and a sum for each.
+    weights, outputs = 3 * (4 * 24 * 24 + 2 * 24 * 40), 3 * (3 * 24 + 24 + 40 + 24)
+    whole = sum(parameter.nbytes for parameter in model.parameters())
+    others = whole - 4 * (weights + outputs)
+    assert others <= engines[0].nbytes - 4 * (weights + outputs) <= others + 8 * CONFIG.max_position_embeddings
+    assert engines[0].nbytes - engines[1].nbytes == 3 * weights - 8 * outputs
+    assert not any(isinstance(one, nn.Linear) for one in engines[1].bert.layers.modules())
+    assert isinstance(engines[1].bert.layers[0].query_key_value, QuantizedLinear)
+
+
+def test_int8_does_not_make_what_is_not_finite_finite() -> None:
+    model = seeded(CONFIG, BertModel)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[7, 3] = float("nan")
+    found = Engine(model, dtype="int8").hidden_states([[1, 7, 2], [1, 8, 2]])
+    assert found[0].isnan().all()
+    assert found[1].isfinite().all()
+
+
+def test_the_dtype_is_one_of_two() -> None:
+    dtype: Any
+    for dtype in ("int4", "torch.int8", None):
+        with pytest.raises(ConfigError, match="expected float32 or int8"):
+            Engine(seeded(CONFIG, BertModel), dtype=dtype)
+    with pytest.raises(InputError, match="these are float64 on cpu"):
+        Engine(seeded(CONFIG, BertModel).double(), dtype="int8")

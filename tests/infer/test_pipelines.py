@@ -90,6 +90,15 @@ def test_bad_examples_can_be_passed_over_in_evaluation() -> None:
         classify.evaluate(bad, skipped=Skipped())
 
 
+def test_int8_is_an_engine() -> None:
+    model = classifier()
+    ours, others = (pipeline(model=model, tokenizer=TOKENIZER, engine=engine)(TEXTS) for engine in ("float32", "int8"))
+    for one, other in zip(ours, others, strict=True):
+        assert 0 < abs(one.scores["wet"] - other.scores["wet"]) < 0.05
+    with pytest.raises(ConfigError, match="engine is 'int4', expected one of float32, int8"):
+        pipeline(model="no folder", engine="int4")
+
+
 @pytest.mark.parametrize("text", ["", " \n\t"])
 def test_an_empty_text_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="empty"):

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from glassbert.infer import Comparison
     from glassbert.tasks import TokenClassificationMetrics
     from glassbert.tasks.task import Metrics
     from glassbert.train import TrainingResult, TuningResult
@@ -85,6 +86,29 @@ def print_metrics(metrics: Metrics) -> None:
         ]
         table.add_row(escape(label), *cells, f"{metrics.f1[label]:.3f}")
     console.print(table)
+
+
+def print_comparison(comparison: Comparison, reference: str, other: str) -> None:
+    """Print the figures of two engines side by side, those of single classes where they fit a screen."""
+    console = out()
+    own, others = comparison.reference.metrics.figures(), comparison.other.metrics.figures()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for heading in (reference, other, "difference"):
+        table.add_column(heading, justify="right")
+    for name, difference in comparison.difference.items():
+        if "." in name and len(own) > 40:
+            continue
+        cells = (f"{own[name]:.4f}", f"{others[name]:.4f}", f"{difference:+.4f}")
+        table.add_row(escape(name.replace("_", " ")), *cells)
+    table.add_row("seconds", *(f"{one.seconds:.2f}" for one in (comparison.reference, comparison.other)))
+    table.add_row("weights, MB", *(f"{one.weight_bytes / 1e6:.1f}" for one in (comparison.reference, comparison.other)))
+    console.print(table)
+    said = [] if comparison.equal_answers is None else [f"{comparison.equal_answers:.2%} of the answers are equal"]
+    fast, slow = f"{comparison.speed:.2f} times as fast", f"{1 / comparison.speed:.2f} times as long"
+    said.append(f"{other} is {fast}" if comparison.speed >= 1 else f"{other} takes {slow}")
+    said.append(f"on {comparison.other.metrics.to_dict()['examples']} examples")
+    console.print("   ".join(said), soft_wrap=True)
 
 
 def print_pretraining(result: TrainingResult) -> None:

@@ -1,6 +1,7 @@
-"""Fast inference: the engine, pipelines from text to typed results, ranking and searching."""
+"""Fast inference: the engines, pipelines from text to typed results, ranking, searching, and engines compared."""
 
 from glassbert.infer.choosing import abilities, pipeline
+from glassbert.infer.comparison import Comparison, compare
 from glassbert.infer.engine import Engine
 from glassbert.infer.pipelines import Pipeline
 from glassbert.infer.ranking import Ranked, Ranker, rank
@@ -8,6 +9,7 @@ from glassbert.infer.searching import Comparer, Index, Searcher, similarities
 
 __all__ = [
     "Comparer",
+    "Comparison",
     "Engine",
     "Index",
     "Pipeline",
@@ -15,6 +17,7 @@ __all__ = [
     "Ranker",
     "Searcher",
     "abilities",
+    "compare",
     "pipeline",
     "rank",
     "similarities",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, overload
 
 from glassbert.checkpoint import load, load_tokenizer
 from glassbert.errors import CheckpointError, ConfigError, InputError
+from glassbert.infer.engine import Engine
 from glassbert.infer.pipelines import Pipeline
 from glassbert.infer.ranking import Ranker
+from glassbert.infer.runner import Runner
 from glassbert.infer.searching import Comparer, Searcher
-from glassbert.model import BertPreTrainedModel
+from glassbert.model import BertConfig, BertModel, BertPreTrainedModel
 from glassbert.tasks import (
     ANSWERINGS,
     AnyAnswering,
+    FeatureExtraction,
     FillMask,
     MultiLabelClassification,
     NextSentence,
@@ -31,6 +36,11 @@ _UNTAUGHT: Final[tuple[type[AnyAnswering], ...]] = (FillMask, NextSentence)
 # What is made of the answers to several texts, and of which answers.
 _OF_VECTORS: Final[dict[str, type[Comparer]]] = {"similarity": Comparer, "search": Searcher}
 _RANK: Final = "rank"
+# What computes.
+ENGINES: Final[dict[str, Callable[[BertPreTrainedModel], Runner]]] = {
+    "float32": Engine,
+    "int8": functools.partial(Engine, dtype="int8"),
+}
 
 
 AnyModel = BertPreTrainedModel | str | Path
@@ -38,11 +48,21 @@ AnyModel = BertPreTrainedModel | str | Path
 
 @overload
 def pipeline(
-    task: Literal["rank"], model: AnyModel | None = None, *, tokenizer: BertTokenizer | None = None, **options: Any
+    task: Literal["rank"],
+    model: AnyModel | None = None,
+    *,
+    tokenizer: BertTokenizer | None = None,
+    engine: str = "float32",
+    **options: Any,
 ) -> Ranker: ...
 @overload
 def pipeline(
-    task: Literal["search"], model: AnyModel | None = None, *, tokenizer: BertTokenizer | None = None, **options: Any
+    task: Literal["search"],
+    model: AnyModel | None = None,
+    *,
+    tokenizer: BertTokenizer | None = None,
+    engine: str = "float32",
+    **options: Any,
 ) -> Searcher: ...
 @overload
 def pipeline(
@@ -50,6 +70,7 @@ def pipeline(
     model: AnyModel | None = None,
     *,
     tokenizer: BertTokenizer | None = None,
+    engine: str = "float32",
     **options: Any,
 ) -> Comparer: ...
 @overload
@@ -58,6 +79,7 @@ def pipeline(
     model: AnyModel | None = None,
     *,
     tokenizer: BertTokenizer | None = None,
+    engine: str = "float32",
     **options: Any,
 ) -> Pipeline: ...
 def pipeline(
@@ -65,6 +87,7 @@ def pipeline(
     model: AnyModel | None = None,
     *,
     tokenizer: BertTokenizer | None = None,
+    engine: str = "float32",
     **options: Any,
 ) -> Pipeline | Ranker | Comparer:
     """Return a callable from text to typed results.
@@ -75,12 +98,14 @@ def pipeline(
             cross-encoder; "similarity" and "search" make a `Comparer` and a `Searcher` of a sentence encoder.
         model: a model folder or the name of a repo on the hub, or a model (then `tokenizer` is needed).
         tokenizer: None loads it from the folder.
+        engine: what computes: "float32", or "int8", which rounds: faster, smaller, and not quite the same answers (see
+            `Engine`).
         options: those of the task's `answer_options`, for all calls that do not say otherwise; of "rank" the `label`
             that means that a document fits.
 
     Raises:
-        InputError: no model, or one without a tokenizer.
-        ConfigError: an unknown task or option.
+        InputError: no model, or one without a tokenizer, or one that the engine cannot run.
+        ConfigError: an unknown task, engine or option.
         CheckpointError: no model folder, or a model whose head does not do this.
     """
     if model is None:
@@ -89,31 +114,41 @@ def pipeline(
     known = (*ANSWERINGS, *_ALIASES, _RANK, *_OF_VECTORS)
     if task is not None and task not in known:
         raise ConfigError(f"task is {task!r}, expected one of {', '.join(known)}")
+    if engine not in ENGINES:
+        raise ConfigError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
     where = type(model).__name__ if isinstance(model, BertPreTrainedModel) else str(model)
-    if isinstance(model, BertPreTrainedModel):
-        if tokenizer is None:
-            raise InputError("a model that is not a folder needs its tokenizer: pipeline(task, model, tokenizer=…)")
-        loaded = model
-    else:
-        loaded = load(model)
+    if isinstance(model, BertPreTrainedModel) and tokenizer is None:
+        raise InputError("a model that is not a folder needs its tokenizer: pipeline(task, model, tokenizer=…)")
+    loaded = model if isinstance(model, BertPreTrainedModel) else load(model)
+    kind, config = type(loaded), loaded.config
+    name = SentenceEmbedding.name if task in _OF_VECTORS else None if task == _RANK else task
     try:
-        found = answering_of(loaded, SentenceEmbedding.name if task in _OF_VECTORS else None if task == _RANK else task)
+        found = answering_of(kind, config, name)
     except ConfigError as error:
         raise CheckpointError(f"{where}: {error}") from None
     label = options.pop("label", None) if task == _RANK else None
-    made = Pipeline(found.chosen(options), loaded, tokenizer or load_tokenizer(BertTokenizerFast, where))
+    found = found.chosen(options)
+    tokenizer = load_tokenizer(BertTokenizerFast, where) if tokenizer is None else tokenizer
+    made = Pipeline(found, ENGINES[engine](_read_by(found, loaded)), tokenizer)
     if task == _RANK:
         return Ranker(made, label=label)
     return _OF_VECTORS[task](made) if task in _OF_VECTORS else made
 
 
-def answering_of(model: BertPreTrainedModel, name: str | None = None) -> AnyAnswering:
+def _read_by(answering: AnyAnswering, model: BertPreTrainedModel) -> BertPreTrainedModel:
+    """Return the part of a model whose output is read: all of it, or its body."""
+    body = getattr(model, model.base_model_prefix, None)
+    return body if isinstance(answering, FeatureExtraction) and isinstance(body, BertModel) else model
+
+
+def answering_of(kind: type[BertPreTrainedModel], config: BertConfig, name: str | None = None) -> AnyAnswering:
     """Return what a model can say, of the name that is asked for.
 
     A model of several labels, asked for text-classification, answers with several labels.
 
     Args:
-        model: any.
+        kind: the model's class.
+        config: the model's.
         name: a key of `glassbert.tasks.ANSWERINGS`; None for what the model has learned.
 
     Raises:
@@ -122,42 +157,44 @@ def answering_of(model: BertPreTrainedModel, name: str | None = None) -> AnyAnsw
     learned: AnyAnswering | None = None
     fault = ""
     try:
-        learned = task_of(model.config, type(model).__name__)
+        learned = task_of(config, kind.__name__)
     except ConfigError as error:
         fault = str(error)
     if name is None:
         if learned is not None:
             return learned
         for untaught in _UNTAUGHT:
-            if untaught.reads(model):
-                return untaught.of_model(model.config)
-        known = ", ".join(abilities(model))
+            if untaught.reads(kind):
+                return untaught.of_model(config)
+        known = ", ".join(_abilities(kind, config))
         raise ConfigError(fault + (f"; it does {known}, if that is named" if known else "") + f"; {_remedy('TASK')}")
     wanted = ANSWERINGS[name]
     if isinstance(learned, wanted) or (wanted is TextClassification and isinstance(learned, MultiLabelClassification)):
         return learned
-    if wanted.reads(model):
+    if wanted.reads(kind):
         try:
-            return wanted.of_model(model.config)
+            return wanted.of_model(config)
         except ConfigError:
             pass  # the head has the form, but not the labels
-    known = ", ".join(abilities(model)) or "nothing that a pipeline asks for"
-    fault = f"a {type(model).__name__} does not do {name}; this one does {known}"
+    known = ", ".join(_abilities(kind, config)) or "nothing that a pipeline asks for"
+    fault = f"a {kind.__name__} does not do {name}; this one does {known}"
     raise ConfigError(f"{fault}; {_remedy(name)}" if issubclass(wanted, Task) else fault)
 
 
 def abilities(model: BertPreTrainedModel) -> list[str]:
     """Return the names of all that a model can say."""
+    return _abilities(type(model), model.config)
+
+
+def _abilities(kind: type[BertPreTrainedModel], config: BertConfig) -> list[str]:
     found = []
-    for name in ANSWERINGS:
-        wanted = ANSWERINGS[name]
-        if not wanted.reads(model):
-            continue
+    for name, wanted in ANSWERINGS.items():
         try:
-            wanted.of_model(model.config)
+            if wanted.reads(kind):
+                wanted.of_model(config)
+                found.append(name)
         except ConfigError:
             continue
-        found.append(name)
     return found
 
 

@@ -2,20 +2,23 @@
 
 The engine uses the model's own layouts, attention functions and heads. What it changes: queries, keys and values come
 from one product in place of three, weights are laid out for the processor in advance, texts are computed in order of
-length and in calls of a bounded number of tokens, and nothing is kept for a backward pass.
+length and in calls of a bounded number of tokens, and nothing is kept for a backward pass. Answers are other ones only
+where int8 is asked for: it rounds the layers' linear products. Embeddings, attention between them, LayerNorm, pooler
+and head stay as they are.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from glassbert.errors import InputError
+from glassbert.errors import ConfigError, InputError
 from glassbert.infer.linear import PreparedLinear
+from glassbert.infer.quantized import QuantizedLinear
 from glassbert.model.attention import packed
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertLayer, BertModel, Encoded
@@ -25,14 +28,26 @@ from glassbert.model.layout import Packed
 from glassbert.model.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run, without_labels
 
-TOKENS_PER_CALL: Final = 4096
+Dtype = Literal["float32", "int8"]
+# What computes the layers' products.
+_LINEARS: Final[dict[Dtype, type[PreparedLinear] | type[QuantizedLinear]]] = {
+    "float32": PreparedLinear,
+    "int8": QuantizedLinear,
+}
+# Most tokens of a call. The faster the products, the more it costs to bring large results in and out of memory.
+TOKENS_PER_CALL: Final[dict[Dtype, int]] = {"float32": 4096, "int8": 1024}
 
 
 class FusedLayer(nn.Module):
     """One layer for inference: queries, keys and values in one product, all weights prepared."""
 
-    def __init__(self, layer: nn.Module, activation: HiddenAct | Callable[[Tensor], Tensor]) -> None:
-        """Take the weights of a `BertLayer`."""
+    def __init__(
+        self,
+        layer: nn.Module,
+        activation: HiddenAct | Callable[[Tensor], Tensor],
+        linear: type[PreparedLinear] | type[QuantizedLinear],
+    ) -> None:
+        """Take the weights of a `BertLayer` into linear layers of one class."""
         super().__init__()
         assert isinstance(layer, BertLayer)
         attention, projection, output = layer.attention.self, layer.attention.output, layer.output
@@ -40,14 +55,14 @@ class FusedLayer(nn.Module):
         self.heads = attention.num_attention_heads
         self.relative = attention.relative()
         # (H, H) three times -> (3H, H)
-        self.query_key_value = PreparedLinear(
-            torch.cat([linear.weight for linear in joined]), torch.cat([linear.bias for linear in joined])
+        self.query_key_value = linear(
+            torch.cat([one.weight for one in joined]), torch.cat([one.bias for one in joined])
         )
-        self.projection = PreparedLinear(projection.dense.weight, projection.dense.bias)
+        self.projection = linear(projection.dense.weight, projection.dense.bias)
         self.attention_norm = projection.LayerNorm
         inner = layer.intermediate.dense
-        self.intermediate = PreparedLinear(inner.weight, inner.bias, activation)
-        self.output = PreparedLinear(output.dense.weight, output.dense.bias)
+        self.intermediate = linear(inner.weight, inner.bias, activation)
+        self.output = linear(output.dense.weight, output.dense.bias)
         self.output_norm = output.LayerNorm
 
     def forward(self, hidden: Tensor, layout: Packed) -> Tensor:
@@ -65,14 +80,19 @@ class FusedLayer(nn.Module):
 class FusedBert(nn.Module):
     """Stands in the place of a `BertModel` inside a head: the same `encode`, faster."""
 
-    def __init__(self, bert: BertModel) -> None:
-        """Take over the embeddings and the pooler, and fuse every layer."""
+    def __init__(self, bert: BertModel, dtype: Dtype = "float32") -> None:
+        """Take over the embeddings and the pooler, and fuse every layer, for products of `dtype`."""
         super().__init__()
         self.config = bert.config
         self.embeddings = bert.embeddings
         self.pooler = bert.pooler
-        self.pooled = bert.pooled
-        self.layers = nn.ModuleList(FusedLayer(layer, bert.config.hidden_act) for layer in bert.encoder.layer)
+        self.layers = nn.ModuleList(
+            FusedLayer(layer, bert.config.hidden_act, _LINEARS[dtype]) for layer in bert.encoder.layer
+        )
+
+    def pooled(self, encoded: Encoded) -> Tensor:
+        """Do what `BertModel.pooled` does, which reads nothing of a model but its pooler."""
+        return BertModel.pooled(cast(BertModel, self), encoded)
 
     def encode(
         self, inputs: Inputs, *, rows: Literal["all", "first", "asked"] = "all", asked: Tensor | None = None
@@ -139,18 +159,27 @@ class FusedBert(nn.Module):
 class Engine:
     """A model made ready to run: many texts in, answers in their order out.
 
-    It holds on to the model's tensors, and to copies of some; after training on, make a new engine.
+    It holds on to the model's tensors outside the layers, and to copies of those in them, so that a model that nobody
+    else needs leaves nothing behind. After training on, make a new engine.
 
     Args:
         model: a `BertModel`, or a head with its BERT under `bert`.
-        tokens_per_call: most tokens that are computed at once.
+        dtype: "float32" computes in the floats of the model, "int8" with weights and inputs of the layers' products
+            rounded to 8 bits, which is faster, takes less memory and changes the answers a little.
+        tokens_per_call: most tokens that are computed at once; None takes what is fast.
 
     Raises:
-        InputError: a model without a BERT that the engine knows, or a decoder.
+        ConfigError: another dtype.
+        InputError: a model without a BERT that the engine knows, or a decoder; for int8, weights that are not float32
+            on the CPU, or a torch without such products.
     """
 
-    def __init__(self, model: BertPreTrainedModel, *, tokens_per_call: int = TOKENS_PER_CALL) -> None:
+    def __init__(
+        self, model: BertPreTrainedModel, *, dtype: Dtype = "float32", tokens_per_call: int | None = None
+    ) -> None:
         """Fuse the layers; the head, if there is one, is shared with `model`."""
+        if dtype not in _LINEARS:
+            raise ConfigError(f"dtype is {dtype!r}, expected {' or '.join(_LINEARS)}")
         # Modules of its own, so that the model's train() and eval() do not reach it, around the same tensors.
         shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
         model = copy.deepcopy(model, shared).eval()
@@ -159,16 +188,24 @@ class Engine:
             raise InputError(f"the engine cannot run a {type(model).__name__}: it has no BertModel under 'bert'")
         if model.config.is_decoder:
             raise InputError(f"the engine cannot run a decoder; call the {type(model).__name__} itself")
-        # Nobody asks the engine for states or weights, whatever the folder's config says.
+        # Nobody asks the engine for weights, or for states unless told so, whatever the folder's config says.
         model.config.output_attentions = model.config.output_hidden_states = model.config.torchscript = False
         model.config.return_dict = True
-        self.tokens_per_call = tokens_per_call
-        self.bert = FusedBert(bert)
+        self.config = model.config
+        self.tokens_per_call = TOKENS_PER_CALL[dtype] if tokens_per_call is None else tokens_per_call
+        self.bert = FusedBert(bert, dtype)
         self.head: BertPreTrainedModel | None = None
         if model is not bert:
             # The head's own forward on top of the fused body.
             setattr(model, model.base_model_prefix, self.bert)
             self.head = model
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights that it computes with."""
+        whole = self.head or self.bert
+        linears = [one.nbytes for one in whole.modules() if isinstance(one, PreparedLinear | QuantizedLinear)]
+        return sum(linears) + sum(tensor.nbytes for tensor in (*whole.parameters(), *whole.buffers()))
 
     @torch.inference_mode()
     def logits(self, features: Sequence[FeaturesT], collate: Collate[FeaturesT]) -> Tensor:

@@ -44,6 +44,11 @@ class PreparedLinear(nn.Module):
         weight = weight.detach()
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS) if self.prepared else weight
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weight and bias."""
+        return self.weight.nbytes + self.bias.nbytes
+
     def forward(self, values: Tensor) -> Tensor:
         """(T, in) -> (T, out)."""
         fused = self.prepared and not callable(self.act)

@@ -9,16 +9,10 @@ from typing import Any, Protocol
 
 from glassbert.checkpoint import check_vocabulary
 from glassbert.errors import DataError, InputError
-from glassbert.infer.engine import Engine
 from glassbert.infer.inputs import windows_of
 from glassbert.infer.progress import with_bar
-from glassbert.model import BertModel, BertPreTrainedModel, SentenceEncoder
-from glassbert.tasks import (
-    AnyAnswering,
-    AnyTask,
-    FeatureExtraction,
-    Task,
-)
+from glassbert.infer.runner import Runner
+from glassbert.tasks import AnyAnswering, AnyTask, Task
 from glassbert.tasks.batching import of_good
 from glassbert.text import BertTokenizer
 
@@ -35,34 +29,26 @@ class Pipeline:
 
     Args:
         task: what to say; made from the model.
-        model: has the head for it.
+        runner: the model, made ready to run.
         tokenizer: belongs to the model.
 
     Attributes:
-        task: what it says.
-        tokenizer: the model's.
-        config: likewise.
+        task, runner, tokenizer: as they were given.
         max_length: most tokens of a text; longer ones are cut or read in windows, as their answers tell.
 
     Raises:
         ConfigError: the tokenizer has more tokens than the model has rows.
     """
 
-    def __init__(self, task: AnyAnswering, model: BertPreTrainedModel, tokenizer: BertTokenizer) -> None:
-        """Make the engine."""
-        check_vocabulary(tokenizer, model.config)
+    def __init__(self, task: AnyAnswering, runner: Runner, tokenizer: BertTokenizer) -> None:
+        """Check that tokenizer and model belong together."""
+        check_vocabulary(tokenizer, runner.config)
         self.task = task
+        self.runner = runner
         self.tokenizer = tokenizer
-        self.config = model.config
-        limits = [tokenizer.model_max_length, model.config.max_position_embeddings]
-        if isinstance(model, SentenceEncoder) and model.max_length is not None:
-            limits.append(model.max_length)
-        self.max_length = min(limits)
-        if isinstance(task, FeatureExtraction) and not isinstance(model, BertModel):
-            body = getattr(model, model.base_model_prefix)
-            assert isinstance(body, BertPreTrainedModel)
-            model = body
-        self.engine = Engine(model)
+        own = runner.config.extra.get("sentence_encoder", {}).get("max_length")
+        limits = (tokenizer.model_max_length, runner.config.max_position_embeddings, own)
+        self.max_length: int = min(limit for limit in limits if limit is not None)
 
     def __repr__(self) -> str:
         """Return what it says, and of how long texts."""
@@ -120,8 +106,19 @@ class Pipeline:
             DataError: an empty text, or a label that the model does not know, with file and line.
             InputError: no examples, or none that is good; nothing that can be compared.
         """
-        task = self.learned
-        make = functools.partial(task.features, tokenizer=self.tokenizer, max_length=self.max_length)
+        examples, features = self.labelled(examples, skipped=skipped)
+        answers = self.learned.answers(examples, features, self.rows(features))
+        return self.learned.measure(examples, answers), answers
+
+    def labelled(
+        self, examples: Sequence[Any], *, skipped: SkippedExamples | None = None
+    ) -> tuple[Sequence[Any], list[Any]]:
+        """Return labelled examples, without those that are passed over, and their features.
+
+        Raises:
+            As `evaluate`.
+        """
+        make = functools.partial(self.learned.features, tokenizer=self.tokenizer, max_length=self.max_length)
         features: list[Any] = []
         if skipped is None:
             features = list(make(examples))
@@ -133,8 +130,13 @@ class Pipeline:
             if examples and not good:
                 raise InputError(f"no examples to evaluate; {skipped}")
             examples = good
-        answers = self._answers(task, examples, features)
-        return task.measure(examples, answers), answers
+        return examples, features
+
+    def rows(self, features: Sequence[Any], task: AnyAnswering | None = None) -> list[Any]:
+        """Return what the model says of each of `features`; `task` made them, if not the pipeline's own."""
+        task = self.task if task is None else task
+        collate = functools.partial(task.collate, tokenizer=self.tokenizer)
+        return self.runner.run(features, collate, task.rows, states=task.states)
 
     @property
     def learned(self) -> AnyTask:
@@ -149,9 +151,4 @@ class Pipeline:
 
     def _answer(self, task: AnyAnswering, examples: Sequence[Any]) -> list[Any]:
         features = list(task.features(examples, self.tokenizer, max_length=self.max_length, labelled=False))
-        return self._answers(task, examples, features)
-
-    def _answers(self, task: AnyAnswering, examples: Sequence[Any], features: Sequence[Any]) -> list[Any]:
-        collate = functools.partial(task.collate, tokenizer=self.tokenizer)
-        rows = self.engine.run(features, collate, task.rows, states=task.states)
-        return task.answers(examples, features, rows)
+        return task.answers(examples, features, self.rows(features, task))

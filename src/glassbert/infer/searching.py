@@ -61,9 +61,10 @@ class Comparer:
         if not isinstance(pipeline.task, SentenceEmbedding):
             raise InputError(f"texts are compared by sentence-embedding, but this model does {pipeline.task.name}")
         self.pipeline = pipeline
-        settings = pipeline.config.extra.get("sentence_encoder", {})
+        config = pipeline.runner.config
+        settings = config.extra.get("sentence_encoder", {})
         self.kind: Similarity = settings.get("similarity") or "cosine"
-        self.width: int = min(settings.get("truncate_dim") or pipeline.config.hidden_size, pipeline.config.hidden_size)
+        self.width: int = min(settings.get("truncate_dim") or config.hidden_size, config.hidden_size)
 
     def __repr__(self) -> str:
         """Return how it compares."""

@@ -1,4 +1,4 @@
-"""Kernels in C for training on a CPU: GELU, dropout and attention of a packed stream, each forward and backward.
+"""Kernels in C for a CPU: GELU, dropout and attention of a packed stream, forward and backward; rounding to int8.
 
 They are built when the package is installed, where there is a C compiler, and are never needed: without them the model
 computes the same with torch's own functions, only slower, and drops other numbers for the same seed. This module alone
@@ -141,6 +141,31 @@ def attend_backward(
     tensors = (query, key, value, None, *rows, gradient, by_query, by_key, by_value)
     _attention(_kernels.attend_backward, tensors, sequences, dropping)
     return by_query, by_key, by_value
+
+
+def quantize(values: Tensor, levels: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Do what `glassbert.infer.quantized.quantize` does, (T, H) with H > 0, in two passes and without other memory."""
+    tokens, size = values.shape
+    rounded, least, steps = values.new_empty(tokens, size, dtype=torch.uint8), *values.new_empty(2, tokens, 1)
+    addresses = values.data_ptr(), rounded.data_ptr(), least.data_ptr(), steps.data_ptr()
+    _kernels.quantize(*addresses, tokens, size, levels, torch.get_num_threads())
+    return rounded, least, steps
+
+
+def rescale(products: Tensor, least: Tensor, steps: Tensor, sums: Tensor, bias: Tensor) -> None:
+    """Replace products by step · product + least · sum + bias.
+
+    Args:
+        products: (T, N), N > 0.
+        least: (T, 1), as are the steps.
+        steps: what 1 stands for.
+        sums: (N,), as is the bias.
+        bias: is added.
+    """
+    tokens, size = products.shape
+    ranges = least.data_ptr(), steps.data_ptr()
+    outputs = sums.data_ptr(), bias.data_ptr()
+    _kernels.rescale(products.data_ptr(), *ranges, *outputs, tokens, size, torch.get_num_threads())
 
 
 def _attention(

@@ -1,4 +1,5 @@
-/* GELU, dropout and attention for training, forward and backward, written once for vectors of any width.
+/* GELU, dropout and attention for training, forward and backward, and what int8 needs around its products, written once
+   for vectors of any width.
 
    LEVEL names the processor that this copy is compiled for; the compiler's own macros say how wide its vectors are.
    Attention follows arXiv 2205.14135 in what it keeps: two numbers a row, from which the backward pass makes the
@@ -420,7 +421,83 @@ static void attend_backward(const void *given, float *scratch, long first, long 
     }
 }
 
+typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+
+/* The lanes from `count` on repeat the first number, which changes neither the least nor the largest. */
+INLINE Vector load_repeated(const float *from, long count)
+{
+    Vector values = all(from[0]);
+    memcpy(&values, from, (size_t)count * sizeof(float));
+    return values;
+}
+
+INLINE void quantize_token(const Rounding *job, long token)
+{
+    const float *values = job->values + token * job->size;
+    uint8_t *rounded = job->rounded + token * job->size;
+    const long size = job->size, whole = size / LANES * LANES;
+    /* Comparisons pass over NaN. Times 0, what is not finite is NaN, and so is a sum with it. */
+    Vector low = all(values[0]), high = low, spoiled = all(0.0f);
+    for (long at = 0; at < size; at += LANES) {
+        Vector some = at < whole ? load(values + at) : load_repeated(values + at, size - at);
+        low = choose(some < low, some, low);
+        high = choose(some > high, some, high);
+        spoiled += some * 0.0f;
+    }
+    float least = low[0], most = high[0], spoil = 0.0f;
+    for (int lane = 0; lane < LANES; lane++) {
+        least = low[lane] < least ? low[lane] : least;
+        most = high[lane] > most ? high[lane] : most;
+        spoil += spoiled[lane];
+    }
+    const float span = most - least;
+    spoil += span * 0.0f;
+    job->least[token] = least + spoil;
+    job->steps[token] = span / job->levels;
+    /* Steps between numbers nearer than this would be too small to divide by; they are taken for one number. */
+    const float factor = span > 1e-30f && spoil == 0.0f ? job->levels / span : 0.0f;
+    if (factor == 0.0f) {
+        memset(rounded, 0, (size_t)size);
+        return;
+    }
+    /* Adding 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits. */
+    const float shift = 12582912.0f;
+    for (long at = 0; at < size; at += LANES) {
+        Vector some = at < whole ? load(values + at) : load_repeated(values + at, size - at);
+        Words number = (Words)((some - least) * factor + shift) & 255u;
+        Bytes bytes = __builtin_convertvector(number, Bytes);
+        memcpy(rounded + at, &bytes, (size_t)(at < whole ? LANES : size - at));
+    }
+}
+
+static void quantize(const void *given, float *scratch, long first, long last)
+{
+    (void)scratch;
+    for (long token = first; token < last; token++) quantize_token(given, token);
+}
+
+static void rescale(const void *given, float *scratch, long first, long last)
+{
+    const Scaling *job = given;
+    const long size = job->size, whole = size / LANES * LANES, left = size - whole;
+    (void)scratch;
+    for (long token = first; token < last; token++) {
+        float *products = job->products + token * size;
+        const Vector step = all(job->steps[token]), least = all(job->least[token]);
+        for (long at = 0; at < whole; at += LANES) {
+            Vector added = load(job->sums + at) * least + load(job->bias + at);
+            store(products + at, load(products + at) * step + added);
+        }
+        if (left > 0) {
+            Vector added = load_some(job->sums + whole, left) * least + load_some(job->bias + whole, left);
+            store_some(products + whole, load_some(products + whole, left) * step + added, left);
+        }
+    }
+}
+
 #define TEXT(name) #name
 #define TEXT_OF(name) TEXT(name)
 
-const Kernels NAMED(kernels_, LEVEL) = {TEXT_OF(LEVEL), gelu, gelu_backward, dropout, attend, attend_backward};
+const Kernels NAMED(kernels_, LEVEL) = {
+    TEXT_OF(LEVEL), gelu, gelu_backward, dropout, attend, attend_backward, quantize, rescale,
+};

@@ -51,13 +51,28 @@ typedef struct {
     Dropping dropping;
 } Attention;
 
+typedef struct {
+    const float *values;     /* (T, size), rounded to whole numbers between 0 and `levels` */
+    uint8_t *rounded;        /* likewise */
+    float *least, *steps;    /* (T,), the range of each token: its least number is 0 steps, its largest `levels` */
+    long tokens, size;
+    float levels;
+} Rounding;
+
+typedef struct {
+    float *products;         /* (T, size), of whole numbers; replaced by what they stand for */
+    const float *least, *steps;  /* (T,), of the token */
+    const float *sums, *bias;    /* (size,), of the output */
+    long tokens, size;
+} Scaling;
+
 /* Does items `first` to `last` of a job. An item of an elementwise job is a BLOCK, one of attention a head of a
-   sequence. Items write to different places, so threads that share them cannot change a result. */
+   sequence, one of the others a token. Items write to different places, so threads that share them cannot change a result. */
 typedef void Work(const void *job, float *scratch, long first, long last);
 
 typedef struct {
     const char *level;
-    Work *gelu, *gelu_backward, *dropout, *attend, *attend_backward;
+    Work *gelu, *gelu_backward, *dropout, *attend, *attend_backward, *quantize, *rescale;
 } Kernels;
 
 extern const Kernels kernels_plain, kernels_v3, kernels_v4;

@@ -168,6 +168,50 @@ static PyObject *attend(PyObject *self, PyObject *arguments) { return attention(
 
 static PyObject *attend_backward(PyObject *self, PyObject *arguments) { return attention(arguments, 1); }
 
+/* Of tokens, so many at once that waking a thread for them is worth it. */
+static PyObject *share_tokens(Work *work, const void *job, long tokens, long size, long threads)
+{
+    const long step = size < 8192 ? 8192 / size : 1;
+    return share((Team){.work = work, .job = job, .items = tokens, .step = step}, threads);
+}
+
+static PyObject *quantize(PyObject *self, PyObject *arguments)
+{
+    unsigned long long values, rounded, least, steps;
+    long tokens, size, threads;
+    int levels;
+    if (!PyArg_ParseTuple(arguments, "KKKKllil", &values, &rounded, &least, &steps, &tokens, &size, &levels, &threads))
+        return NULL;
+    Rounding job = {
+        .values = address(values),
+        .rounded = address(rounded),
+        .least = address(least),
+        .steps = address(steps),
+        .tokens = tokens,
+        .size = size,
+        .levels = (float)levels,
+    };
+    return share_tokens(kernels->quantize, &job, tokens, size, threads);
+}
+
+static PyObject *rescale(PyObject *self, PyObject *arguments)
+{
+    unsigned long long products, least, steps, sums, bias;
+    long tokens, size, threads;
+    if (!PyArg_ParseTuple(arguments, "KKKKKlll", &products, &least, &steps, &sums, &bias, &tokens, &size, &threads))
+        return NULL;
+    Scaling job = {
+        .products = address(products),
+        .least = address(least),
+        .steps = address(steps),
+        .sums = address(sums),
+        .bias = address(bias),
+        .tokens = tokens,
+        .size = size,
+    };
+    return share_tokens(kernels->rescale, &job, tokens, size, threads);
+}
+
 static PyObject *scratch(PyObject *self, PyObject *arguments)
 {
     long longest, size;
@@ -205,6 +249,8 @@ static PyMethodDef functions[] = {
     {"dropout", dropout, METH_VARARGS, NULL},
     {"attend", attend, METH_VARARGS, NULL},
     {"attend_backward", attend_backward, METH_VARARGS, NULL},
+    {"quantize", quantize, METH_VARARGS, NULL},
+    {"rescale", rescale, METH_VARARGS, NULL},
     {"scratch", scratch, METH_VARARGS, NULL},
     {"levels", names_of_levels, METH_NOARGS, NULL},
     {"use_level", use_level, METH_VARARGS, NULL},

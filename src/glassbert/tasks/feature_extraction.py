@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from glassbert.errors import ConfigError, InputError
-from glassbert.model import BertConfig, BertModel, ModelOutput
+from glassbert.model import BertConfig, BertModel, BertPreTrainedModel, ModelOutput
 from glassbert.model.sentence import pool
 from glassbert.tasks.results import TensorResult
 from glassbert.tasks.task import Answering, Columns, Example, Record
@@ -124,9 +124,9 @@ class FeatureExtraction(Answering[FeatureExample, TokensOfText, TextVectors]):
             raise ConfigError(f"the pooler reads the last layer alone, but layers is {list(self.layers)}")
 
     @classmethod
-    def reads(cls, model: Any) -> bool:
-        """Whether there is a BERT inside."""
-        return isinstance(model, BertModel) or isinstance(getattr(model, "bert", None), BertModel)
+    def reads(cls, kind: type[BertPreTrainedModel]) -> bool:
+        """Whether there is a BERT inside, as in every model."""
+        return issubclass(kind, BertPreTrainedModel)
 
     @classmethod
     def of_model(cls, config: BertConfig) -> Self:

@@ -231,9 +231,9 @@ class Answering(ABC, Generic[ExampleT, FeatureT, ResultT]):
     answer_options: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
-    def reads(cls, model: BertPreTrainedModel) -> bool:
-        """Whether the output of a model can be read."""
-        return isinstance(model, cls.model_classes or cls.model_class)
+    def reads(cls, kind: type[BertPreTrainedModel]) -> bool:
+        """Whether the output of models of a class can be read."""
+        return issubclass(kind, cls.model_classes or cls.model_class)
 
     def chosen(self, values: Mapping[str, Any]) -> Self:
         """Return it with other values for some of `answer_options`.
