@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, ClassVar, Final, Self
 
@@ -153,6 +153,8 @@ class SentenceEmbedding(
         widths: lengths of the vectors' beginnings that are trained to be vectors by themselves (Matryoshka); whole
             vectors are trained alone where there are none, and only if they are among them else.
         prompt: what is put before every text.
+        prompt_name: of one of the model's prompts, in place of that.
+        prompts: the model's, by name.
     """
 
     scored: bool = False
@@ -161,6 +163,8 @@ class SentenceEmbedding(
     scale: float = 20.0
     widths: tuple[int, ...] = ()
     prompt: str = ""
+    prompt_name: str | None = None
+    prompts: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     name: ClassVar[str] = "sentence-embedding"
     model_class = SentenceEncoder
     head: ClassVar[str] = ""
@@ -168,6 +172,7 @@ class SentenceEmbedding(
     labels_in: ClassVar[tuple[str, ...]] = ("score",)
     learned_from: ClassVar[tuple[str, ...]] = ("pair",)
     options: ClassVar[tuple[str, ...]] = ("low", "high", "scale", "widths")
+    answer_options: ClassVar[tuple[str, ...]] = ("prompt", "prompt_name")
 
     def __post_init__(self) -> None:
         """Check every value; lists of widths become tuples.
@@ -187,6 +192,13 @@ class SentenceEmbedding(
         if not all(type(width) is int and width > 0 for width in widths) or len(set(widths)) != len(widths):
             raise ConfigError(f"widths is {self.widths!r}, expected different whole numbers from 1")
         object.__setattr__(self, "widths", widths)
+        if not isinstance(self.prompt, str):
+            raise ConfigError(f"prompt is {self.prompt!r}, expected a text")
+        if self.prompt_name is not None:
+            if self.prompt_name not in self.prompts:
+                known = f"one of {', '.join(self.prompts)}" if self.prompts else "none: the model has no prompts"
+                raise ConfigError(f"prompt_name is {self.prompt_name!r}, expected {known}")
+            object.__setattr__(self, "prompt", self.prompts[self.prompt_name])
 
     def learn(self, examples: Iterable[EmbeddingExample]) -> Self:
         """Find out whether there are scores, and on which scale, unless that is set."""
@@ -214,9 +226,10 @@ class SentenceEmbedding(
         """Take the settings from the model's config; any sentence encoder will do."""
         stored = config.extra.get(TASK, {})
         encoder = config.extra.get("sentence_encoder", {})
-        prompt = encoder.get("prompts", {}).get(encoder.get("default_prompt"), "")
+        prompts = encoder.get("prompts", {})
         known = ("scored", *cls.options)
-        return cls(**{name: stored[name] for name in known if name in stored}, prompt=prompt)
+        settings = {name: stored[name] for name in known if name in stored}
+        return cls(**settings, prompt=prompts.get(encoder.get("default_prompt"), ""), prompts=prompts)
 
     def configure(self, config: BertConfig) -> BertConfig:
         """Return the config of an encoder.
