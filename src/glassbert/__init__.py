@@ -183,6 +183,7 @@ __all__ = [
     "BaseModelOutputWithPastAndCrossAttentions",
     "BaseModelOutputWithPoolingAndCrossAttentions",
     "BasicTokenizer",
+    "BatchAnswers",
     "BatchEncoding",
     "BertConfig",
     "BertForMaskedLM",

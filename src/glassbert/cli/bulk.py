@@ -120,7 +120,7 @@ def answer_all(
     more = {name: value for name, value in (more or {}).items() if value is not None}
     if given.files and _STDIN not in given.files:
         # What cannot be read at all is told before the model is loaded.
-        next(_records(given, settings, "text", {}, None, lambda: None), None)
+        next(_records(given, settings, "text", {}, Skipped(), lambda: None), None)
     options = {name: value for name, value in (options or {}).items() if value is not None}
     if twice := options.keys() & settings.options.keys():
         raise ConfigError(f"{min(twice)} is given twice, once as --option")
@@ -453,7 +453,7 @@ class _Run:
                     break
                 if mine is not None and chunk.number not in mine:
                     if not mine and kinds is None:  # an empty part has the columns of the others
-                        kinds = self._kinds_of(zip(chunk.items, self._answers(chunk.items), strict=True))
+                        kinds = self._kinds_of(zip(chunk.items, self._answers(chunk.items), strict=True), writer)
                     continue
                 digest = _digest(chunk.items)
                 said = pieces.facts(chunk.number, digest)
@@ -481,7 +481,7 @@ class _Run:
         answers = self._answers(chunk.items)
         pairs = list(zip(chunk.items, answers, strict=True))
         bad = [answer for answer in answers if isinstance(answer, DataError)]
-        kinds = self._kinds_of(pairs)
+        kinds = self._kinds_of(pairs, writer)
         rows = map(_vector, answers) if writer.vectors else self._rows(pairs, kinds or {})
         said = {
             "input": digest,
@@ -496,10 +496,12 @@ class _Run:
         pieces.write(chunk.number, lambda file: writer.write(file, rows, kinds or {}), said)
         return said
 
-    def _kinds_of(self, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any] | None:
-        """Return the kinds of the values of a row; None where nothing has an answer."""
+    def _kinds_of(self, pairs: Iterable[tuple[Any, Any]], writer: Writer) -> dict[str, Any] | None:
+        """Return the kinds of the values of a row, or the size of a vector; None where nothing has an answer."""
         for item, answer in pairs:
             if not isinstance(answer, DataError):
+                if writer.vectors:
+                    return {"vector": len(_vector(answer))}
                 known = {**self._place(item), **_inputs(item)}
                 return {**{name: _kind(value) for name, value in known.items()}, **answer.kinds()}
         return None

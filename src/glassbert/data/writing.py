@@ -110,15 +110,17 @@ class Parquet(Writer):
 
 
 class Vectors(Writer):
-    """An array of numpy's, (N, H) float32: a row for each input, NaN where it has no vector."""
+    """An array of numpy's, (N, H) float32: a row for each input, NaN where it has no vector.
+
+    Of kinds it takes their size alone, as `{"vector": H}`.
+    """
 
     vectors = True
 
     def write(self, file: Path, rows: Iterable[Any], kinds: Kinds) -> None:
-        """Write an array of them; (N, 0) where none has a vector."""
+        """Write an array of them; (N, 0) where none has a vector, and nobody knows their size."""
         found = list(rows)
-        size = max((len(row) for row in found if row is not None), default=0)
-        array = np.full((len(found), size), np.nan, dtype="<f4")
+        array = np.full((len(found), kinds.get("vector", 0)), np.nan, dtype="<f4")
         for place, row in enumerate(found):
             if row is not None:
                 array[place] = row
@@ -128,7 +130,7 @@ class Vectors(Writer):
     def join(self, pieces: Sequence[Path], target: Path, kinds: Kinds) -> None:
         """Put them one below the other."""
         arrays = [np.load(piece, mmap_mode="r") for piece in pieces]
-        size = max(array.shape[1] for array in arrays)
+        size = kinds["vector"]
         header = {"descr": "<f4", "fortran_order": False, "shape": (sum(map(len, arrays)), size)}
         with target.open("wb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
