@@ -25,4 +25,4 @@ def main(folder: str, texts: str, out: str, workers: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(sys.argv[1], sys.argv[2], sys.argv[3])

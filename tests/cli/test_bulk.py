@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -48,8 +49,7 @@ def models(model_folder: Path) -> Path:
         torch.manual_seed(1)
         BertForMaskedLM(config).save_pretrained(folder / "fills")
         BertForQuestionAnswering(config).save_pretrained(folder / "asks")
-        prompts = {"prompts": {"query": "the cat ", "none": ""}, "default_prompt": None}
-        SentenceEncoder(config, **prompts).save_pretrained(folder / "embeds")
+        SentenceEncoder(config, prompts={"query": "the cat "}).save_pretrained(folder / "embeds")
     for name in ("fills", "asks", "embeds"):
         tokenizer.save_pretrained(folder / name)
     return folder
@@ -321,8 +321,8 @@ def test_fill(command: Command, models: Path, tmp_path: Path) -> None:
     first, second = answer.masks[0].fills[1].token, answer.masks[1].fills[0].token
     assert rows[1][2] == f"the {first} sat on {second}"
     (tmp_path / "a.csv").write_text(f"text\n{text}\nthe [MASK]\n")
-    rows = rows_of(command("fill", models / "fills", "a.csv", "--json"))
-    assert [(row["line"], row["given"], len(row["masks"])) for row in rows] == [(2, text, 2), (3, "the [MASK]", 1)]
+    found = rows_of(command("fill", models / "fills", "a.csv", "--json"))
+    assert [(row["line"], row["given"], len(row["masks"])) for row in found] == [(2, text, 2), (3, "the [MASK]", 1)]
     command("fill", models / "fills", "a.csv", "--out", "a.parquet", "--top", "1")
     (one, other) = parquet.read_table(tmp_path / "a.parquet").to_pylist()
     assert [mask["start"] for mask in one["masks"]] == [4, 18]
@@ -428,7 +428,7 @@ def test_bad_use_is_one_line(
         (["fill", "[MASK]", "--top", "100000"], ["top_k is 100000, but the vocabulary has"]),
         (["fill", "[MASK]", "--candidates", "unheard"], ["the candidate 'unheard' cannot stand for a mask"]),
         (["fill", "[MASK]", "--top", "2", "--option", "top_k=3"], ["top_k is given twice"]),
-        (["fill", "[MASK]", "--pair-column", "x", "--out", "o.csv"], [""]),
+        (["fill", "[MASK]", "--text-column", "x"], ["text_column is given, which is about files"]),
         (["fill", " "], ["the text is empty"]),
         (["embed", "the cat"], ["does not do sentence-embedding; this one does fill-mask"]),
         (["answer", "who?", "--context", "me"], ["does not do question-answering; this one does"]),
@@ -437,9 +437,7 @@ def test_bad_use_is_one_line(
 def test_bad_use_of_a_masked_language_model(
     command: Command, models: Path, arguments: list[str], parts: list[str]
 ) -> None:
-    run = command(arguments[0], models / "fills", *arguments[1:])
-    if parts != [""]:
-        refused(run, *parts)
+    refused(command(arguments[0], models / "fills", *arguments[1:]), *parts)
 
 
 def test_one_that_stops_reading_ends_the_run(model_folder: Path, tmp_path: Path) -> None:
@@ -461,7 +459,9 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     root = Path(killed_answers.__file__).parents[2]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "kills: 6" in done.stdout
+    kills = re.search(r"kills: (\d+)", done.stdout)
+    assert kills is not None
+    assert int(kills[1]) >= 6
 
 
 def test_memory_does_not_grow_with_the_file(model_folder: Path, tmp_path: Path) -> None:

@@ -16,7 +16,10 @@ PLAN = {"model": "m", "top_k": 3}
 
 
 def put(pieces: Pieces, number: int, text: str, digest: str = "d") -> None:
-    pieces.write(number, lambda file: file.write_text(text) and None, {"input": digest})
+    def write(file: Path) -> None:
+        file.write_text(text)
+
+    pieces.write(number, write, {"input": digest})
 
 
 def join(pieces: Sequence[Path], target: Path) -> None:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from glassbert.infer import Pipeline
 
 # Most inputs, and characters, of a chunk.
-CHUNK: Final = 1024
-CHARACTERS: Final = 1 << 22
+CHUNK = 1024
+CHARACTERS = 1 << 22
 # The same where answers are as large as vectors of all tokens.
 _LARGE_CHUNK: Final = 128
 _LARGE_CHARACTERS: Final = 1 << 15
@@ -156,6 +156,11 @@ def what_is_given(arguments: Sequence[str] | None, settings: AnswerSettings) -> 
             raise DataError(f"no such file; {hint}", file=one)
     if texts and files:
         raise InputError(f"{files[0]} is a file and {texts[0][:40]!r} a text; give files or texts, not both")
+    if texts:
+        usual = AnswerSettings()
+        for name in ("text_column", "pair_column", "columns", "header", "quoting"):
+            if getattr(settings, name) != getattr(usual, name):
+                raise InputError(f"{name} is given, which is about files, and {texts[0][:40]!r} is a text")
     if files.count(_STDIN) > 1:
         raise InputError("standard input (-) is given twice, and can be read once")
     return Given(tuple(texts), tuple(files))

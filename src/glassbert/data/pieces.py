@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from glassbert.errors import CheckpointError, ConfigError, DataError, OutputExistsError, SaveError
-from glassbert.files import fingerprint, new_file, put_in_place, read_json, remove_folder, write_json
+from glassbert.files import fingerprint, new_file, put_in_place, read_json, remove_abandoned, remove_folder, write_json
 
 _PLAN: Final = "plan.json"
 _WHOLE: Final = "whole"
@@ -57,6 +57,8 @@ class Pieces:
 
     def _begin(self, plan: Mapping[str, Any]) -> None:
         check_free(self.out)
+        if self.out.parent.is_dir():  # what was being removed when a process was killed
+            remove_abandoned(self.out.parent, re.compile(re.escape(self.folder.name[:40])))
         names = sorted(entry.name for entry in self.folder.iterdir()) if self.folder.is_dir() else []
         if strange := [name for name in names if not _OWN.fullmatch(name)]:
             raise OutputExistsError(f"{self.folder} holds {strange[0]}, which is none of its pieces; move it")

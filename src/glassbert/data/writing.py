@@ -129,12 +129,14 @@ class Vectors(Writer):
 
     def join(self, pieces: Sequence[Path], target: Path, kinds: Kinds) -> None:
         """Put them one below the other."""
-        arrays = [np.load(piece, mmap_mode="r") for piece in pieces]
         size = kinds["vector"]
-        header = {"descr": "<f4", "fortran_order": False, "shape": (sum(map(len, arrays)), size)}
+        # One after the other: a system lets a process have so many files mapped, and there may be more pieces.
+        rows = sum(len(np.load(piece, mmap_mode="r")) for piece in pieces)
         with target.open("wb") as stream:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (rows, size)}
             np.lib.format.write_array_header_1_0(stream, header)
-            for array in arrays:
+            for piece in pieces:
+                array = np.load(piece)
                 whole = array if array.shape[1] else np.full((len(array), size), np.nan, dtype="<f4")
                 stream.write(whole.tobytes())
 
