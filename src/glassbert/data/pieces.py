@@ -7,6 +7,7 @@ the plan too, by which another model or other options are told. At the end the p
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +52,7 @@ class Pieces:
         self.done: set[int] = set()
         self.is_finished = False
         try:
-            self._begin(plan)
+            self._begin(json.loads(json.dumps(plan)))  # as it is read again
         except OSError as error:
             raise SaveError(f"cannot write {out}: {error.strerror or error}") from None
 
