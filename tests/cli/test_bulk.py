@@ -347,7 +347,10 @@ def test_answers_from_files(command: Command, models: Path, tmp_path: Path) -> N
     assert command("answer", models / "asks", "squad.json", "--out", "a.parquet").code == 0
     (one, _) = parquet.read_table(tmp_path / "a.parquet").to_pylist()
     assert one["candidates"] == found[0]["candidates"]
-    refused(command("answer", models / "asks", "squad.json", "--context", "x"), "has a context of its own")
+    refused(
+        command("answer", models / "asks", "squad.json", "--context", "x"),
+        "has context of its own; leave --context out",
+    )
     refused(command("answer", models / "asks", "q.txt"), "q.txt:1", "no context")
     both = ("--context", "x", "--context-file", "c.txt")
     refused(command("answer", models / "asks", "q.txt", *both), "give one of them")
@@ -399,6 +402,9 @@ def test_ranking_into_a_file(command: Command, model_folder: Path, texts: Path, 
         ("a\n", ["--out", "a.txt/o.csv"], ["cannot write a.txt/o.csv: ", "a.txt is a file"]),
         ("a\n", ["--option", "top_k=3"], ["text-classification has no option 'top_k' for its answers"]),
         ("a\n", ["--option", "top_k"], ["--option is 'top_k', expected NAME=VALUE"]),
+        ("a\n", ["--option", "model=x"], ["text-classification has no option 'model' for its answers"]),
+        ("a\n", ["--pair", "x", "--pair-column", "y"], ["pair and pair_column are given"]),
+        ("a\n", ["--choice", "x"], ["text-classification has no use for --choice; it reads text, pair"]),
         ("a\n", ["--task", "fill-mask"], ["does not do fill-mask; this one does", "text-classification"]),
         ("a\n", ["--task", "tea"], ["task is 'tea', expected one of"]),
         ("a\n", ["a text"], ["a.txt is a file and 'a text' a text"]),

@@ -41,6 +41,9 @@ _STDIN: Final = "-"
 # What an answer is shown with, of all that its input holds. A context, which many questions share, is not.
 _SHOWN: Final = ("id", "text", "pair", "negative", "question", "choices")
 
+# The flags that say what goes with each input.
+_FLAGS: Final = {"pair": "--pair", "context": "--context", "choices": "--choice"}
+
 # Makes the lines for a person of an example, its answer and what stands for its place.
 Lines = Callable[[Any, Any, list[str]], Iterable[str]]
 
@@ -118,6 +121,8 @@ def answer_all(
     if settings.part is not None and _STDIN in given.files:
         raise InputError("part is given, and standard input cannot be counted before it is read; name a file")
     more = {name: value for name, value in (more or {}).items() if value is not None}
+    if "pair" in more and settings.pair_column is not None:
+        raise InputError("pair and pair_column are given; the second text is one or the other")
     if given.files and _STDIN not in given.files:
         # What cannot be read at all is told before the model is loaded.
         next(_records(given, settings, "text", {}, Skipped(), lambda: None), None)
@@ -127,7 +132,11 @@ def answer_all(
 
     from glassbert.infer import pipeline
 
-    pipe = pipeline(task, model=folder, **options, **settings.options)
+    pipe = pipeline(task, model=folder)
+    pipe.task = pipe.task.chosen({**options, **settings.options})
+    if given.files and (strange := [role for role in more if role not in pipe.task.roles]):
+        reads = ", ".join(role for role in pipe.task.roles if role not in pipe.task.labels_in)
+        raise InputError(f"{pipe.task.name} has no use for {_FLAGS[strange[0]]}; it reads {reads}")
     run = _Run(pipe, given, settings, more)
     if out is None:
         run.to_stdout(lines, json=json)
@@ -215,7 +224,7 @@ def _records(
                 record.values = {main: record.values["text"]}
             for role, value in more.items():
                 if role in record.values or "paragraphs" in record.values:
-                    raise record.error(f"has a {role} of its own; leave --{role} out")
+                    raise record.error(f"has {role} of its own; leave {_FLAGS[role]} out")
                 record.values[role] = value
             yield record
 
