@@ -14,6 +14,7 @@ NAMES = [
     "BaseModelOutputWithPastAndCrossAttentions",
     "BaseModelOutputWithPoolingAndCrossAttentions",
     "BasicTokenizer",
+    "BatchAnswers",
     "BatchEncoding",
     "BertConfig",
     "BertForMaskedLM",

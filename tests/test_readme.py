@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from glassbert import BertConfig, BertModel, BertTokenizer, learn_vocabulary
+from glassbert import BertConfig, BertModel, BertTokenizer, learn_vocabulary, read_records
 from glassbert.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +59,25 @@ def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert [shlex.split(command)[1] for command in commands] == ["train", "evaluate", "predict"]
     for command in commands:
         assert main(shlex.split(command)[1:]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("place")
+def test_the_commands_on_files(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    write(("train.tsv",))
+    texts = "".join(f"{text}\n" for text, _ in TEXTS)
+    Path("texts.txt").write_text(texts, encoding="utf-8")
+    arguments = ["--no-header", "--text-column", "0", "--label-column", "1", "--epochs", "1"]
+    assert main(["train", "train.tsv", "--model", "FOLDER", "--out", "OUT", *arguments]) == 0
+    (block,) = [block for kind, block in BLOCKS if not kind and "texts.txt --out" in block]
+    to_file, piped = block.strip().split("\n")
+    assert main(shlex.split(to_file)[1:]) == 0
+    assert len(list(read_records("answers.parquet"))) == len(TEXTS)
+    before, _, after = piped.partition(" | ")
+    assert before == "cat texts.txt"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(texts.encode())))
+    capsys.readouterr()
+    assert main(shlex.split(after)[1:]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(TEXTS)
 
 
 @pytest.mark.usefixtures("place")

@@ -151,7 +151,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ({"train": ["a.csv", {"text": "a"}]}, "train is paths beside records"),
         ({"columns": {"a": "x" * 300}, "header": "y" * 300}, r"header is 'y+… \(of type str\), expected True or False"),
         ({"model": None}, "model is None, expected a string or a path"),
-        ({"format": "xml"}, "format is 'xml', expected csv, tsv, jsonl, json, parquet, conll or squad"),
+        ({"format": "xml"}, "format is 'xml', expected csv, tsv, jsonl, json, parquet, conll, squad or txt"),
         ({"text_column": 1.5}, "text_column is 1.5, expected a string or a whole number"),
         ({"header": "no"}, "header is 'no', expected True or False"),
         ({"columns": {"a": None}}, "columns is .*, expected values by name"),

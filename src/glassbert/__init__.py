@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         TrainingError,
         VocabularyError,
     )
-    from glassbert.infer import Engine, Pipeline, pipeline
+    from glassbert.infer import BatchAnswers, Engine, Pipeline, pipeline
     from glassbert.model import (
         BaseModelOutputWithPastAndCrossAttentions,
         BaseModelOutputWithPoolingAndCrossAttentions,
@@ -105,7 +105,7 @@ _ROOMS: Final = {
         ],
         "errors",
     ),
-    **dict.fromkeys(["Engine", "Pipeline", "pipeline"], "infer"),
+    **dict.fromkeys(["BatchAnswers", "Engine", "Pipeline", "pipeline"], "infer"),
     **dict.fromkeys(
         [
             "BaseModelOutputWithPastAndCrossAttentions",
@@ -183,6 +183,7 @@ __all__ = [
     "BaseModelOutputWithPastAndCrossAttentions",
     "BaseModelOutputWithPoolingAndCrossAttentions",
     "BasicTokenizer",
+    "BatchAnswers",
     "BatchEncoding",
     "BertConfig",
     "BertForMaskedLM",

@@ -392,6 +392,22 @@ def new_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
             part.unlink()
 
 
+def put_in_place(file: Path, target: Path, *, overwrite: bool = False) -> None:
+    """Give a file that is whole, on the same disk, its final name.
+
+    Raises:
+        OutputExistsError: `target` is there and `overwrite` is false.
+        SaveError: the system refused that; what stood there still stands.
+    """
+    try:
+        if target.exists() and not overwrite:
+            raise OutputExistsError(_already(target))
+        os.replace(file, target)
+        _flush(target.parent)
+    except OSError as error:
+        raise _refused(target, error) from error
+
+
 def _refused(path: Path, cause: BaseException) -> SaveError:
     reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
     return SaveError(f"cannot write {path}: {reason}; what stood there still stands")

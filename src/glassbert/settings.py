@@ -17,7 +17,7 @@ from glassbert.errors import ConfigError
 from glassbert.presets import preset_sizes
 
 Column = str | int
-Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "squad"]
+Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "squad", "txt"]
 Quoting = Literal["auto", "csv", "none"]
 OptimizerName = Literal["torch", "transformers", "google", "lamb"]
 Schedule = Literal["linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"]
@@ -149,6 +149,22 @@ class _Settings:
         return text
 
 
+def share_of(part: str | None) -> tuple[int, int]:
+    """Return which part of how many `i/n` is, from 1; None is all.
+
+    Raises:
+        ConfigError: it is not of this form, or i is none of them.
+    """
+    if part is None:
+        return 1, 1
+    number, _, count = part.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and len(part) < 20):
+        raise ConfigError(f"part is {part!r}, expected i/n such as 2/8")
+    if not 1 <= int(number) <= int(count):
+        raise ConfigError(f"part is {part!r}, expected i/n with i from 1 to n")
+    return int(number), int(count)
+
+
 def documented(settings: type[Any]) -> dict[str, tuple[Any, Doc]]:
     """Return the type and the documentation of every field, by name, group by group."""
     hints = get_type_hints(settings, include_extras=True)
@@ -165,8 +181,8 @@ def documented(settings: type[Any]) -> dict[str, tuple[Any, Doc]]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReadingSettings(_Settings):
-    """How files of records are read, and what their columns mean.
+class InputSettings(_Settings):
+    """How files of records are read, and what their columns mean, where nothing is learned from them.
 
     Raises:
         ConfigError: a value that its field cannot have, by name.
@@ -180,9 +196,6 @@ class ReadingSettings(_Settings):
         ),
     ] = None
     pair_column: Annotated[Column | None, Doc("Column of the second text, where texts come in pairs.", _DATA)] = None
-    label_column: Annotated[
-        Column | None, Doc("Column of what is learned: label, labels, score or tags. Guessed if not given.", _DATA)
-    ] = None
     columns: Annotated[
         Mapping[str, Column | Sequence[Column]],
         Doc(
@@ -201,6 +214,67 @@ class ReadingSettings(_Settings):
     skip_bad: Annotated[bool, Doc("Skip bad records, count and list them; else the first one ends the run.", _DATA)] = (
         False
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadingSettings(InputSettings):
+    """How files of labelled records are read, and what their columns mean.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name.
+    """
+
+    label_column: Annotated[
+        Column | None,
+        Doc("Column of what is learned: label, labels, score or tags. Guessed if not given.", _DATA, before="columns"),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnswerSettings(InputSettings):
+    """How texts or files of them are answered: what the commands that answer have in common.
+
+    Raises:
+        ConfigError: a value that its field cannot have, by name.
+    """
+
+    options: Annotated[
+        Mapping[str, Any], Doc("Options of the answers, such as top_k=3 or pooling=mean, as the task has them.", _MODEL)
+    ] = dataclasses.field(default_factory=dict)
+    out: Annotated[
+        str | Path | None,
+        Doc(
+            "File of the answers: .jsonl, .csv, .tsv or .parquet, or .npy for vectors. A run that was cut off goes on.",
+            _OUTPUT,
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, Doc("Replace the file of the answers, and what another run has left of it.", _OUTPUT)
+    ] = False
+    part: Annotated[
+        str | None,
+        Doc(
+            "Answer the i-th of n parts, such as 2/8, each with an --out of its own; joined they are the whole.",
+            _OUTPUT,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail late."""
+        super().__post_init__()
+        if self.share != (1, 1) and self.out is None:
+            raise ConfigError("part is given without out, the file that the part is written to")
+        if self.overwrite and self.out is None:
+            raise ConfigError("overwrite is given without out, the file that it is about")
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which part of how many, from 1.
+
+        Raises:
+            ConfigError: `part` is not of the form i/n, or i is none of them.
+        """
+        return share_of(self.part)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -714,9 +788,7 @@ class PrepareSettings(MaskingSettings):
             self._check(name, lambda value: value >= 1, "1 or more")
         self._check("seed", lambda value: 0 <= value < 2**63, "from 0 to 2^63 - 1")
         if self.part is not None:
-            number, count = self.share
-            if not 1 <= number <= count:
-                raise ConfigError(f"part is {self.part!r}, expected i/n with i from 1 to n")
+            _ = self.share  # one that there is not is told now
             if self.overwrite:
                 raise ConfigError("part is given with overwrite, which would take what the other parts have made")
         if not self.static_masks:
@@ -731,14 +803,9 @@ class PrepareSettings(MaskingSettings):
         """Which part of how many, from 1.
 
         Raises:
-            ConfigError: `part` is not of the form i/n.
+            ConfigError: `part` is not of the form i/n, or i is none of them.
         """
-        if self.part is None:
-            return 1, 1
-        number, _, count = self.part.partition("/")
-        if not (number.isdecimal() and count.isdecimal() and len(self.part) < 20):
-            raise ConfigError(f"part is {self.part!r}, expected i/n such as 2/8")
-        return int(number), int(count)
+        return share_of(self.part)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from glassbert import (
     SaveError,
     VocabularyError,
 )
-from glassbert.checkpoint import check_vocabulary, load_model
+from glassbert.checkpoint import check_vocabulary, load_model, model_fingerprint
 
 CONFIG = BertConfig(
     vocab_size=12,
@@ -295,3 +296,20 @@ def test_refusals_name_the_way_out(folder: Path) -> None:
         "classifier.weight",
     )
     assert model.cls.predictions.decoder.weight is model.bert.get_input_embeddings().weight
+
+
+def test_the_fingerprint_of_a_model_is_of_what_it_says(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    whole = model_fingerprint(folder)
+    (copy / "README.md").write_text("a model")
+    (copy / "training.json").write_text("{}")
+    assert model_fingerprint(copy) == whole
+    for name in ("config.json", "vocab.txt", "model.safetensors"):
+        content = (copy / name).read_bytes()
+        (copy / name).write_bytes(content + b" ")
+        assert model_fingerprint(copy) != whole
+        (copy / name).write_bytes(content)
+    assert model_fingerprint(str(copy)) == whole
+    with pytest.raises(CheckpointError, match="nothing"):
+        model_fingerprint(tmp_path / "nothing" / "at all")

@@ -178,7 +178,6 @@ def test_an_output_folder_that_holds_something(
         (["train", "data.csv", "--model", "m"], "missing: --out"),
         (["train", "data.csv", "--out", "out"], "missing: --model"),
         (["train"], "missing: --model, DATA, --out"),
-        (["predict", "m"], "TEXT"),
         (["evaluate", "m"], "DATA"),
         (["frobnicate"], "frobnicate"),
         (

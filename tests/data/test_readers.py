@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -567,3 +568,28 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 def test_pyarrow_is_imported_when_it_is_needed() -> None:
     code = "import sys, glassbert.data; print('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout == b"False\n"
+
+
+def test_a_text_on_each_line_of_a_text_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes("\ufeffthe cat\r\n\n \t\nder\u2028Hund\x85\n  edges  \nlast".encode())
+    blank: list[None] = []
+    records = list(read_records(file, format="txt", on_blank=lambda: blank.append(None)))
+    texts = ["the cat", "der\u2028Hund\x85", "  edges  ", "last"]
+    assert [(record.line, record.values) for record in records] == [
+        (line, {"text": text}) for line, text in zip((1, 4, 5, 6), texts, strict=True)
+    ]
+    assert len(blank) == 2
+    with pytest.raises(DataError, match="cannot tell the format"):
+        next(read_records(file))
+    skipped = Skipped()
+    file.write_bytes(b"the cat\ncaf\xe9\nthe dog\n")
+    assert [one.line for one in read_records(file, format="txt", skip_bad=skipped)] == [1, 3]
+    assert [error.line for error in skipped.errors] == [2]
+
+
+def test_a_stream_in_place_of_a_file() -> None:
+    (record,) = read_records("standard input", format="jsonl", stream=io.BytesIO(b'\n{"text": "a"}\n'))
+    assert (record.file, record.line, record.values) == ("standard input", 2, {"text": "a"})
+    with pytest.raises(DataError, match="standard input: Parquet is read from a file alone"):
+        next(read_records("standard input", format="parquet", stream=io.BytesIO(b"")))

@@ -69,6 +69,21 @@ def test_records_without_labels_need_none() -> None:
     assert [one.label for one in examples] == [None]
 
 
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"text": "Ann, here."}, ("Ann", ",", "here", ".")),
+        ({"sentence": "Ann, here."}, ("Ann", ",", "here", ".")),
+        ({"tokens": "Ann, here."}, ("Ann,", "here.")),
+        ({"words": ["Ann, here", "."]}, ("Ann, here", ".")),
+        ({"text": "x", "tokens": ["Ann", "here"]}, ("Ann", "here")),
+    ],
+)
+def test_words_to_tag_may_stand_in_a_text(row: dict[str, Any], words: tuple[str, ...]) -> None:
+    (one,) = read_examples(TokenClassification(), [row], ReadingSettings(), labelled=False)
+    assert one.words == words
+
+
 def test_a_role_that_a_task_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no use for a tokens column"):
         read(TextClassification(), [{"text": "a", "label": "b"}], columns={"tokens": "text"})

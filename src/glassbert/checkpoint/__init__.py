@@ -2,7 +2,7 @@
 
 from glassbert.checkpoint.conversion import convert
 from glassbert.checkpoint.filling import LoadingInfo
-from glassbert.checkpoint.folder import load, load_config, load_model
+from glassbert.checkpoint.folder import load, load_config, load_model, model_fingerprint
 from glassbert.checkpoint.hub import push_to_hub
 from glassbert.checkpoint.place import model_folder
 from glassbert.checkpoint.saving import push_saved, save_model, save_pretrained
@@ -18,6 +18,7 @@ __all__ = [
     "load_config",
     "load_model",
     "load_tokenizer",
+    "model_fingerprint",
     "model_folder",
     "push_saved",
     "push_to_hub",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import hashlib
 import inspect
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,7 +21,7 @@ from glassbert.checkpoint.sentence_folder import SentenceFolder, read_sentence_f
 from glassbert.checkpoint.tensorflow import TensorFlowWeights, find_checkpoint, read_tf_config
 from glassbert.checkpoint.weights import Weights, open_weights
 from glassbert.errors import CheckpointError, ConfigError
-from glassbert.files import reading
+from glassbert.files import fingerprint, reading
 from glassbert.model.attention import AttentionBackend
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertModel
@@ -56,6 +58,9 @@ MODEL_CLASSES: Final[dict[str, type[BertPreTrainedModel]]] = {
 }
 
 ModelT = TypeVar("ModelT", bound=BertPreTrainedModel)
+# What a model is, and files of such names that only tell how it was made.
+_OF_MODEL: Final = re.compile(r"\.(json|txt|safetensors|bin|onnx|index|data-\d{5}-of-\d{5})$")
+_OF_TRAINING: Final = ("training.json", "tuning.json")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,6 +194,25 @@ def load(
         "local_files_only": local_files_only,
     }
     return load_source(find_source(name, hub, sentence=True), **settings)
+
+
+def model_fingerprint(name: str | Path) -> str:
+    """Return a SHA-256 of all files of a model that can change what it says: config, weights, tokenizer.
+
+    Args:
+        name: as `load` takes it.
+
+    Raises:
+        CheckpointError: no model.
+    """
+    hub: Hub = {"revision": None, "token": None, "cache_dir": None, "local_files_only": False}
+    root = find_source(name, hub, sentence=True).root
+    whole = hashlib.sha256()
+    with reading(name):
+        for file in sorted((*root.glob("*"), *root.glob("[0-9]*_*/*"))):
+            if file.is_file() and _OF_MODEL.search(file.name) and file.name not in _OF_TRAINING:
+                whole.update(f"{file.relative_to(root).as_posix()} {fingerprint(file)['sha256']}\n".encode())
+    return whole.hexdigest()
 
 
 def load_source(source: Source, **settings: Any) -> BertPreTrainedModel:

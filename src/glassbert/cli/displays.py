@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.markup import escape
@@ -234,6 +235,26 @@ class PreparingDisplay(Display):
     def say(self, message: str) -> None:
         """Take what the user should know."""
         self.console.print(escape(message), soft_wrap=True)
+
+
+class AnsweringDisplay(Display):
+    """Shows how many inputs have their answer, and how many come in a second."""
+
+    def __init__(self) -> None:
+        """Open no display yet."""
+        super().__init__()
+        self._begun = time.monotonic()
+        self._before = 0
+
+    def begin(self, done: int) -> None:
+        """Count time from now on; so many inputs had their answer before."""
+        self._begun, self._before = time.monotonic(), done
+
+    def show(self, done: int, total: int | None) -> None:
+        """Take the inputs so far and of how many, where that is known."""
+        rate = (done - self._before) / max(1e-9, time.monotonic() - self._begun)
+        of = "" if total is None else f"/{total:,}"
+        self.bar("answering", done, total, f"{done:,}{of}  {rate:,.0f}/s")
 
 
 class RankingDisplay(Display):

@@ -26,7 +26,7 @@ from glassbert.cli.pretrain import pretrain
 from glassbert.cli.rank import rank
 from glassbert.cli.train import demo, train
 from glassbert.cli.tune import tune
-from glassbert.cli.use import evaluate, predict
+from glassbert.cli.use import answer, embed, evaluate, fill, predict
 from glassbert.cli.vocab import vocab
 from glassbert.errors import GlassbertError, TrainingError
 
@@ -60,7 +60,10 @@ app.command()(train)
 app.command()(tune)
 app.command()(evaluate)
 app.command()(predict)
+app.command()(embed)
 app.command()(rank)
+app.command()(fill)
+app.command()(answer)
 app.command()(convert)
 app.command()(vocab)
 app.command()(prepare)
@@ -94,8 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, GlassbertError):
             return _fail(str(error), 1 if isinstance(error, TrainingError) else 2, debug)
         if isinstance(error, BrokenPipeError):
-            # The reader of our output left early (`| head`); there is nobody to tell.
-            sys.stderr.close()
+            # The reader of our output left early (`| head`); there is nobody to tell, also not when Python ends and
+            # writes what is left.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         if isinstance(error, OSError):
             return _fail(str(error), 1, debug)

@@ -18,3 +18,12 @@ Overwrite = Annotated[
     ),
 ]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Model folder.", show_default=False)]
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="TEXT...|FILE...",
+        help="Texts; or files, told by their endings (.txt has a text each line, .csv, .tsv, .jsonl, .json, .parquet "
+        "and .conll records) or by --format; - for standard input.",
+        show_default=False,
+    ),
+]

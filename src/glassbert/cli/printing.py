@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from glassbert.data import Skipped
     from glassbert.infer import Comparison
     from glassbert.tasks import TokenClassificationMetrics
     from glassbert.tasks.task import Metrics
@@ -46,6 +47,12 @@ def note_cut(cut: int, texts: int, limit: int) -> None:
     if cut:
         which = "the text is" if texts == 1 else f"{cut} of {texts} texts are"
         note(f"{which} longer than {limit} tokens; the end was cut")
+
+
+def note_skipped(skipped: Skipped | None) -> None:
+    """List on stderr the first records that were passed over, if any were."""
+    for line in str(skipped).splitlines() if skipped and skipped.count else ():
+        note(line.strip())
 
 
 def print_metrics(metrics: Metrics) -> None:

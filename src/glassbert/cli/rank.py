@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,6 +47,11 @@ def rank(
         bool, typer.Option("--header/--no-header", help="Whether the first row of CSV and TSV files names the columns.")
     ] = True,
     encoding: Encoding = "utf-8",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="File of the best: .jsonl, .csv, .tsv or .parquet.", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file.")] = False,
     json: Json = False,
 ) -> None:
     """Score the query with each document and print the best: score, line, text.
@@ -62,6 +68,8 @@ def rank(
     from glassbert.infer import Ranked, pipeline
     from glassbert.infer.ranking import best, scored, scoring
 
+    if out is not None:
+        _check(out, overwrite)
     texts = _Documents(documents, text_column, header, encoding)
     # The data is looked at first: it takes less time than the model.
     first = next(texts, None)
@@ -84,13 +92,50 @@ def rank(
     if texts.empty:
         note(f"{texts.empty:,} empty {'line was' if texts.empty == 1 else 'lines were'} passed over")
     note_cut(cut, count, answering.max_length)
-    for number, one in enumerate(results, 1):
-        place = texts.places[one.index]
+    rows: list[dict[str, Any]] = [
+        {
+            "rank": number,
+            "score": one.score,
+            texts.counted: texts.places[one.index],
+            "text": one.text,
+            "cut": one.cut,
+        }
+        for number, one in enumerate(results, 1)
+    ]
+    if out is not None:
+        _write(out, rows, overwrite)
+        note(f"{len(rows):,} documents in {out}")
+        return
+    for row in rows:
         if json:
-            print_json({"rank": number, "score": one.score, texts.counted: place, "text": one.text, "cut": one.cut})
+            print_json(row)
         else:
             # One line and the same columns, whatever the text holds.
-            print(f"{one.score:.4f}\t{place}\t{' '.join(one.text.split())}")
+            print(f"{row['score']:.4f}\t{row[texts.counted]}\t{' '.join(row['text'].split())}")
+
+
+def _check(out: Path, overwrite: bool) -> None:
+    """Refuse a file that cannot be written, before the work that makes it."""
+    from glassbert.data.pieces import already, check_free
+    from glassbert.data.writing import writer_of
+    from glassbert.errors import OutputExistsError
+
+    writer_of(out, vectors=False)
+    check_free(out)
+    if out.exists() and not overwrite:
+        raise OutputExistsError(already(out))
+
+
+def _write(out: Path, rows: list[dict[str, Any]], overwrite: bool) -> None:
+    from glassbert.data.writing import writer_of
+    from glassbert.files import new_file
+
+    kinds = {name: "string" if name == "text" else "double" if name == "score" else "int64" for name in rows[0]}
+    writer = writer_of(out, vectors=False)
+    with TemporaryDirectory() as folder, new_file(out, overwrite=overwrite) as part:
+        piece = Path(folder, "piece")
+        writer.write(piece, rows, kinds)
+        writer.join([piece], part, kinds)
 
 
 class _Documents:

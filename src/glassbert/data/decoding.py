@@ -70,15 +70,16 @@ def decoded_blocks(
                 yield from _decoded(file, decoder, encoding, path, on_block)
 
 
-def text_blocks(path: str | Path, encoding: str, *, lenient: bool = False) -> Iterator[str]:
+def text_blocks(
+    path: str | Path, encoding: str, *, lenient: bool = False, stream: BinaryIO | None = None
+) -> Iterator[str]:
     """Give the text of a file, compressed by gzip where its name ends in .gz, block by block.
 
     Raises:
         DataError: as `decoded_blocks`, and a compressed file that is damaged.
     """
     with contextlib.ExitStack() as opened:
-        stream = None
-        if Path(path).suffix.lower() == ".gz":
+        if stream is None and Path(path).suffix.lower() == ".gz":
             with readable(path):
                 stream = cast(BinaryIO, opened.enter_context(gzip.open(path, "rb")))
         for text, _ in decoded_blocks(path, encoding, stream=stream, lenient=lenient):

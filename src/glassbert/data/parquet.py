@@ -1,9 +1,9 @@
-"""Parquet files, some thousand rows at a time. `pyarrow` is imported here and nowhere else."""
+"""Parquet files, read and written some thousand rows at a time. `pyarrow` is imported here and nowhere else."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ from glassbert.errors import DataError
 # Rows that are read together, and bytes of the file.
 _ROWS: Final = 1024
 _BUFFER: Final = 1 << 20
+# Bytes in memory of the rows that are written together, a row group.
+_TOGETHER: Final = 1 << 25
 
 
 def read_parquet(path: str | Path, *, skipped: Skipped | None = None) -> Iterator[Record]:
@@ -125,3 +127,50 @@ def _strings(values: Any, name: str, path: str | Path, before: int) -> list[str]
         missing = before + 1 + texts.index(None)  # type: ignore[arg-type]
         raise DataError(f"{name!r} is missing (null)", file=path, position=missing)
     return texts
+
+
+def write_rows(file: Path, rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, Any]) -> None:
+    """Write some rows as a file.
+
+    Args:
+        file: its name.
+        rows: as many as fit into memory.
+        kinds: of each column; see `glassbert.data.writing`.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    schema = pyarrow.schema([(name, _type(kind)) for name, kind in kinds.items()])
+    parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema), file)
+
+
+def join_files(files: Iterable[Path], target: Path) -> None:
+    """Write the rows of several files of the same columns as one file; some of them are in memory at once."""
+    import pyarrow
+    from pyarrow import parquet
+
+    writer = None
+    tables: list[Any] = []
+    try:
+        for file in files:
+            tables.append(parquet.read_table(file))
+            writer = writer or parquet.ParquetWriter(target, tables[0].schema)
+            if sum(table.nbytes for table in tables) >= _TOGETHER:
+                writer.write_table(pyarrow.concat_tables(tables))
+                tables = []
+        if writer is not None and tables:
+            writer.write_table(pyarrow.concat_tables(tables))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _type(kind: Any) -> Any:
+    """Return the type of Arrow for a kind of value."""
+    import pyarrow
+
+    if isinstance(kind, list):
+        return pyarrow.list_(_type(kind[0]))
+    if isinstance(kind, Mapping):
+        return pyarrow.struct([(name, _type(inner)) for name, inner in kind.items()])
+    return pyarrow.type_for_alias(kind)

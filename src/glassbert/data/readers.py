@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, BinaryIO, Final, get_args
 
 from glassbert.data.conll import read_conll
 from glassbert.data.decoding import lines_of, readable, text_blocks
 from glassbert.data.json_files import read_json, read_json_lines
+from glassbert.data.lines import read_lines
 from glassbert.data.parquet import read_parquet
 from glassbert.data.records import Record, Skipped, refuse
 from glassbert.data.squad import to_questions
@@ -41,6 +42,8 @@ def read_records(
     encoding: str = "utf-8",
     quoting: Quoting = "auto",
     skip_bad: Skipped | None = None,
+    stream: BinaryIO | None = None,
+    on_blank: Callable[[], object] = lambda: None,
 ) -> Iterator[Record]:
     """Read a file, one record at a time: a file may be larger than memory.
 
@@ -56,12 +59,16 @@ def read_records(
             - parquet: a row each.
             - conll: a sentence each, with the lists "tokens" and "tags"; see `read_conll`.
             - squad: a question each, from articles or from flat JSON or JSON lines; see `to_questions`.
+            - txt: a text each line, in the column "text"; blank lines are passed over. No ending stands for it, since
+              a text file may as well be one long text.
         header: whether the first row of a CSV or TSV file names the columns; else they are "0", "1", …
         encoding: of all but Parquet; any that Python knows. A byte order mark is dropped.
         quoting: whether `"` opens a field in CSV and TSV ("csv") or is a character as any other ("none"); "auto" is
             "csv" for CSV and "none" for TSV.
         skip_bad: counts bad records, which are then passed over; None refuses them. What leaves nothing to go on with
             is refused in any case: a bad header, a quote that is never closed, broken JSON in an array.
+        stream: read this in place of the file; `path` then names it in messages, and `format` has to be given.
+        on_blank: called for each blank line of a "txt".
 
     Raises:
         DataError: a file that is not there, of another format or encoding, a bad record; with file and line. With the
@@ -81,18 +88,27 @@ def read_records(
     if format == "squad" and named == "jsonl":
         lines = read_records(path, format="jsonl", encoding=encoding, skip_bad=skip_bad)
         return to_questions(lines, skipped=skip_bad)
-    return _records(path, format or named, header, encoding, quoting, skip_bad)
+    if format == "parquet" and stream is not None:
+        raise DataError("Parquet is read from a file alone, whose end tells what is in it", file=path)
+    blocks = text_blocks(path, encoding, lenient=skip_bad is not None, stream=stream)
+    return _records(path, format or named, blocks, header, quoting, skip_bad, on_blank)
 
 
 def _records(
-    path: str | Path, kind: Format | None, header: bool, encoding: str, quoting: Quoting, skipped: Skipped | None
+    path: str | Path,
+    kind: Format | None,
+    blocks: Iterator[str],
+    header: bool,
+    quoting: Quoting,
+    skipped: Skipped | None,
+    on_blank: Callable[[], object],
 ) -> Iterator[Record]:
     file = str(path)
     if kind == "parquet":
         yield from read_parquet(path, skipped=skipped)
-        return
-    blocks = text_blocks(path, encoding, lenient=skipped is not None)
-    if kind in ("csv", "tsv"):
+    elif kind == "txt":
+        yield from read_lines(lines_of(blocks, path), file, skipped=skipped, on_blank=on_blank)
+    elif kind in ("csv", "tsv"):
         quotes = quoting == "csv" if quoting != "auto" else kind == "csv"
         delimiter = "," if kind == "csv" else "\t"
         lines = lines_of(blocks, path)

@@ -191,6 +191,7 @@ class Engine:
         # Nobody asks the engine for weights, or for states unless told so, whatever the folder's config says.
         model.config.output_attentions = model.config.output_hidden_states = model.config.torchscript = False
         model.config.return_dict = True
+        self.name = dtype
         self.config = model.config
         self.tokens_per_call = TOKENS_PER_CALL[dtype] if tokens_per_call is None else tokens_per_call
         self.bert = FusedBert(bert, dtype)

@@ -13,6 +13,10 @@ class Runner(Protocol):
     """A model made ready to run."""
 
     @property
+    def name(self) -> str:
+        """As `pipeline(engine=…)` has it."""
+
+    @property
     def config(self) -> BertConfig:
         """The model's."""
 

@@ -6,7 +6,8 @@ import dataclasses
 import html
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from types import NoneType
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
@@ -30,6 +31,21 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; tensors become lists of numbers."""
         found: dict[str, Any] = _plain(self)
+        return found
+
+    def kinds(self) -> dict[str, Any]:
+        """Return of which kind each value of `to_dict` is, whatever other answers of one run hold there.
+
+        Returns:
+            by name "string", "bool", "int64", "double" or "float"; of a list `[kind]`, of a mapping or a result `{name:
+            kind}`. They are told by the annotations, so that a value that is None, and an empty list, have one too.
+        """
+        hints = get_type_hints(type(self))
+        found = {}
+        for name in self.to_dict():
+            # What is no field is a property.
+            hint = hints.get(name) or get_type_hints(getattr(type(self), name).fget)["return"]
+            found[name] = _kind(getattr(self, name), hint)
         return found
 
     def _repr_html_(self) -> str:
@@ -136,3 +152,27 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value
+
+
+_KINDS: Final = {str: "string", bool: "bool", int: "int64", float: "double"}
+
+
+def _kind(value: Any, hint: Any) -> Any:
+    """Return the kind of a value from its annotation; from itself alone how often a tensor is nested, and names."""
+    if get_origin(hint) is not tuple and NoneType in get_args(hint):
+        (hint,) = (one for one in get_args(hint) if one is not NoneType)
+    inner = get_args(hint)
+    if hint is Tensor:
+        kind: Any = "float"
+        for _ in range(1 if value is None else value.dim()):
+            kind = [kind]
+        return kind
+    if dataclasses.is_dataclass(hint):
+        hints = get_type_hints(hint)
+        names = [field.name for field in dataclasses.fields(hint)]
+        return {name: _kind(None if value is None else getattr(value, name), hints[name]) for name in names}
+    if get_origin(hint) in (list, tuple):
+        return [_kind(next(iter(value or ()), None), inner[0])]
+    if get_origin(hint) in (dict, Mapping):
+        return {name: _kind(one, inner[1]) for name, one in (value or {}).items()}
+    return _KINDS[hint]

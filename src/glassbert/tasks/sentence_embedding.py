@@ -164,7 +164,7 @@ class SentenceEmbedding(
     scale: float = 20.0
     widths: tuple[int, ...] = ()
     prompt: str = ""
-    prompts: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    prompts: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, hash=False)
     prompt_name: str | None = None
     lower_case: bool = False
     name: ClassVar[str] = "sentence-embedding"
@@ -199,6 +199,13 @@ class SentenceEmbedding(
         if not all(type(width) is int and width > 0 for width in widths) or len(set(widths)) != len(widths):
             raise ConfigError(f"widths is {self.widths!r}, expected different whole numbers from 1")
         object.__setattr__(self, "widths", widths)
+        if not isinstance(self.prompt, str):
+            raise ConfigError(f"prompt is {self.prompt!r}, expected a text")
+        if self.prompt_name is not None:
+            if self.prompt_name not in self.prompts:
+                known = f"one of {', '.join(self.prompts)}" if self.prompts else "none: the model has no prompts"
+                raise ConfigError(f"prompt_name is {self.prompt_name!r}, expected {known}")
+            object.__setattr__(self, "prompt", self.prompts[self.prompt_name])
 
     def learn(self, examples: Iterable[EmbeddingExample]) -> Self:
         """Find out whether there are scores, and on which scale, unless that is set."""

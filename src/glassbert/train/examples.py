@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from glassbert.data import Record, Skipped, Source, as_records, data_hash, guess_columns, split, to_questions
 from glassbert.data.records import refuse
 from glassbert.errors import ConfigError, DataError
-from glassbert.settings import ReadingSettings, paths_of
+from glassbert.settings import InputSettings, ReadingSettings, paths_of
 from glassbert.tasks import AnyAnswering, AnyTask
 from glassbert.tasks.batching import of_good
 from glassbert.tasks.task import Columns, Example
@@ -23,6 +23,8 @@ from glassbert.train.spool import Spool
 
 Say = Callable[[str], object]
 Item = TypeVar("Item")
+# Columns of words, in lists or with spaces between them.
+_WORDS: Final = ("tokens", "words", "characters", "chars", "token")
 # Examples from one event to the next.
 _EVERY: Final = 5000
 
@@ -30,7 +32,7 @@ _EVERY: Final = 5000
 def read_examples(
     task: AnyAnswering,
     source: Source,
-    reading: ReadingSettings,
+    reading: InputSettings,
     *,
     skipped: Skipped | None = None,
     say: Say = lambda _: None,
@@ -50,22 +52,38 @@ def read_examples(
         DataError: no record at all, or a bad one, with file and line.
     """
     records = records_of(source, reading, skipped)
+    name = _named(paths_of(source))
+    return examples_of(task, records, reading, skipped=skipped, say=say, labelled=labelled, name=name)
+
+
+def examples_of(
+    task: AnyAnswering,
+    records: Iterator[Record],
+    reading: InputSettings,
+    *,
+    skipped: Skipped | None = None,
+    say: Say = lambda _: None,
+    labelled: bool = True,
+    name: str | None = None,
+) -> Iterator[Any]:
+    """Give the examples of a task that some records hold, as `read_examples` does; `name` is that of their source."""
     columns = given_columns(task, reading)
     if task.of_questions:
         records = to_questions(records, skipped=skipped)
     first = next(records, None)
     if first is None:
-        paths = paths_of(source)
-        raise DataError("holds no records" + (f"; {skipped}" if skipped and skipped.count else ""), file=_named(paths))
+        raise DataError("holds no records" + (f"; {skipped}" if skipped and skipped.count else ""), file=name)
     if not task.of_questions:
         main = task.main or next(iter(task.roles))
+        if not labelled and _is_text(task, first, columns):
+            main = next(iter(task.roles))
         roles = {
             role: needed or role == main or (labelled and role in task.learned_from)
             for role, needed in task.roles.items()
             if labelled or role not in task.labels_in
         }
         # A role that stands in for the main one where there is no label, as a text does for words.
-        unused = {next(iter(task.roles))} - {main} if labelled else set()
+        unused = {next(iter(task.roles)), task.main or main} - {main}
         wanted = [role for role, needed in roles.items() if needed]
         optional = [role for role, needed in roles.items() if not needed and role not in unused]
         columns, note = guess_columns(first, wanted, optional=optional, given=columns)
@@ -84,7 +102,16 @@ def read_examples(
             refuse(error, skipped)
 
 
-def records_of(source: Source, reading: ReadingSettings, skipped: Skipped | None = None) -> Iterator[Record]:
+def _is_text(task: AnyAnswering, first: Record, columns: Columns) -> bool:
+    """Whether records without labels hold texts, where a task is about words that a text may stand in for."""
+    if next(iter(task.roles)) in columns:
+        return True
+    return task.main not in columns and not any(
+        isinstance(value, list) or name.lower() in _WORDS for name, value in first.values.items()
+    )
+
+
+def records_of(source: Source, reading: InputSettings, skipped: Skipped | None = None) -> Iterator[Record]:
     """Give the records of some data, read as the settings say."""
     return as_records(
         source,
@@ -96,15 +123,14 @@ def records_of(source: Source, reading: ReadingSettings, skipped: Skipped | None
     )
 
 
-def given_columns(task: AnyAnswering, reading: ReadingSettings) -> Columns:
+def given_columns(task: AnyAnswering, reading: InputSettings) -> Columns:
     """Return the columns that somebody named, by role.
 
     Raises:
         ConfigError: a role that the task does not have.
     """
-    columns = task.columns(
-        text=reading.text_column, pair=reading.pair_column, label=reading.label_column, roles=reading.columns
-    )
+    label = reading.label_column if isinstance(reading, ReadingSettings) else None
+    columns = task.columns(text=reading.text_column, pair=reading.pair_column, label=label, roles=reading.columns)
     roles: dict[str, str] = {}
     for role, column in columns.items():
         if column != "" and roles.setdefault(str(column), role) != role:
