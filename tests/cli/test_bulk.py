@@ -291,6 +291,24 @@ def test_bad_records_are_skipped_counted_and_listed(command: Command, models: Pa
     assert [row["line"] for row in rows] == places
 
 
+def test_what_was_skipped_before_an_interruption_is_listed_after_it(
+    command: Command, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [*(json.dumps({"text": text}) for text in TEXTS[:20]), "broken"]
+    lines[2] = '{"text": ""}'
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    (tmp_path / "o.csv").write_text("an older file")
+    # With --overwrite, too, what is done of the same run is not done again, and the older file stands meanwhile.
+    arguments = ("predict", model_folder, "a.jsonl", "--skip-bad", "--out", "o.csv", "--overwrite")
+    assert interrupted(command, monkeypatch, 4, *arguments).code == 130
+    assert (tmp_path / "o.csv").read_text() == "an older file"
+    run = interrupted(command, monkeypatch, 2, *arguments)
+    assert run.code == 0, run
+    for part in ("2 bad records skipped", "a.jsonl:3: the text is empty", "a.jsonl:21: not readable"):
+        assert part in run.err
+    assert len(list(read_records(tmp_path / "o.csv"))) == 19
+
+
 def test_a_finished_file_is_not_replaced_unasked(command: Command, model_folder: Path, texts: Path) -> None:
     arguments = ("predict", model_folder, texts, "--out", "a.csv")
     assert command(*arguments).code == 0
