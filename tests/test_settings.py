@@ -11,8 +11,8 @@ import pytest
 from glassbert import ConfigError, FinetuneSettings, TrainingSettings, TuningSettings
 from glassbert.cli.train import train
 from glassbert.cli.tune import tune
-from glassbert.cli.use import evaluate
-from glassbert.settings import LoopSettings, ReadingSettings, documented, paths_of
+from glassbert.cli.use import answer, embed, evaluate, fill, predict
+from glassbert.settings import AnswerSettings, LoopSettings, ReadingSettings, documented, paths_of
 
 NEEDED: dict[str, Any] = {"train": "a.csv", "model": "m", "out": "o"}
 
@@ -22,14 +22,25 @@ def made(**values: Any) -> FinetuneSettings:
 
 
 @pytest.mark.parametrize(
-    ("command", "settings"), [(train, FinetuneSettings), (tune, TuningSettings), (evaluate, ReadingSettings)]
+    ("command", "settings"),
+    [
+        (train, FinetuneSettings),
+        (tune, TuningSettings),
+        (evaluate, ReadingSettings),
+        (predict, AnswerSettings),
+        (embed, AnswerSettings),
+        (fill, AnswerSettings),
+        (answer, AnswerSettings),
+    ],
 )
 def test_each_setting_is_an_option_of_its_command_under_its_own_name(command: Any, settings: Any) -> None:
     options = inspect.signature(command).parameters
     fields = documented(settings)
     assert set(fields) <= set(options)
     more = {name for name in options if not name.startswith("other_")} - set(fields)
-    assert more <= {"config", "json", "folder", "data"}
+    own = {"texts", "task", "pair", "choice", "context", "prompt", "prompt_name", "top", "candidates"}
+    own |= {"questions", "context_file"}
+    assert more <= {"config", "json", "folder", "data"} | (own if settings is AnswerSettings else set())
     for name, (_, doc) in fields.items():
         (about,) = options[name].annotation.__metadata__
         assert about.help.startswith(doc.text)
@@ -39,7 +50,7 @@ def test_each_setting_is_an_option_of_its_command_under_its_own_name(command: An
 
 
 def test_every_setting_says_what_it_does() -> None:
-    for settings in (ReadingSettings, TrainingSettings, FinetuneSettings, TuningSettings):
+    for settings in (ReadingSettings, AnswerSettings, TrainingSettings, FinetuneSettings, TuningSettings):
         for name, (_, doc) in documented(settings).items():
             assert doc.text.endswith("."), name
             assert doc.group, name

@@ -115,6 +115,9 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         Pieces(tmp_path / "file" / "a.txt", PLAN, overwrite=False)
     with pytest.raises(OutputExistsError, match="is a folder; the output must be a file"):
         Pieces(tmp_path, PLAN, overwrite=False)
+    for length in (250, 300):  # too long with what is put to it, and by itself
+        with pytest.raises(SaveError, match=r"cannot write .*name too long"):
+            Pieces(tmp_path / f"{'a' * length}.csv", PLAN, overwrite=False)
     if os.geteuid():
         tmp_path.chmod(0o500)
         with pytest.raises(SaveError, match="read-only"):

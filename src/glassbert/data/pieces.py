@@ -160,11 +160,14 @@ def check_free(out: Path) -> None:
 
     Raises:
         OutputExistsError: it is a folder.
-        SaveError: its folder does not let it.
+        SaveError: its folder does not let it, or it is no name.
     """
-    if out.is_dir():
-        raise OutputExistsError(f"{out} is a folder; the output must be a file")
-    parent = next(parent for parent in out.absolute().parents if parent.exists())
+    try:
+        if out.is_dir():
+            raise OutputExistsError(f"{out} is a folder; the output must be a file")
+        parent = next(parent for parent in out.absolute().parents if parent.exists())
+    except OSError as error:  # a name that is too long
+        raise SaveError(f"cannot write {out}: {error.strerror or error}") from None
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         reason = "the folder is read-only" if parent.is_dir() else f"{parent} is a file"
         raise SaveError(f"cannot write {out}: {reason}; choose another place")
