@@ -40,7 +40,7 @@ def test_each_setting_is_an_option_of_its_command_under_its_own_name(command: An
     more = {name for name in options if not name.startswith("other_")} - set(fields)
     own = {"texts", "task", "pair", "choice", "context", "prompt", "prompt_name", "top", "candidates"}
     own |= {"questions", "context_file"}
-    assert more <= {"config", "json", "folder", "data"} | (own if settings is AnswerSettings else set())
+    assert more <= {"config", "json", "folder", "data", "engine"} | (own if settings is AnswerSettings else set())
     for name, (_, doc) in fields.items():
         (about,) = options[name].annotation.__metadata__
         assert about.help.startswith(doc.text)

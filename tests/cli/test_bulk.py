@@ -327,7 +327,10 @@ def test_long_texts_and_a_prompt(command: Command, models: Path, tmp_path: Path)
     command("embed", models / "embeds", "the cat sat on the mat", "--out", "d.npy")
     expected = (tmp_path / "d.npy").read_bytes()
     assert (tmp_path / "b.npy").read_bytes() == (tmp_path / "c.npy").read_bytes() == expected
-    refused(command("embed", models / "embeds", "a", "--prompt-name", "x"), "prompt_name is 'x', but the model's prompts are 'query'")
+    refused(
+        command("embed", models / "embeds", "a", "--prompt-name", "x"),
+        "prompt_name is 'x', but the model's prompts are 'query'",
+    )
 
 
 def test_fill(command: Command, models: Path, tmp_path: Path) -> None:

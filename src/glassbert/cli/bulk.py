@@ -132,7 +132,7 @@ def answer_all(
 
     from glassbert.infer import pipeline
 
-    pipe = pipeline(task, model=folder)
+    pipe = pipeline(task, model=folder, engine=settings.engine)
     pipe.task = pipe.task.chosen({**options, **settings.options})
     if given.files and (strange := [role for role in more if role not in pipe.task.roles]):
         reads = ", ".join(role for role in pipe.task.roles if role not in pipe.task.labels_in)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from glassbert.settings import EngineName
+
 Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of the data files, such as utf-8 or latin-1.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines on stdout, and nothing else there.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the result; must be new or empty.")]
@@ -16,6 +18,9 @@ Overwrite = Annotated[
         "--overwrite",
         help="Replace the output folder: all that is in it goes. One with other files than a model's is refused.",
     ),
+]
+EngineChoice = Annotated[
+    EngineName, typer.Option("--engine", help="What computes: float32, or int8, which is faster and rounds.")
 ]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Model folder.", show_default=False)]
 Texts = Annotated[

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glassbert.cli.options import Encoding, Folder, Json
+from glassbert.cli.options import Encoding, EngineChoice, Folder, Json
 
 if TYPE_CHECKING:
     from glassbert.data import Record
@@ -52,6 +52,7 @@ def rank(
         typer.Option("--out", help="File of the best: .jsonl, .csv, .tsv or .parquet.", show_default=False),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file.")] = False,
+    engine: EngineChoice = "float32",
     json: Json = False,
 ) -> None:
     """Score the query with each document and print the best: score, line, text.
@@ -75,7 +76,7 @@ def rank(
     first = next(texts, None)
     if first is None:
         raise DataError("holds no documents", file=documents)
-    answering = pipeline(model=folder)
+    answering = pipeline(model=folder, engine=engine)
     how = scoring(answering, label)
     cut = count = 0
     with RankingDisplay() as display:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from glassbert.cli.flags import takes
 from glassbert.cli.options import Folder, Json, Texts
-from glassbert.settings import AnswerSettings, ReadingSettings
-
-EngineName = Literal["float32", "int8"]
+from glassbert.settings import AnswerSettings, EngineName, ReadingSettings
 
 
 @takes(AnswerSettings)
