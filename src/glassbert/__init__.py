@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         TrainingError,
         VocabularyError,
     )
-    from glassbert.infer import BatchAnswers, Engine, Pipeline, pipeline
+    from glassbert.infer import BatchAnswers, Engine, OnnxEngine, Pipeline, export, pipeline
     from glassbert.model import (
         BaseModelOutputWithPastAndCrossAttentions,
         BaseModelOutputWithPoolingAndCrossAttentions,
@@ -105,7 +105,7 @@ _ROOMS: Final = {
         ],
         "errors",
     ),
-    **dict.fromkeys(["BatchAnswers", "Engine", "Pipeline", "pipeline"], "infer"),
+    **dict.fromkeys(["BatchAnswers", "Engine", "OnnxEngine", "Pipeline", "export", "pipeline"], "infer"),
     **dict.fromkeys(
         [
             "BaseModelOutputWithPastAndCrossAttentions",
@@ -216,6 +216,7 @@ __all__ = [
     "Lamb",
     "MissingExtraError",
     "ModelOutput",
+    "OnnxEngine",
     "OutputExistsError",
     "Pipeline",
     "PreTrainedModel",
@@ -236,6 +237,7 @@ __all__ = [
     "clip_gradients",
     "convert",
     "encode_files",
+    "export",
     "finetune",
     "freeze",
     "from_torch_encoder",

@@ -39,6 +39,7 @@ _WRITTEN: Final = re.compile(
             r"torch_encoder\.(json|safetensors)",
             r"training\.json|settings\.yaml|report\.html|(learning_curve|confusion_matrix)\.png",
             r"tuning\.(json|html|png)",
+            r"model\.(onnx|onnx\.data|pt2)|export\.json",
             r"\..+\.\d+\.part",  # what a killed process left
         )
     )

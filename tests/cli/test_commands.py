@@ -220,9 +220,9 @@ def test_evaluate_compares_int8_with_float32(command: Command, model_folder: Pat
 def test_engines_are_named(command: Command, model_folder: Path, data: Path) -> None:
     run = command("evaluate", model_folder, data, "--engine", "int4")
     assert run.code == 2
-    assert "'int4' is not one of 'float32', 'int8'" in run.err
+    assert "'int4' is not one of 'float32', 'int8', 'onnx'" in run.err
     assert run.err.count("\n") == 1
-    assert "<float32|int8>" in command("evaluate", "--help").out
+    assert "<float32|int8|onnx>" in command("evaluate", "--help").out
 
 
 def test_a_comparison_passes_over_what_is_bad(command: Command, model_folder: Path, tmp_path: Path) -> None:

@@ -97,26 +97,12 @@ def save_model(
         SaveError: what could not be loaded again: numbers that are not finite, no numbers at all, another shape than
             the config says; or the disk refused a write. What stood there still stands.
     """
-    base = model.base_model
-    # Heads may have been cut out of a layer by itself, where the config does not hear of it.
-    pruned = base.pruned_heads() if isinstance(base, BertModel) else model.config.pruned_heads
-    kept = {} if zero_pruned_heads else pruned
-    output = model.get_output_embeddings()
-    # A projection that was given weights of its own is not tied, whatever the config wished.
-    tied = output is None or output.weight is model.get_input_embeddings().weight
-    config = dataclasses.replace(
-        model.config,
-        architectures=[type(model).__name__],
-        pruned_heads=kept,
-        tie_word_embeddings=model.config.tie_word_embeddings and tied,
-    )
+    config, pruned = _stored(model, zero_pruned_heads)
     state = plain_state(model)
     if zero_pruned_heads and pruned:
         state |= _whole_heads(state, pruned, model.config.num_attention_heads)
     _check_shapes(model, config, state)
-    extra = {key: value for key, value in config.extra.items() if key != "torch_dtype"}
-    extra["dtype"] = str(most_numbers(state.values())).removeprefix("torch.")
-    values = dataclasses.replace(config, extra=extra).to_dict()
+    dtype = most_numbers(state.values())
     again = {name for names in shared_names(model) for name in names[1:]} if safe_serialization else set()
     state = _compact({name: tensor for name, tensor in state.items() if name not in again})
     with updated_folder(folder, _PARTS, overwrite=overwrite) as stage:
@@ -132,18 +118,56 @@ def save_model(
                 except RuntimeError as error:  # how torch's writer does; what the system said stands behind it
                     said = error.__context__
                     raise said if isinstance(said, OSError) else OSError(str(error)) from error
-        write_json(stage / CONFIG, values)
-        if isinstance(model, SentenceEncoder) and refusal(model, config) is None:
-            write_sentence_folder(
-                model,
-                stage,
-                max_length=model.max_length,
-                prompts=model.prompts,
-                default_prompt=model.default_prompt,
-                similarity=model.similarity,
-                truncate_dim=model.truncate_dim,
-                lower_case=model.lower_case,
-            )
+        _write(model, config, dtype, stage)
+
+
+def save_settings(model: BertPreTrainedModel, folder: Path) -> None:
+    """Write what `save_model` writes beside the weights, for a program that was made of the model.
+
+    Args:
+        model: any of ours.
+        folder: is there, and holds no model.
+
+    Raises:
+        ConfigError: the config holds a function, which no file can.
+        OSError: the disk refused a write.
+    """
+    _write(model, _stored(model)[0], model.dtype, folder)
+
+
+def _stored(model: BertPreTrainedModel, zero_pruned_heads: bool = False) -> tuple[BertConfig, dict[int, list[int]]]:
+    """Return the config as it is written, and the heads that the model lacks."""
+    base = model.base_model
+    # Heads may have been cut out of a layer by itself, where the config does not hear of it.
+    pruned = base.pruned_heads() if isinstance(base, BertModel) else model.config.pruned_heads
+    output = model.get_output_embeddings()
+    # A projection that was given weights of its own is not tied, whatever the config wished.
+    tied = output is None or output.weight is model.get_input_embeddings().weight
+    config = dataclasses.replace(
+        model.config,
+        architectures=[type(model).__name__],
+        pruned_heads={} if zero_pruned_heads else pruned,
+        tie_word_embeddings=model.config.tie_word_embeddings and tied,
+    )
+    return config, pruned
+
+
+def _write(model: BertPreTrainedModel, config: BertConfig, dtype: torch.dtype, folder: Path) -> None:
+    """Write the config and the files of sentence-transformers."""
+    extra = {key: value for key, value in config.extra.items() if key != "torch_dtype"}
+    extra["dtype"] = str(dtype).removeprefix("torch.")
+    write_json(folder / CONFIG, dataclasses.replace(config, extra=extra).to_dict())
+    if isinstance(model, SentenceEncoder) and refusal(model, config) is None:
+        write_sentence_folder(
+            model,
+            folder,
+            max_length=model.max_length,
+            prompts=model.prompts,
+            default_prompt=model.default_prompt,
+            similarity=model.similarity,
+            truncate_dim=model.truncate_dim,
+            lower_case=model.lower_case,
+        )
 
 
 def _check_shapes(model: BertPreTrainedModel, config: BertConfig, state: dict[str, Tensor]) -> None:

@@ -263,3 +263,12 @@ class RankingDisplay(Display):
     def show(self, count: int) -> None:
         """Take the number of documents so far."""
         self.bar("scoring documents", count, None, f"{count:,}")
+
+
+class ExportDisplay(Display):
+    """Shows which step of an export is being done; pass `show` as `on_step`."""
+
+    def show(self, doing: str) -> None:
+        """Take the step that begins."""
+        self.drop_bars()
+        self.bar(doing, 0, None, "")

@@ -21,6 +21,7 @@ import typer
 
 import glassbert
 from glassbert.cli.convert import convert
+from glassbert.cli.export import export
 from glassbert.cli.prepare import prepare
 from glassbert.cli.pretrain import pretrain
 from glassbert.cli.rank import rank
@@ -65,6 +66,7 @@ app.command()(rank)
 app.command()(fill)
 app.command()(answer)
 app.command()(convert)
+app.command()(export)
 app.command()(vocab)
 app.command()(prepare)
 app.command()(pretrain)

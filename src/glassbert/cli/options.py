@@ -20,7 +20,8 @@ Overwrite = Annotated[
     ),
 ]
 EngineChoice = Annotated[
-    EngineName, typer.Option("--engine", help="What computes: float32, or int8, which is faster and rounds.")
+    EngineName,
+    typer.Option("--engine", help="What computes: float32; int8, which rounds; onnx, of an exported folder."),
 ]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Model folder.", show_default=False)]
 Texts = Annotated[

@@ -153,7 +153,8 @@ def evaluate(
         ),
     ],
     engine: Annotated[
-        EngineName, typer.Option("--engine", help="What computes; any other than float32 is compared with float32.")
+        EngineName,
+        typer.Option("--engine", help="What computes: float32; int8, beside it; onnx, an exported folder."),
     ] = "float32",
     json: Json = False,
 ) -> None:
@@ -174,10 +175,12 @@ def evaluate(
     from glassbert.train.examples import read_examples, records_of
 
     next(records_of(data, settings, Skipped()), None)  # what cannot be read at all is told before the model is loaded
-    answering = pipeline(model=folder)
+    # An exported folder has no weights for torch to be compared with.
+    compared = engine not in ("float32", "onnx")
+    answering = pipeline(model=folder, engine="float32" if compared else engine)
     skipped = Skipped() if settings.skip_bad else None
     examples = list(read_examples(answering.learned, data, settings, skipped=skipped, say=note))
-    if engine == "float32":
+    if not compared:
         metrics, answers = answering.evaluate(examples, skipped=skipped)
     else:
         other = pipeline(model=folder, engine=engine)
@@ -185,7 +188,7 @@ def evaluate(
     note_skipped(skipped)
     cut = sum(getattr(answer, "cut", 0) > 0 for answer in answers)
     note_cut(cut, len(answers), answering.task.text_limit(answering.max_length))
-    if engine != "float32":
+    if compared:
         if json:
             print_json(comparison.to_dict("float32", engine))
         else:

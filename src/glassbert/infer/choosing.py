@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, overload
 from glassbert.checkpoint import load, load_tokenizer
 from glassbert.errors import CheckpointError, ConfigError, InputError
 from glassbert.infer.engine import Engine
+from glassbert.infer.onnx_engine import OnnxEngine
 from glassbert.infer.pipelines import Pipeline
 from glassbert.infer.ranking import Ranker
 from glassbert.infer.runner import Runner
@@ -41,6 +42,8 @@ ENGINES: Final[dict[str, Callable[[BertPreTrainedModel], Runner]]] = {
     "float32": Engine,
     "int8": functools.partial(Engine, dtype="int8"),
 }
+# It has no model in torch, but a folder that was exported.
+ONNX: Final = "onnx"
 
 
 AnyModel = BertPreTrainedModel | str | Path
@@ -98,8 +101,8 @@ def pipeline(
             cross-encoder; "similarity" and "search" make a `Comparer` and a `Searcher` of a sentence encoder.
         model: a model folder or the name of a repo on the hub, or a model (then `tokenizer` is needed).
         tokenizer: None loads it from the folder.
-        engine: what computes: "float32", or "int8", which rounds: faster, smaller, and not quite the same answers (see
-            `Engine`).
+        engine: what computes: "float32"; "int8", which rounds: faster, smaller, and not quite the same answers (see
+            `Engine`); or "onnx", by onnxruntime, where `model` is a folder that `glassbert export` wrote.
         options: those of the task's `answer_options`, for all calls that do not say otherwise; of "rank" the `label`
             that means that a document fits.
 
@@ -114,31 +117,45 @@ def pipeline(
     known = (*ANSWERINGS, *_ALIASES, _RANK, *_OF_VECTORS)
     if task is not None and task not in known:
         raise ConfigError(f"task is {task!r}, expected one of {', '.join(known)}")
-    if engine not in ENGINES:
-        raise ConfigError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
+    if engine not in (*ENGINES, ONNX):
+        raise ConfigError(f"engine is {engine!r}, expected one of {', '.join((*ENGINES, ONNX))}")
     where = type(model).__name__ if isinstance(model, BertPreTrainedModel) else str(model)
     if isinstance(model, BertPreTrainedModel) and tokenizer is None:
         raise InputError("a model that is not a folder needs its tokenizer: pipeline(task, model, tokenizer=…)")
-    loaded = model if isinstance(model, BertPreTrainedModel) else load(model)
-    kind, config = type(loaded), loaded.config
+    source = _opened(model) if engine == ONNX else model if isinstance(model, BertPreTrainedModel) else load(model)
+    kind = source.kind if isinstance(source, OnnxEngine) else type(source)
     name = SentenceEmbedding.name if task in _OF_VECTORS else None if task == _RANK else task
     try:
-        found = answering_of(kind, config, name)
+        found = answering_of(kind, source.config, name)
     except ConfigError as error:
         raise CheckpointError(f"{where}: {error}") from None
     label = options.pop("label", None) if task == _RANK else None
     found = found.chosen(options)
     tokenizer = load_tokenizer(BertTokenizerFast, where) if tokenizer is None else tokenizer
-    made = Pipeline(found, ENGINES[engine](_read_by(found, loaded)), tokenizer)
+    made = Pipeline(found, _runner(found, source, engine), tokenizer)
     if task == _RANK:
         return Ranker(made, label=label)
     return _OF_VECTORS[task](made) if task in _OF_VECTORS else made
 
 
-def _read_by(answering: AnyAnswering, model: BertPreTrainedModel) -> BertPreTrainedModel:
-    """Return the part of a model whose output is read: all of it, or its body."""
-    body = getattr(model, model.base_model_prefix, None)
-    return body if isinstance(answering, FeatureExtraction) and isinstance(body, BertModel) else model
+def _opened(model: AnyModel) -> OnnxEngine:
+    """Open an exported folder.
+
+    Raises:
+        InputError: a model, which is no folder.
+    """
+    if isinstance(model, BertPreTrainedModel):
+        raise InputError(f"the engine onnx reads a folder, not a {type(model).__name__}: glassbert.export(model, OUT)")
+    return OnnxEngine(model)
+
+
+def _runner(answering: AnyAnswering, source: BertPreTrainedModel | OnnxEngine, engine: str) -> Runner:
+    """Make ready what reads as much of a model as is asked for: all of it, or its body."""
+    whole = not isinstance(answering, FeatureExtraction)
+    if isinstance(source, OnnxEngine):
+        return source if whole else source.of_tokens()
+    body = getattr(source, source.base_model_prefix, None)
+    return ENGINES[engine](source if whole or not isinstance(body, BertModel) else body)
 
 
 def answering_of(kind: type[BertPreTrainedModel], config: BertConfig, name: str | None = None) -> AnyAnswering:
