@@ -187,28 +187,19 @@ def test_relative_positions(make: Make) -> None:
     assert_equal(OnnxEngine(made.folder).session, made.model)
 
 
-def test_pruned_heads_no_pooler_and_tanh_gelu(tmp_path: Path) -> None:
+def test_pruned_heads_and_ways_to_pool(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, num_hidden_layers=2, hidden_act="gelu_new", return_dict=False)
-    model = seeded(config, functools.partial(BertModel, add_pooling_layer=False))  # type: ignore[arg-type]
-    assert isinstance(model, BertModel)
+    settings: dict[str, Any] = {"pooling": "max", "layers": 2, "normalize": False, "truncate_dim": 7}
+    model = seeded(config, functools.partial(SentenceEncoder, **settings))  # type: ignore[arg-type]
     model.prune_heads({0: [1], 1: [0, 2]})
-    exported = export(model, tmp_path / "out")
-    assert exported.outputs == ("last_hidden_state",)
+    export(model, tmp_path / "out")
     model.config.return_dict = True
     engine = OnnxEngine(tmp_path / "out")
     assert_equal(engine.session, model)
     assert engine.config.pruned_heads == {0: [1], 1: [0, 2]}
-    assert not (tmp_path / "out" / "vocab.txt").exists()
-
-
-def test_ways_to_pool(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"pooling": "max", "layers": 2, "normalize": False, "truncate_dim": 7}
-    model = seeded(CONFIG, functools.partial(SentenceEncoder, **settings))  # type: ignore[arg-type]
-    export(model, tmp_path / "out", tokenizer=tokenizer())
-    engine = OnnxEngine(tmp_path / "out")
-    assert_equal(engine.session, model)
-    assert not (tmp_path / "out" / "modules.json").exists()  # which has no form for two layers
     assert engine.config.extra["sentence_encoder"]["layers"] == 2
+    assert not (tmp_path / "out" / "modules.json").exists()  # which has no form for two layers
+    assert not (tmp_path / "out" / "vocab.txt").exists()
 
 
 def test_a_text_of_padding_alone_is_finite(make: Make) -> None:
@@ -240,14 +231,27 @@ def test_axes_have_names(make: Make) -> None:
     assert [one.shape for one in session.get_inputs()] == [["batch", "choices", "sequence"]] * 3
 
 
-def test_nothing_is_said_and_nothing_is_changed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_said_and_nothing_is_changed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_files, "_LARGEST", 1000)
     handlers, filters = list(logging.getLogger().handlers), list(warnings.filters)
     levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")}
-    export(build(BertForMaskedLM), tmp_path / "out", int8=True)
+    model = build(BertForMaskedLM)
+    exported = export(model, tmp_path / "out", int8=True)
     assert capfd.readouterr() == ("", "")
     assert list(logging.getLogger().handlers) == handlers
     assert list(warnings.filters) == filters
     assert {name: logging.getLogger(name).level for name in levels} == levels
+    # Weights beside the file are quantized as well, and nothing else is left there.
+    assert exported.quantized is not None
+    assert exported.bytes < exported.quantized.bytes
+    assert {path.name for path in (tmp_path / "out").iterdir()} - {"model.onnx.data"} == {
+        "config.json",
+        "export.json",
+        "model.onnx",
+    }
+    assert OnnxEngine(tmp_path / "out").session(inputs(model, (2, 5)))["logits"].shape == (2, 5, len(VOCABULARY))
 
 
 def test_the_model_is_left_alone(tmp_path: Path) -> None:
@@ -272,10 +276,6 @@ def test_weights_beside_the_file_where_they_are_too_large_for_it(
     # A folder that is whole may be moved.
     (tmp_path / "out").rename(tmp_path / "moved")
     assert_equal(OnnxEngine(tmp_path / "moved").session, model)
-    small = export(model, tmp_path / "small", int8=True)
-    assert small.bytes < exported.bytes
-    assert not (tmp_path / "small" / "float32").exists()
-    assert OnnxEngine(tmp_path / "small").session(inputs(model, (2, 5)))["logits"].shape == (2, 3)
 
 
 # torch.export
@@ -297,25 +297,19 @@ def test_torch_export(model_class: type[BertPreTrainedModel], tmp_path: Path) ->
 # 8 bits
 
 
-def test_8_bits_are_smaller_and_their_cost_is_told(tmp_path: Path) -> None:
-    model = build(
-        BertForSequenceClassification,
-        hidden_size=48,
-        intermediate_size=96,
-        label2id={},
-        id2label={0: "a", 1: "b", 2: "c"},
-    )
+def test_8_bits_are_smaller_and_their_cost_is_told(tmp_path: Path, make: Make) -> None:
+    made = make(BertForSequenceClassification)
+    model, plain = made.model, made.exported
     task = task_of(model.config, type(model).__name__)
-    rows = [{"text": text, "label": "abc"[number % 3]} for number, text in enumerate(TEXTS)]
+    rows = [{"text": text, "label": f"LABEL_{number % 3}"} for number, text in enumerate(TEXTS)]
     examples = list(read_examples(task, rows, ReadingSettings(), say=lambda _: None))
-    plain = export(model, tmp_path / "plain", tokenizer=tokenizer())
     small = export(model, tmp_path / "small", int8=True, examples=examples, tokenizer=tokenizer())
     assert small.bytes < 0.8 * plain.bytes
     told = small.quantized
     assert told is not None
     assert told.bytes == plain.bytes
     # What stands in the folder is the file in 8 bits, and its distance is that which is told.
-    one, other = (OnnxEngine(tmp_path / name) for name in ("plain", "small"))
+    one, other = (OnnxEngine(folder) for folder in (made.folder, small.folder))
     given = inputs(model, (9, 12))
     gap = (one.session(given)["logits"] - other.session(given)["logits"]).abs().max()
     assert 0.0 < float(gap) < 10 * told.differences["logits"].largest

@@ -163,7 +163,8 @@ def export(
         model: a model folder, the name of a repo on the hub, or a model.
         out: a new folder.
         to: "onnx" writes `model.onnx`, "torch-export" writes `model.pt2`, which `torch.export.load` reads.
-        int8: weights of matrix products in 8 bits, computed with as such: smaller and faster, and not the same answers.
+        int8: embeddings and weights in 8 bits, products computed in 8 bits: smaller and faster, and not the same
+            answers.
         examples: labelled examples of the model's task, to tell what 8 bits cost.
         tokenizer: of the model; None loads it from the folder, where it has one.
         overwrite: whether a model folder that is there may be replaced, which is not that of `model`.
