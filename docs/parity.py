@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 import tempfile
@@ -23,18 +24,20 @@ import torch
 import transformers
 
 from docs.forms import minilm
-from glassbert import FinetuneSettings, finetune, read_records
+from glassbert import FinetuneSettings, PrepareSettings, finetune, prepare, read_records
+from glassbert.settings import PretrainSettings
 from glassbert.tasks.pieces import Grouping
+from glassbert.train import pretrain
 from tests.infer import parity
 from tests.infer.parity import Compared
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PEER = f"transformers {transformers.__version__}"
-HEAD = """# Parity with the pipelines of transformers
+HEAD = """# Parity with the pipelines of transformers and sentence-transformers
 
 The same model folder, read by both, and the same texts: how many have equal answers, and the largest difference
-between two scores; fp32, one thread. The models are all-MiniLM-L6-v2 after a short `glassbert train` on the data named
-in the last column. Ours were told `word_boundaries="marks"` for tags, and `scoring="windows"`, `overlap` and
+between two scores; fp32, one thread. The models are all-MiniLM-L6-v2, as it is or after a short training on the data
+named in the last column. Ours were told `word_boundaries="marks"` for tags, and `scoring="windows"`, `overlap` and
 `max_answer_length=15` for questions. Written by `docs/parity.py`; `tests/infer/test_parity.py` holds the same with
 small models.
 
@@ -44,7 +47,9 @@ small models.
 TAIL = """
 An answer is equal where the most probable class is the same; where the same labels reach their thresholds; where a
 number differs by less than 1e-4; where all entities of a text have the same type, begin and end (scores are compared
-there); where the best answer has the same text, begin and end (scores are compared of the five best).
+there); where the best answer has the same text, begin and end (scores are compared of the five best); where the
+same choice is the most probable, the same five tokens in the same order, the same of "follows" and "does not"; where
+there are as many vectors; where the nearest other text is the same; where the same documents come in the same order.
 
 See [differences.md](differences.md) for the options that make answers equal, and for what differs on purpose.
 """
@@ -88,6 +93,19 @@ class Models:
             torch.manual_seed(0)
             usual: dict[str, Any] = {"batch_size": 16, "learning_rate": 1e-4}
             finetune(FinetuneSettings(model=minilm(), out=folder, steps=steps, **(usual | settings)))
+        return folder
+
+    def pretrained(self, name: str, steps: int) -> Path:
+        """Return the folder of a model with the heads of pretraining, which has learned some steps."""
+        folder = self._folder / name
+        if not (folder / "config.json").exists():
+            text = self._folder / "text.txt"
+            text.write_text("\n".join(sentences("wnut17train.conll", 3000)) + "\n", encoding="utf-8")
+            shards = self._folder / "shards"
+            settings = PrepareSettings(texts=[text], vocab=minilm(), out=shards, max_length=48, overwrite=True)
+            prepare(settings)
+            usual: dict[str, Any] = {"batch_size": 16, "learning_rate": 1e-3}
+            pretrain(PretrainSettings(shards=shards, model=minilm(), out=folder, steps=steps, **usual))
         return folder
 
     def write(self, name: str, rows: list[dict[str, Any]]) -> Path:
@@ -179,8 +197,57 @@ def answers(models: Models) -> Iterator[Row]:
             yield Row(what + more, peer, found, "answers", "SQuAD 2.0, dev")
 
 
+def choices(models: Models) -> Iterator[Row]:
+    """The right one of several choices."""
+    train = DATA / "commonsenseqa" / "dev_rand_split.jsonl"
+    rows = [json.loads(line) for line in train.read_text(encoding="utf-8").splitlines()]
+    asked = [(row["question"], row["choices"]["text"]) for row in rows]
+    file = models.write("choices.jsonl", [{"question": one, "choices": some, "label": 0} for one, some in asked[200:]])
+    folder = models.get("choice", 60, train=file, task="multiple-choice")
+    found = parity.multiple_choice(folder, asked[:200])
+    yield Row("multiple choice", f"{PEER}, the model", found, "probabilities", "CommonsenseQA, dev")
+
+
+def words(models: Models) -> Iterator[Row]:
+    """What heads of pretraining say, after some steps."""
+    folder = models.pretrained("words", 150)
+    texts = [text for text in sentences("emerging.dev.conll", 400) if len(text.split()) > 4][:200]
+    masked = []
+    for number, text in enumerate(texts):
+        parts = text.split()
+        for place in range(number % 3, len(parts), 6):
+            parts[place] = "[MASK]"
+        masked.append(" ".join(parts))
+    yield Row("fill-mask", PEER, parity.fill_mask(folder, masked), "masks", "pretraining on WNUT-17, 150 steps")
+    pairs = list(itertools.pairwise(texts))
+    found = parity.next_sentence(folder, pairs)
+    yield Row("next sentence", f"{PEER}, the model", found, "probabilities", "the same")
+
+
+def vectors(models: Models) -> Iterator[Row]:
+    """Vectors of tokens and of texts, what is made of them, and pairs that are scored."""
+    import sentence_transformers
+
+    peer, folder = f"sentence-transformers {sentence_transformers.__version__}", minilm()
+    texts = sentences("emerging.dev.conll", 300)
+    yield Row("feature extraction", PEER, parity.feature_extraction(folder, texts), "vectors", "as it is")
+    yield Row("sentence embedding", peer, parity.sentence_embedding(folder, texts), "numbers", "as it is")
+    yield Row("search", peer, parity.search(folder, texts[:50], texts[50:]), "documents", "as it is")
+    scored = models.get("regression", 150)
+    yield Row("rank", f"{peer}, CrossEncoder", parity.rank(scored, texts[:10], texts[10:60]), "documents", "STS-B")
+
+
 # One function for each task; another one needs nothing but its place here.
-ROWS: tuple[Callable[[Models], Iterator[Row]], ...] = (classes, labels, numbers, entities, answers)
+ROWS: tuple[Callable[[Models], Iterator[Row]], ...] = (
+    classes,
+    labels,
+    numbers,
+    entities,
+    answers,
+    choices,
+    words,
+    vectors,
+)
 
 
 def main() -> None:

@@ -205,3 +205,106 @@ def answers_of_442(
     if may_be_none:
         answers.append({"score": min(nulls), "start": 0, "end": 0, "answer": ""})
     return sorted(answers, key=lambda one: one["score"], reverse=True)
+
+
+def fill_mask(folder: Path, texts: Sequence[str]) -> Compared:
+    """Compare the five best tokens of each mask."""
+    ask = peers("fill-mask", folder, top_k=5)
+    same, worst, things = 0, 0.0, 0
+    for text, answer in zip(texts, ours(folder)(list(texts)), strict=True):
+        found = ask(text)
+        masks = found if isinstance(found[0], list) else [found]
+        things += len(masks)
+        same += [[one.id for one in mask.fills] for mask in answer.masks] == [
+            [one["token"] for one in m] for m in masks
+        ]
+        pairs = (zip(mask.fills, theirs, strict=True) for mask, theirs in zip(answer.masks, masks, strict=True))
+        worst = max([worst, *(abs(one.score - other["score"]) for some in pairs for one, other in some)])
+    return Compared(texts=len(texts), same=same, difference=worst, things=things)
+
+
+def next_sentence(folder: Path, pairs: Sequence[tuple[str, str]]) -> Compared:
+    """Compare probabilities with those of the peer's model, which has no pipeline for them."""
+    model = transformers.BertForNextSentencePrediction.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    with torch.inference_mode():
+        expected = [
+            float(model(**tokenizer(*pair, truncation=True, return_tensors="pt")).logits.softmax(-1)[0, 0])
+            for pair in pairs
+        ]
+    answers = pipeline("next-sentence", folder)(list(pairs))
+    apart = [abs(answer.score - score) for answer, score in zip(answers, expected, strict=True)]
+    same = sum(answer.follows == (score >= 0.5) for answer, score in zip(answers, expected, strict=True))
+    return Compared(texts=len(pairs), same=same, difference=max(apart), things=len(pairs))
+
+
+def multiple_choice(folder: Path, questions: Sequence[tuple[str, Sequence[str]]]) -> Compared:
+    """Compare the probabilities of all choices with those of the peer's model, which has no pipeline for them."""
+    model = transformers.BertForMultipleChoice.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    answers = ours(folder)([{"question": question, "choices": list(choices)} for question, choices in questions])
+    same, worst = 0, 0.0
+    for (question, choices), answer in zip(questions, answers, strict=True):
+        batch = tokenizer([question] * len(choices), list(choices), padding=True, truncation=True, return_tensors="pt")
+        with torch.inference_mode():
+            scores = model(**{name: rows[None] for name, rows in batch.items()}).logits[0].softmax(-1).tolist()
+        same += answer.index == max(range(len(scores)), key=scores.__getitem__)
+        worst = max([worst, *(abs(one - other) for one, other in zip(answer.scores, scores, strict=True))])
+    return Compared(texts=len(questions), same=same, difference=worst, things=sum(len(one) for _, one in questions))
+
+
+def feature_extraction(folder: Path, texts: Sequence[str]) -> Compared:
+    """Compare the vectors of all pieces; equal where there are as many."""
+    extract = peers("feature-extraction", folder, tokenize_kwargs={"truncation": True, "max_length": 256})
+    same, worst, things = 0, 0.0, 0
+    for text, answer in zip(texts, pipeline("feature-extraction", folder)(list(texts)), strict=True):
+        found = torch.tensor(extract(text))[0]
+        things += len(found)
+        if found.shape == answer.vectors.shape:
+            same += 1
+            worst = max(worst, float((found - answer.vectors).abs().max()))
+    return Compared(texts=len(texts), same=same, difference=worst, things=things)
+
+
+def sentence_embedding(folder: Path, texts: Sequence[str]) -> Compared:
+    """Compare vectors with those of sentence-transformers; equal where the nearest other text is the same."""
+    from sentence_transformers import SentenceTransformer
+
+    theirs = torch.tensor(SentenceTransformer(str(folder), device="cpu").encode(list(texts)))
+    own = torch.stack([answer.vector for answer in ours(folder)(list(texts))])
+    nearest = [(one @ one.T).fill_diagonal_(-2.0).argmax(dim=1) for one in (own, theirs)]
+    worst = float((own - theirs).abs().max())
+    return Compared(texts=len(texts), same=int((nearest[0] == nearest[1]).sum()), difference=worst, things=own.numel())
+
+
+def search(folder: Path, queries: Sequence[str], documents: Sequence[str]) -> Compared:
+    """Compare the ten nearest documents, in their order, with those of sentence-transformers."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.util import semantic_search
+
+    model = SentenceTransformer(str(folder), device="cpu")
+    vectors = (model.encode(list(some), convert_to_tensor=True) for some in (queries, documents))
+    expected = semantic_search(*vectors, top_k=10)
+    same, worst = 0, 0.0
+    for ranked, found in zip(pipeline("search", folder)(list(queries), documents, top=10), expected, strict=True):
+        same += [one.index for one in ranked] == [one["corpus_id"] for one in found]
+        worst = max([worst, *(abs(one.score - other["score"]) for one, other in zip(ranked, found, strict=True))])
+    return Compared(texts=len(queries), same=same, difference=worst, things=10 * len(queries))
+
+
+def rank(folder: Path, queries: Sequence[str], documents: Sequence[str]) -> Compared:
+    """Compare the order of documents, and their scores on the scale of the training data, with a CrossEncoder's."""
+    from sentence_transformers import CrossEncoder
+
+    theirs = CrossEncoder(str(folder), device="cpu", activation_fn=torch.nn.Identity())
+    ranker = pipeline("rank", folder)
+    task = ranker.pipeline.task
+    assert isinstance(task, Regression)
+    same, worst = 0, 0.0
+    for query in queries:
+        ranked = ranker(query, documents, top=None)
+        found = theirs.rank(query, list(documents))
+        same += [one.index for one in ranked] == [one["corpus_id"] for one in found]
+        scores = {one["corpus_id"]: float(one["score"]) * task.spread + task.mean for one in found}
+        worst = max([worst, *(abs(one.score - scores[one.index]) for one in ranked)])
+    return Compared(texts=len(queries), same=same, difference=worst, things=len(documents) * len(queries))
