@@ -477,6 +477,15 @@ def test_one_that_stops_reading_ends_the_run(model_folder: Path, tmp_path: Path)
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
     assert time.monotonic() - begun < 100
+    closed = f"{command.removesuffix(' | head -1')} >&-"
+    # Nobody reads, and nothing is said of it.
+    done = subprocess.run(["bash", "-c", closed], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("task", ["rank", "search", "similarity"])
+def test_what_takes_several_texts_at_once_is_no_task_of_predict(command: Command, models: Path, task: str) -> None:
+    refused(command("predict", models / "embeds", "a", "--task", task), f"{task} takes several texts at once")
 
 
 def test_a_run_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:

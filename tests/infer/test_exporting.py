@@ -647,5 +647,7 @@ def test_minilm_on_real_sentences(tmp_path: Path) -> None:
     assert float((extract(TEXTS[0], words="mean").vectors - wanted).abs().max()) <= 1e-5
     with pytest.raises(InputError, match="gives no hidden states but the last"):
         extract(TEXTS[0], layers=[-2])
+    with pytest.raises(CheckpointError, match=r"it was exported: model\.onnx is run by engine='onnx'"):
+        pipeline(model=tmp_path / "out")
     with pytest.raises(CheckpointError, match="does not do fill-mask; this one does sentence-embedding"):
         pipeline("fill-mask", tmp_path / "out", engine="onnx")

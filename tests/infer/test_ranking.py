@@ -18,7 +18,7 @@ from glassbert import (
     learn_vocabulary,
     pipeline,
 )
-from glassbert.infer import Ranked, rank
+from glassbert.infer import Ranked, Ranker, rank
 from glassbert.infer import ranking as module
 from glassbert.infer.ranking import scored, scoring
 
@@ -124,3 +124,16 @@ def test_what_cannot_be_ranked_is_refused() -> None:
 
 def test_a_ranked_document_is_a_plain_value() -> None:
     assert Ranked(index=0, score=1.0, text="a") == Ranked(index=0, score=1.0, text="a", cut=0)
+
+
+def test_one_document_is_not_taken_for_its_characters() -> None:
+    with pytest.raises(InputError, match="documents is of type str, expected several texts, such as a list"):
+        rank(answering(), "the sun", "rain")
+    assert [one.index for one in pipeline_of_rank()("the sun", TEXTS, top=2)] == [
+        one.index for one in rank(answering(), "the sun", TEXTS, top=2)
+    ]
+
+
+def pipeline_of_rank() -> Any:
+    found = answering()
+    return Ranker(found)

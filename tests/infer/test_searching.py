@@ -112,4 +112,8 @@ def test_what_cannot_be_searched() -> None:
         search.index(TEXTS).search("ice", top="3")  # type: ignore[call-overload]
     with pytest.raises(InputError, match="texts are compared by sentence-embedding, but this model does feature-e"):
         Searcher(pipeline("feature-extraction", encoder(), tokenizer=TOKENIZER))
+    with pytest.raises(InputError, match="documents is of type str, expected several texts"):
+        search("ice", "ice")
+    with pytest.raises(InputError, match="other is of type int, expected several texts"):
+        pipeline("similarity", encoder(), tokenizer=TOKENIZER)("ice", 3)  # type: ignore[arg-type]
     assert repr(search.index(TEXTS)) == "Index(5 texts, 'cosine')"

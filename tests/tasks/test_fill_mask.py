@@ -143,6 +143,7 @@ def test_candidates_may_differ_from_record_to_record(fill: Pipeline) -> None:
         ("[MASK]", {"candidates": ["☃"]}, InputError, "'☃' cannot stand for a mask.*does not know it"),
         ("[MASK]", {"candidates": ["the.sun"]}, InputError, r"it is the 3 tokens the \. sun"),
         ("[MASK]", {"candidates": "sun"}, ConfigError, "expected a list of tokens"),
+        ("[MASK]", {"candidates": []}, ConfigError, "expected a list of tokens, or None for all"),
         ([{"text": "[MASK]", "candidates": []}], {}, DataError, r"inputs\[0\]: candidates is empty"),
         ("[MASK]", {"topk": 1}, ConfigError, "fill-mask has no option 'topk'.*top_k, candidates"),
     ],

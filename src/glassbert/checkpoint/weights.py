@@ -29,6 +29,8 @@ from glassbert.files import LARGEST_SETTINGS, check_content, once, read_json
 
 SAFETENSORS: Final = "model.safetensors"
 PYTORCH: Final = "pytorch_model.bin"
+# What `glassbert export` writes beside a program.
+_EXPORTED: Final = "export.json"
 # What names the tensors of a file, in JSON or in a pickle. BERT-large has 50 kB of it; much more takes seconds and
 # hundreds of megabytes to read.
 _LARGEST_HEADER: Final = 4 * 1024 * 1024
@@ -319,4 +321,7 @@ def open_weights(folder: Path) -> Iterator[Weights]:
             return
         found = foreign_weights(folder)
         instead = f"; {found} cannot be read: rename what is one of these, convert others with transformers"
+        if (folder / _EXPORTED).exists():
+            found = _EXPORTED
+            instead = "; it was exported: model.onnx is run by engine='onnx' (--engine onnx), model.pt2 by torch.export"
         raise CheckpointError(f"{folder}: holds neither {SAFETENSORS} nor {PYTORCH}{instead if found else ''}")

@@ -131,7 +131,13 @@ def answer_all(
         raise ConfigError(f"{min(twice)} is given twice, once as --option")
 
     from glassbert.infer import pipeline
+    from glassbert.infer.choosing import OF_SEVERAL
 
+    if task in OF_SEVERAL:
+        raise InputError(
+            f"{task} takes several texts at once, and not one after the other: glassbert rank, or in Python "
+            f"pipeline({task!r}, model)"
+        )
     pipe = pipeline(task, model=folder, engine=settings.engine)
     pipe.task = pipe.task.chosen({**options, **settings.options})
     if given.files and (strange := [role for role in more if role not in pipe.task.roles]):
@@ -370,7 +376,8 @@ class _Run:
                     else:
                         for line in lines(item, answer, [str(one) for one in self._place(item).values()]):
                             print(line)
-                sys.stdout.flush()
+                if sys.stdout is not None:  # a process may have none
+                    sys.stdout.flush()
                 self.totals.items += len(chunk.items)
                 self.totals.blank += chunk.blank
                 display.show(self.totals.items, total)

@@ -1,7 +1,7 @@
 """The command `glassbert`.
 
-Exit codes: 0; 1 when a run failed; 2 when it was used wrongly or given bad input; 130 after Ctrl-C. An error is one
-line on stderr; `glassbert --debug …` shows where it came from.
+Exit codes: 0; 1 when a run failed; 2 when it was used wrongly or given bad input; 130 after Ctrl-C; 141
+where the reader of the output has left. An error is one line on stderr; `glassbert --debug …` shows where it came from.
 
 Commands import what they need when they run, so `glassbert --help` does not wait for torch.
 """
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The reader of our output left early (`| head`); there is nobody to tell, also not when Python ends and
             # writes what is left.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
+            return 141  # as a shell has it for a program that SIGPIPE ended
         if isinstance(error, OSError):
             return _fail(str(error), 1, debug)
         raise

@@ -37,6 +37,8 @@ _UNTAUGHT: Final[tuple[type[AnyAnswering], ...]] = (FillMask, NextSentence)
 # What is made of the answers to several texts, and of which answers.
 _OF_VECTORS: Final[dict[str, type[Comparer]]] = {"similarity": Comparer, "search": Searcher}
 _RANK: Final = "rank"
+# What takes several texts at once, and not one input after the other.
+OF_SEVERAL: Final = (_RANK, *_OF_VECTORS)
 # What computes.
 ENGINES: Final[dict[str, Callable[[BertPreTrainedModel], Runner]]] = {
     "float32": Engine,
@@ -114,7 +116,7 @@ def pipeline(
     if model is None:
         raise InputError("no model is given: pipeline(task, model=FOLDER)")
     task = _ALIASES.get(task, task) if task is not None else None
-    known = (*ANSWERINGS, *_ALIASES, _RANK, *_OF_VECTORS)
+    known = (*ANSWERINGS, *_ALIASES, *OF_SEVERAL)
     if task is not None and task not in known:
         raise ConfigError(f"task is {task!r}, expected one of {', '.join(known)}")
     if engine not in (*ENGINES, ONNX):

@@ -11,8 +11,8 @@ from glassbert.tasks import AnyAnswering
 
 # Roles whose values are strings.
 _TEXTS: Final = ("text", "pair", "negative", "question", "context")
-# What a role is called on the command line, where that is not its name.
-_FLAGS: Final = {"choices": "--choice"}
+# What roles are given by on the command line, where that is no file.
+_FLAGS: Final = {"pair": "--pair", "context": "--context", "choices": "--choice"}
 # Inputs that are in memory at once: enough to compute like lengths together, few enough not to wait for.
 WINDOW: Final = 1024
 WINDOW_CHARACTERS: Final = 1 << 22
@@ -133,9 +133,10 @@ def _columns(task: AnyAnswering, row: Row, roles: Sequence[str]) -> dict[str, st
     if strange:
         raise InputError(f"{row._name}the input has {_quoted(row.values)}, expected {_quoted(roles)}")
     if missing := [role for role in roles if task.roles[role] and role not in row.values]:
-        needed = " and ".join(f"{role} ({_FLAGS.get(role, '--' + role)})" for role in missing)
-        optional = ", ".join(role for role in roles if not task.roles[role] and role != "id")
-        raise InputError(f"{row._name}{task.name} needs {needed}" + (optional and f"; {optional} is optional"))
+        needed = " and ".join(role + (f" ({_FLAGS[role]})" if role in _FLAGS else "") for role in missing)
+        optional = [role for role in roles if not task.roles[role] and role != "id"]
+        also = f"; {' and '.join(optional)} may be given" if optional else ""
+        raise InputError(f"{row._name}{task.name} needs {needed}{also}")
     return {role: role for role in roles if role in row.values}
 
 

@@ -77,7 +77,7 @@ class Pipeline:
             (answer,) = self._stream(task, [inputs], alone=True)
             return answer
         if not isinstance(inputs, Iterable) or isinstance(inputs, bytes | bytearray | Set):
-            raise InputError(f"the input is of type {type(inputs).__name__}, expected a string or a list of strings")
+            raise InputError(f"the input is of type {type(inputs).__name__}, expected a string, a list or an iterator")
         answers = self._stream(task, inputs)
         sized = isinstance(inputs, Sized)
         if progress:

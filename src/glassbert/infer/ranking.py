@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -97,6 +97,7 @@ def scored(pipeline: Pipeline, query: str, documents: Iterable[str], *, label: s
     """
     how = scoring(pipeline, label)
     _check("the query", query)
+    check_texts("documents", documents)
     return _scored(pipeline, how, query, documents)
 
 
@@ -141,6 +142,16 @@ def best(documents: Iterable[Ranked], top: int | None) -> list[Ranked]:
         return -one.score, one.index
 
     return sorted(documents, key=order) if top is None else heapq.nsmallest(top, documents, key=order)
+
+
+def check_texts(name: str, texts: object) -> None:
+    """Check that several texts are given, and not one, which would be taken for its characters.
+
+    Raises:
+        InputError: a string, or nothing that holds texts.
+    """
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        raise InputError(f"{name} is of type {type(texts).__name__}, expected several texts, such as a list of strings")
 
 
 def check_top(top: int | None) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from glassbert.errors import InputError
 from glassbert.infer.pipelines import Pipeline
-from glassbert.infer.ranking import Ranked, check_top
+from glassbert.infer.ranking import Ranked, check_texts, check_top
 from glassbert.model.sentence import Similarity
 from glassbert.tasks import SentenceEmbedding
 
@@ -83,6 +83,9 @@ class Comparer:
         Raises:
             InputError, DataError: as `Pipeline`.
         """
+        for name, texts in (("one", one), ("other", other)):
+            if not isinstance(texts, str):
+                check_texts(name, texts)
         alone = isinstance(one, str) and isinstance(other, str)
         first, second = (self.vectors([texts] if isinstance(texts, str) else texts) for texts in (one, other))
         found = similarities(first, second, self.kind)
@@ -133,6 +136,7 @@ class Searcher(Comparer):
         Raises:
             InputError: vectors of another number or width.
         """
+        check_texts("documents", documents)
         texts = list(documents)
         cuts = None
         if vectors is None:
@@ -185,6 +189,8 @@ class Index:
             InputError: a `top` below 1, or as `Pipeline`.
         """
         check_top(top)
+        if not isinstance(query, str):
+            check_texts("query", query)
         queries = self.searcher.query([query] if isinstance(query, str) else query)
         most = len(self) if top is None else min(top, len(self))
         found: list[list[Ranked]] = []

@@ -132,15 +132,15 @@ class FillMask(Answering[FillMaskExample, MaskFeatures, FilledText]):
 
     Attributes:
         top_k: how many are given.
-        candidates: the tokens that are compared, where a record names none; empty for all. Each is one token of the
+        candidates: the tokens that are compared, where a record names none; None for all. Each is one token of the
             vocabulary.
 
     Raises:
-        ConfigError: a `top_k` below 1, or candidates that are no strings.
+        ConfigError: a `top_k` below 1, or candidates that are no strings, or none.
     """
 
     top_k: int = 5
-    candidates: tuple[str, ...] = ()
+    candidates: tuple[str, ...] | None = None
     name: ClassVar[str] = "fill-mask"
     model_class = BertForMaskedLM
     model_classes = (BertForMaskedLM, BertForPreTraining)
@@ -152,8 +152,10 @@ class FillMask(Answering[FillMaskExample, MaskFeatures, FilledText]):
         if type(self.top_k) is not int or self.top_k < 1:
             raise ConfigError(f"top_k is {self.top_k!r}, expected a whole number from 1")
         given = self.candidates
-        if not isinstance(given, list | tuple) or not all(isinstance(one, str) and one for one in given):
-            raise ConfigError(f"candidates is {given!r}, expected a list of tokens")
+        if given is None:
+            return
+        if not isinstance(given, list | tuple) or not given or not all(isinstance(one, str) and one for one in given):
+            raise ConfigError(f"candidates is {given!r}, expected a list of tokens, or None for all")
         object.__setattr__(self, "candidates", tuple(given))
 
     @classmethod
@@ -192,7 +194,7 @@ class FillMask(Answering[FillMaskExample, MaskFeatures, FilledText]):
         if self.top_k > len(tokenizer):
             raise InputError(f"top_k is {self.top_k}, but the vocabulary has {len(tokenizer)} tokens")
         words = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-        common = _ids(self.candidates, tokenizer) if self.candidates else None
+        common = None if self.candidates is None else _ids(self.candidates, tokenizer)
         numbered = enumerate(examples)
         while some := list(islice(numbered, AT_ONCE)):
             for _, example in some:
