@@ -166,8 +166,14 @@ def share_of(part: str | None) -> tuple[int, int]:
     return int(number), int(count)
 
 
+# What is documented, by class: it is asked for once an option, and annotations take long to evaluate.
+_documented: dict[type[Any], dict[str, tuple[Any, Doc]]] = {}
+
+
 def documented(settings: type[Any]) -> dict[str, tuple[Any, Doc]]:
     """Return the type and the documentation of every field, by name, group by group."""
+    if settings in _documented:
+        return _documented[settings]
     hints = get_type_hints(settings, include_extras=True)
     found: dict[str, tuple[Any, Doc]] = {}
     for field in dataclasses.fields(settings):
@@ -178,7 +184,8 @@ def documented(settings: type[Any]) -> dict[str, tuple[Any, Doc]]:
         if doc.before:  # a class adds it to what another has
             names.remove(name)
             names.insert(names.index(doc.before), name)
-    return {name: found[name] for name in sorted(names, key=lambda name: _GROUPS.index(found[name][1].group))}
+    ordered = sorted(names, key=lambda name: _GROUPS.index(found[name][1].group))
+    return _documented.setdefault(settings, {name: found[name] for name in ordered})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

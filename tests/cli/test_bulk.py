@@ -520,11 +520,14 @@ def test_memory_does_not_grow_with_the_file(model_folder: Path, tmp_path: Path) 
     assert most[3000] - most[300] < 10_000, most
 
 
+SHOWN = ("predict", "embed", "fill", "answer", "rank", "evaluate", "export")
+
+
 def examples() -> list[str]:
     found = []
     for one in app.registered_commands:
         assert one.callback is not None
-        if one.callback.__name__ in ("predict", "embed", "fill", "answer", "rank"):
+        if one.callback.__name__ in SHOWN:
             found += [
                 line.partition("Example: ")[2]
                 for line in (one.callback.__doc__ or "").splitlines()
@@ -537,7 +540,8 @@ def examples() -> list[str]:
 def test_the_examples_of_help_run_as_they_stand(command: Command, models: Path, tmp_path: Path, example: str) -> None:
     name, *arguments = shlex.split(example)[1:]
     model = {"embed": "embeds", "fill": "fills", "answer": "asks"}.get(name, "classifier")
-    (tmp_path / "OUT").symlink_to(models / model)
+    (tmp_path / ("FOLDER" if name == "export" else "OUT")).symlink_to(models / model)
+    (tmp_path / "test.tsv").write_text("text\tlabel\nthe cat\ten\nder Hund\tde\n")
     (tmp_path / "texts.txt").write_text("the cat\nder Hund\n")
     (tmp_path / "answers.txt").write_text("the cat\nder Hund\n")
     words = command(name, "--help")
@@ -550,7 +554,7 @@ def test_the_examples_of_help_run_as_they_stand(command: Command, models: Path, 
 
 
 def test_examples_are_there() -> None:
-    assert {shlex.split(one)[1] for one in examples()} == {"predict", "embed", "fill", "answer", "rank"}
+    assert {shlex.split(one)[1] for one in examples()} == {*SHOWN}
 
 
 @pytest.mark.parametrize("name", ["predict", "embed", "fill", "answer"])
