@@ -43,6 +43,8 @@ def main() -> None:
         command.add_argument("--rounds", type=int, default=5, help="counted rounds (default: %(default)s)")
         if name == "encode":
             command.add_argument("--texts", type=int, default=256, help="how many texts (default: %(default)s)")
+        elif name == "load":
+            command.add_argument("--threads", type=int, default=1, help="of torch (default: %(default)s)")
         elif name == "train":
             command.add_argument("--steps", type=int, default=6, help="steps of a round (default: %(default)s)")
         elif name == "tasks":
@@ -67,7 +69,7 @@ def main() -> None:
             file=given.json,
         )
     elif given.command == "load":
-        load.run(rounds=given.rounds, file=given.json)
+        load.run(rounds=given.rounds, threads=given.threads, file=given.json)
     elif given.command == "tasks":
         seeds, only = given.seeds, given.task
         tasks.run(examples=given.examples, epochs=given.epochs, seeds=seeds, only=only, file=given.json)

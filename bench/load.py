@@ -27,7 +27,7 @@ _PROGRAM = """
 import json, resource, sys, time
 import torch
 from {library} import BertConfig, BertModel
-torch.set_num_threads(1)
+torch.set_num_threads({threads})
 with torch.inference_mode():
     BertModel.from_pretrained(sys.argv[2])(torch.tensor([[1, 2, 3]]))
 def peak():
@@ -44,7 +44,7 @@ print(json.dumps({{"load": loaded - begin, "use": used - begin, "peak": peak() -
 """
 
 
-def run(*, rounds: int, file: Path | None) -> None:
+def run(*, rounds: int, threads: int, file: Path | None) -> None:
     """Measure time and memory, ours and the peer's in turn, for BERT-base in float32."""
     import transformers
 
@@ -58,22 +58,22 @@ def run(*, rounds: int, file: Path | None) -> None:
         size = Path(folder, "model.safetensors").stat().st_size / 2**20
         for number in range(rounds + 1):
             for name, library in programs.items():
-                found = _measure(library, folder, tiny)
+                found = _measure(library, folder, tiny, threads)
                 if number:
                     measured[name].append(found)
-    _report(measured, size, file)
+    _report(measured, size, threads, file)
 
 
-def _measure(library: str, folder: str, tiny: str) -> dict[str, float]:
-    program = [sys.executable, "-c", _PROGRAM.format(library=library), folder, tiny]
+def _measure(library: str, folder: str, tiny: str, threads: int) -> dict[str, float]:
+    program = [sys.executable, "-c", _PROGRAM.format(library=library, threads=threads), folder, tiny]
     begin = time.perf_counter()
     done = subprocess.run(program, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     values: dict[str, float] = {**json.loads(done.stdout.splitlines()[-1]), "whole": time.perf_counter() - begin}
     return values
 
 
-def _report(measured: dict[str, list[dict[str, float]]], size: float, file: Path | None) -> None:
-    title = f"BERT-base, model.safetensors of {size:.0f} MiB in the system's cache, one thread"
+def _report(measured: dict[str, list[dict[str, float]]], size: float, threads: int, file: Path | None) -> None:
+    title = f"BERT-base, model.safetensors of {size:.0f} MiB in the system's cache, threads: {threads}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for heading in ("load ms", "min", "max", "load and one text ms", "whole process ms", "peak MiB", "of the weights"):
