@@ -132,6 +132,21 @@ def named(shard: str) -> Callable[[list[str]], dict[str, str]]:
     return lambda names: dict.fromkeys(names, shard)
 
 
+def sparse(size: int) -> Case:
+    """Put a sound model in the form before torch 1.6 there, in a file of many bytes that takes no room on the disk."""
+
+    import torch
+    from safetensors.torch import load_file
+
+    def write(folder: Path) -> None:
+        state = load_file(folder / "model.safetensors")
+        (folder / "model.safetensors").unlink()
+        torch.save(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+        os.truncate(folder / "pytorch_model.bin", size)
+
+    return write
+
+
 def as_bin(data: bytes) -> Case:
     """Put a `pytorch_model.bin` in the place of the safetensors."""
 
@@ -458,6 +473,7 @@ def cases() -> Iterator[tuple[str, Case]]:
     for form, made in {"zip": lambda pickled: archive(names=pickled), "legacy": legacy}.items():
         yield f".bin: 2 GB of bytearray in {form} form", as_bin(made(CALLS_BYTEARRAY))
         yield f".bin: 200,000 lists in {form} form", as_bin(made(b"\x80\x02](" + b"]" * 200_000 + b"e."))
+    yield ".bin: 20 GB of nothing behind a sound model in legacy form", sparse(20 * 2**30)
     for numbers in (2**28, 2**33, 2**45, 2**61):
         yield f".bin: a storage of {numbers:,} numbers in legacy form", as_bin(legacy(storage_of(numbers)))
     for name, given in NAMES.items():

@@ -126,6 +126,15 @@ def as_device(given: Any) -> torch.device | None:
 # The config and the files
 
 
+def most_bytes(config: BertConfig) -> int:
+    """Return more bytes than all weights of a model can have, in float64 and with a second vocabulary."""
+    width, inner, positions = config.hidden_size, config.intermediate_size, config.max_position_embeddings
+    tables = 2 * config.vocab_size + positions + config.type_vocab_size + config.num_labels + 3 * width
+    # Relative positions have a table of 2 P - 1 rows of one head in each layer; cross-attention is a second attention.
+    layer = 8 * width + 2 * inner + 2 * positions + 32
+    return 2 * 8 * (tables + config.num_hidden_layers * layer) * width + (16 << 20)
+
+
 def check_sizes(config: BertConfig, weights: Weights, where: str, given: Collection[str], leave: Sequence[str]) -> None:
     """Hold the config against the shapes in the files, before anything of its sizes is made.
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import torch
 
-from glassbert.checkpoint.filling import as_device, as_dtype, as_patterns, check_sizes, fill, without_memory
+from glassbert.checkpoint.filling import as_device, as_dtype, as_patterns, check_sizes, fill, most_bytes, without_memory
 from glassbert.checkpoint.hub import Hub, Parts, local_folder
 from glassbert.checkpoint.place import CONFIG, TF_CONFIG, check_name, inside, model_folder
 from glassbert.checkpoint.sentence_folder import SentenceFolder, read_sentence_folder
@@ -95,9 +95,11 @@ class Source:
             )
         return read_tf_config(self.folder)
 
-    def open(self) -> contextlib.AbstractContextManager[Weights]:
-        """Open the weights."""
-        return open_weights(self.folder) if self.checkpoint is None else TensorFlowWeights(self.checkpoint)
+    def open(self, config: BertConfig) -> contextlib.AbstractContextManager[Weights]:
+        """Open the weights of a model with this config."""
+        if self.checkpoint is not None:
+            return TensorFlowWeights(self.checkpoint)
+        return open_weights(self.folder, most_bytes(config))
 
 
 def find_source(name: str | Path, hub: Hub, *, sentence: bool, parts: Parts = "model") -> Source:
@@ -226,7 +228,7 @@ def load_source(source: Source, **settings: Any) -> BertPreTrainedModel:
             known = ", ".join(MODEL_CLASSES)
             raise CheckpointError(f"{source.config}: architectures names {wanted!r}; glassbert.load knows {known}")
         return _load(MODEL_CLASSES[wanted], source, new_head=False, **settings)
-    with source.open() as weights:
+    with source.open(config) as weights:
         fitting = fitting_class(weights.keys())
     model_class = BertModel if source.checkpoint is None else fitting
     loads = f"{fitting.__name__}.from_pretrained takes these weights" if fitting is not model_class else ""
@@ -317,7 +319,7 @@ def _load(
         arguments = {**source.sentence.settings(), **arguments}
     where = str(source.config) if config is None else "the config that was given"
     config = _changed(source.read_config() if config is None else config, changes)
-    with reading(source.folder), source.open() as weights:
+    with reading(source.folder), source.open(config) as weights:
         floats = as_dtype(dtype, weights)
         check_sizes(config, weights, where, changes, (*fresh, *ignore))
         # Our own classes without memory and random numbers: the tensors come from the file. Any other may compute what

@@ -133,11 +133,11 @@ def _check_header(file: Path) -> None:
 class _Pickled:
     """One or several files of `torch.save`, read by the weights-only reader."""
 
-    def __init__(self, files: list[Path]) -> None:
+    def __init__(self, files: list[Path], most: int | None) -> None:
         self._tensors: dict[str, Tensor] = {}
         self._files: dict[str, Path] = {}
         for file in files:
-            for name, tensor in _unpickled(file).items():
+            for name, tensor in _unpickled(file, most).items():
                 if name in self._files:
                     raise CheckpointError(f"{file}: holds {name}, which {self._files[name].name} holds too")
                 self._tensors[name], self._files[name] = tensor, file
@@ -155,7 +155,8 @@ class _Pickled:
         return str(self._files[key])
 
 
-def _unpickled(file: Path) -> dict[str, Tensor]:
+def _unpickled(file: Path, most: int | None) -> dict[str, Tensor]:
+    """Read one file; `most` are the bytes that the older format, which is read as a whole, may have."""
     _check_file(file)
     with file.open("rb") as stream:
         start = stream.read(_LARGEST_PICKLE)
@@ -166,6 +167,8 @@ def _unpickled(file: Path) -> dict[str, Tensor]:
         else:
             _check_pickles(file, start, _LEGACY_PICKLES)
             storages = None
+            if most is not None and (size := file.stat().st_size) > most:
+                raise CheckpointError(f"{file}: has {size:,} bytes, but a model of its config at most {most:,}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch thinks of a pickle before it refuses it
             # A zip is mapped into memory; the older format can only be read as a whole.
@@ -299,8 +302,12 @@ def _check_shards(weights: Weights, mapping: dict[str, str], index: Path) -> Non
 
 
 @contextlib.contextmanager
-def open_weights(folder: Path) -> Iterator[Weights]:
+def open_weights(folder: Path, most: int | None = None) -> Iterator[Weights]:
     """Open what a folder holds: `model.safetensors`, else `pytorch_model.bin`, each whole or by an index.
+
+    Args:
+        folder: of the model.
+        most: bytes that a file may have that can only be read as a whole; None where nobody knows the model's sizes.
 
     Raises:
         CheckpointError: neither is there, or what is there is damaged or hostile.
@@ -314,7 +321,7 @@ def open_weights(folder: Path) -> Iterator[Weights]:
                 mapping, files = _shards(folder, index)
             else:
                 continue
-            weights = _Safetensors(files, stack) if name == SAFETENSORS else _Pickled(files)
+            weights = _Safetensors(files, stack) if name == SAFETENSORS else _Pickled(files, most)
             if mapping is not None:
                 _check_shards(weights, mapping, index)
             yield weights

@@ -16,6 +16,7 @@ _SHOWN: Final = 3
 # Scores that a notebook shows of many.
 _BARS: Final = 20
 _TABLE: Final = "border-collapse:collapse;font-size:0.9rem"
+_CAPTION: Final = "text-align:left;opacity:0.7"
 _CELL: Final = "text-align:left;vertical-align:top;padding:2px 8px"
 _BAR: Final = "display:inline-block;height:0.7em;background:#4878a8;margin-right:6px"
 # Characters that a notebook shows of a text.
@@ -80,7 +81,8 @@ def table(title: str, rows: Iterable[tuple[str, str]]) -> str:
     body = "".join(
         f'<tr><th style="{_CELL}">{html.escape(name)}</th><td style="{_CELL}">{value}</td></tr>' for name, value in rows
     )
-    return f'<table style="{_TABLE}"><caption style="text-align:left;opacity:0.7">{html.escape(title)}</caption><tbody>{body}</tbody></table>'
+    caption = f'<caption style="{_CAPTION}">{html.escape(title)}</caption>'
+    return f'<table style="{_TABLE}">{caption}<tbody>{body}</tbody></table>'
 
 
 def highlighted(parts: Iterable[tuple[str, str | None]]) -> str:
