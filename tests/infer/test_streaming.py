@@ -85,7 +85,7 @@ def test_who_stops_early_leaves_nothing_running(classify: Pipeline) -> None:
     answers = classify(iter(TEXTS), progress=True)
     next(answers)
     answers.close()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_a_bar_is_no_answer(classify: Pipeline, capfd: pytest.CaptureFixture[str]) -> None:
