@@ -273,7 +273,7 @@ def test_answers() -> None:
 
 
 BAD: list[tuple[Any, type[Exception], str]] = [
-    ("a", InputError, r"multiple-choice needs choices \(--choice\); context is optional"),
+    ("a", InputError, r"multiple-choice needs choices \(--choice\); context may be given"),
     ({"question": "a", "choices": ["b"]}, DataError, "1 choice;"),
     ({"question": "a", "choices": "b"}, DataError, "the choices are"),
     ({"question": 1, "choices": ["b", "c"]}, InputError, "of type int"),
