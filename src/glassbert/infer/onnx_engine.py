@@ -209,7 +209,8 @@ class OnnxEngine:
         found = self.session({name: tensor.to(torch.int64).view(shape) for name, tensor in given.items()})
         if self._encoder is not None and "sentence_embedding" not in found:
             found["sentence_embedding"] = self._pooled(found, checked.mask_or_ones())
-        found.setdefault(_STATES[0], found.get(_STATES[1], torch.empty(0)))
+        if _STATES[1] in found:
+            found.setdefault(_STATES[0], found[_STATES[1]])
         known = {field.name for field in dataclasses.fields(self._kind)}
         return self._kind(**{name: tensor for name, tensor in found.items() if name in known})
 
