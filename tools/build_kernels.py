@@ -23,6 +23,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 _SOURCES: Final = Path("src", "glassbert", "native")
 _MODULE: Final = "_kernels.abi3.so"
 _OPTIONS: Final = ("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-math-errno")
+# What is compiled for each level of processor.
+_PARTS: Final = ("kernels", "encoder")
 # Beside plain code, kernels for the two levels of x86-64 with wide vectors; the module chooses when it is loaded.
 _LEVELS: Final = {"plain": (), "v3": ("-march=x86-64-v3",), "v4": ("-march=x86-64-v4",)}
 
@@ -63,9 +65,10 @@ def _build(folder: Path, compiler: Sequence[str], levels: Sequence[str]) -> bool
     with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as place:
         options = [*_OPTIONS, *shlex.split(os.environ.get("CFLAGS", ""))]
         module = [str(folder / "module.c"), f"-I{sysconfig.get_path('include')}"]
-        objects = [f"{place}/module.o", *(f"{place}/{level}.o" for level in levels)]
+        parts = [(name, level) for name in _PARTS for level in levels]
+        objects = [f"{place}/module.o", *(f"{place}/{name}-{level}.o" for name, level in parts)]
         compiles = [[*module, *(["-DX86_LEVELS"] if len(levels) > 1 else [])]]
-        compiles += [[str(folder / "kernels.c"), f"-DLEVEL={level}", *_LEVELS[level]] for level in levels]
+        compiles += [[str(folder / f"{name}.c"), f"-DLEVEL={level}", *_LEVELS[level]] for name, level in parts]
         commands = [
             [*compiler, *options, *what, "-c", "-o", target] for what, target in zip(compiles, objects, strict=True)
         ]

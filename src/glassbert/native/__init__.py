@@ -12,7 +12,7 @@ Letters: B sequences, T tokens in the stream, A heads, D head size.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,9 @@ class Dropping(NamedTuple):
     dropped: int
     scale: float
 
+
+# Outputs that stand side by side in a packed weight.
+PANEL: Final = 32
 
 KEEP_ALL = Dropping(0, 0, 1.0)
 
@@ -166,6 +169,52 @@ def rescale(products: Tensor, least: Tensor, steps: Tensor, sums: Tensor, bias: 
     ranges = least.data_ptr(), steps.data_ptr()
     outputs = sums.data_ptr(), bias.data_ptr()
     _kernels.rescale(products.data_ptr(), *ranges, *outputs, tokens, size, torch.get_num_threads())
+
+
+def pack(weight: Tensor) -> Tensor:
+    """Lay out a weight (out, in) for `encode`: flat, and filled up to whole panels of outputs."""
+    columns, depth = weight.shape
+    packed = weight.new_empty(-(-columns // PANEL) * PANEL * depth)
+    _kernels.pack(weight.data_ptr(), packed.data_ptr(), columns, depth, torch.get_num_threads())
+    return packed
+
+
+def encode(
+    model: int,
+    inputs: tuple[Tensor | None, Tensor, Tensor, Tensor | None],
+    starts: Tensor,
+    bundles: Tensor,
+    picked: tuple[Tensor, Tensor] | None,
+    result: Tensor,
+    states: Tensor | None,
+    *,
+    most_tokens: int,
+    longest: int,
+) -> None:
+    """Take sequences through embeddings and layers.
+
+    Args:
+        model: address of the struct `Model` of kernels.h.
+        inputs: of each token of the stream its id, its segment and its place, (T,) int64, and word vectors (T, H) where
+            there are no ids.
+        starts: (B + 1,) int64, the first token of each sequence, and T.
+        bundles: (N + 1,) int64, the first sequence of each bundle, and B. N bundles for as many threads or more are
+            computed by a thread each; fewer are shared by all.
+        picked: places in the stream that alone are asked for, in rising order, and (B + 1,) how many lie before each
+            sequence; None asks for all.
+        result: (T, H), or a row for each place; is written.
+        states: (L + 1, T, H), is written: what came into each layer, and out of the last.
+        most_tokens: of a bundle.
+        longest: tokens of the longest sequence.
+    """
+    addresses = tuple(
+        0 if tensor is None else tensor.data_ptr()
+        for tensor in (*inputs, starts, bundles, *(picked or (None, None)), result, states)
+    )
+    sizes = len(starts) - 1, len(bundles) - 1, most_tokens, longest
+    threads = torch.get_num_threads()
+    memory = torch.empty(_kernels.encode(model, addresses, sizes, 0, threads))
+    _kernels.encode(model, addresses, sizes, memory.data_ptr(), threads)
 
 
 def _attention(

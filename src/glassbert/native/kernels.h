@@ -66,9 +66,81 @@ typedef struct {
     long tokens, size;
 } Scaling;
 
+/* Columns of a product that stand side by side in memory. */
+#define PANEL 32
+
+typedef struct {
+    const float *weight;     /* (columns, depth), as torch keeps it */
+    float *packed;           /* panels of it, PANEL columns each, the last one filled up with zeros */
+    long columns, depth;
+} Packing;
+
+/* What follows is read from int64 numbers and addresses side by side in memory: every field has 8 bytes. */
+
+/* A linear layer. */
+typedef struct {
+    const float *numbers;    /* packed */
+    const float *bias;       /* (columns,), filled up with zeros to whole panels */
+    int64_t columns, depth;  /* out, in */
+} Panels;
+
+/* A LayerNorm of (H,) numbers. */
+typedef struct {
+    const float *weight, *bias;
+} Norm;
+
+typedef struct {
+    Panels query, key, value, projection, intermediate, output;
+    Norm attention_norm, output_norm;
+    int64_t heads;
+} Layer;
+
+/* Sequences through embeddings and layers. */
+typedef struct {
+    const Layer *layers;
+    const float *words, *places, *kinds;     /* tables of (…, H) */
+    Norm norm;                               /* of the embeddings */
+    int64_t layer_count, width, size, inner; /* L, H, D, I */
+    int64_t attended;                        /* most numbers that the heads of a layer have, A · D */
+    int64_t activation;
+    double epsilon;
+} Model;
+
+typedef struct {
+    const Model *model;
+    const int64_t *ids, *kinds, *positions;  /* (T,) */
+    const float *embeds;                     /* (T, H) in place of ids, or null */
+    const int64_t *starts;                   /* (B + 1,), the first token of each sequence, and T */
+    const int64_t *bundles;                  /* (N + 1,), the first sequence of each bundle, and B */
+    const int64_t *picked;                   /* places in the stream, in rising order, that alone are asked for; or null */
+    const int64_t *picked_starts;            /* (B + 1,), how many of them lie before each sequence */
+    float *result;                           /* (T, H), or a row for each of the places */
+    float *states;                           /* (L + 1, T, H), what came into each layer and out of the last; or null */
+    long sequences, bundle_count;
+    long most_tokens, longest;               /* of a bundle, of a sequence */
+    long threads;
+} Encoding;
+
+/* Where threads that share a bundle wait for each other. */
+typedef struct {
+    long arrived, turn;
+} Meeting;
+
 /* Does items `first` to `last` of a job. An item of an elementwise job is a BLOCK, one of attention a head of a
    sequence, one of the others a token. Items write to different places, so threads that share them cannot change a result. */
 typedef void Work(const void *job, float *scratch, long first, long last);
+
+/* The same for bundles. Or all of them by one of `members` threads that have one memory. */
+typedef void Together(const Encoding *job, float *memory, long member, long members, Meeting *meeting);
+
+typedef struct {
+    Work *pack;                              /* an item is a panel */
+    long (*memory)(const Encoding *job);     /* numbers that all threads need */
+    Work *encode;                            /* an item is a bundle */
+    Together *encode_together;
+} Encoder;
+
+extern const Encoder encoder_plain, encoder_v3, encoder_v4;
 
 typedef struct {
     const char *level;

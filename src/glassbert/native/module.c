@@ -12,6 +12,8 @@
 /* The entry of the OpenMP runtime that torch has loaded, so that both use the same threads. It is weak: where there is
    none, it is null, and the module refuses to be imported. */
 extern void GOMP_parallel(void (*member)(void *), void *data, unsigned threads, unsigned flags) __attribute__((weak));
+/* How many threads there are in such a call: fewer than were asked for, where it stands in another one. */
+extern int omp_get_num_threads(void) __attribute__((weak));
 
 /* The processor's levels, best last. The two of x86-64 are its names v3 (AVX2) and v4 (AVX-512). */
 static const Kernels *const levels[] = {
@@ -23,7 +25,22 @@ static const Kernels *const levels[] = {
 };
 enum { LEVELS = sizeof levels / sizeof *levels };
 
+static const Encoder *const encoders[] = {
+    &encoder_plain,
+#ifdef X86_LEVELS
+    &encoder_v3,
+    &encoder_v4,
+#endif
+};
+
 static const Kernels *kernels = &kernels_plain;
+static const Encoder *encoder = &encoder_plain;
+
+static void use(int level)
+{
+    kernels = levels[level];
+    encoder = encoders[level];
+}
 
 static int has(const Kernels *level)
 {
@@ -212,6 +229,69 @@ static PyObject *rescale(PyObject *self, PyObject *arguments)
     return share_tokens(kernels->rescale, &job, tokens, size, threads);
 }
 
+static PyObject *pack(PyObject *self, PyObject *arguments)
+{
+    unsigned long long weight, packed;
+    long columns, depth, threads;
+    if (!PyArg_ParseTuple(arguments, "KKlll", &weight, &packed, &columns, &depth, &threads)) return NULL;
+    Packing job = {.weight = address(weight), .packed = address(packed), .columns = columns, .depth = depth};
+    return share((Team){.work = encoder->pack, .job = &job, .items = (columns + PANEL - 1) / PANEL, .step = 1}, threads);
+}
+
+/* Threads that share all bundles. */
+typedef struct {
+    const Encoding *job;
+    float *memory;
+    long members;
+    Meeting meeting;
+} Group;
+
+static void member_of_group(void *data)
+{
+    Group *group = data;
+    const long member = __atomic_fetch_add(&group->members, 1, __ATOMIC_RELAXED);
+    encoder->encode_together(group->job, group->memory, member, omp_get_num_threads(), &group->meeting);
+}
+
+static PyObject *encode(PyObject *self, PyObject *arguments)
+{
+    unsigned long long model, ids, kinds, positions, embeds, starts, bundles, picked, picked_starts, result, states;
+    unsigned long long memory;
+    long sequences, bundle_count, most_tokens, longest, threads;
+    if (!PyArg_ParseTuple(arguments, "K(KKKKKKKKKK)(llll)Kl", &model, &ids, &kinds, &positions, &embeds, &starts,
+                          &bundles, &picked, &picked_starts, &result, &states, &sequences, &bundle_count, &most_tokens,
+                          &longest, &memory, &threads))
+        return NULL;
+    Encoding job = {
+        .model = address(model),
+        .ids = address(ids),
+        .kinds = address(kinds),
+        .positions = address(positions),
+        .embeds = address(embeds),
+        .starts = address(starts),
+        .bundles = address(bundles),
+        .picked = address(picked),
+        .picked_starts = address(picked_starts),
+        .result = address(result),
+        .states = address(states),
+        .sequences = sequences,
+        .bundle_count = bundle_count,
+        .most_tokens = most_tokens,
+        .longest = longest,
+        .threads = threads,
+    };
+    if (memory == 0) return PyLong_FromLong(encoder->memory(&job));
+    if (bundle_count >= threads) {
+        const long room = encoder->memory(&job) / threads;
+        return share((Team){encoder->encode, &job, address(memory), room, bundle_count, 1, 0, 0}, threads);
+    }
+    Group group = {.job = &job, .memory = address(memory)};
+    Py_BEGIN_ALLOW_THREADS
+    GOMP_parallel(member_of_group, &group, (unsigned)threads, 0);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLong(group.members);
+}
+
 static PyObject *scratch(PyObject *self, PyObject *arguments)
 {
     long longest, size;
@@ -237,7 +317,7 @@ static PyObject *use_level(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "s", &name)) return NULL;
     for (int i = 0; i < LEVELS; i++)
         if (has(levels[i]) && strcmp(levels[i]->level, name) == 0) {
-            kernels = levels[i];
+            use(i);
             Py_RETURN_NONE;
         }
     return PyErr_Format(PyExc_ValueError, "this processor has no level %s", name);
@@ -251,6 +331,8 @@ static PyMethodDef functions[] = {
     {"attend_backward", attend_backward, METH_VARARGS, NULL},
     {"quantize", quantize, METH_VARARGS, NULL},
     {"rescale", rescale, METH_VARARGS, NULL},
+    {"pack", pack, METH_VARARGS, NULL},
+    {"encode", encode, METH_VARARGS, NULL},
     {"scratch", scratch, METH_VARARGS, NULL},
     {"levels", names_of_levels, METH_NOARGS, NULL},
     {"use_level", use_level, METH_VARARGS, NULL},
@@ -263,11 +345,11 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__kernels(void)
 {
-    if (GOMP_parallel == NULL) {
+    if (GOMP_parallel == NULL || omp_get_num_threads == NULL) {
         PyErr_SetString(PyExc_ImportError, "no OpenMP runtime is loaded");
         return NULL;
     }
     for (int i = 0; i < LEVELS; i++)
-        if (has(levels[i])) kernels = levels[i];
+        if (has(levels[i])) use(i);
     return PyModule_Create(&definition);
 }

@@ -1,0 +1,386 @@
+/* BERT's embeddings and layers for inference, from ids to hidden states, in one call.
+
+   Tokens of different sequences never meet, so the stream is cut into bundles of whole sequences, and a thread takes a
+   bundle through all layers by itself: what it works on stays in its own cache, and it waits for nobody. Where there
+   are fewer bundles than threads, the threads share each one, and wait for each other after each step of a layer.
+
+   A number is summed up in one order whatever stands beside it, so neither batch-mates nor threads change a result. */
+
+#include "vectors.h"
+
+#include <sched.h>
+
+/* Rows of a weight that are worked on at once, so that a panel of them stays in the nearest cache. */
+#define DEPTH 384
+/* Between two rows stand some numbers more, or the rows would lie in the same places of the cache. */
+#define GAP 16
+
+INLINE long panels_of(long columns) { return (columns + PANEL - 1) / PANEL; }
+
+INLINE long padded(long columns) { return panels_of(columns) * PANEL; }
+
+INLINE long least(long one, long other) { return one < other ? one : other; }
+
+/* (columns, depth) -> blocks of DEPTH rows, in them panels of PANEL columns, in them the rows; filled up with zeros. */
+static void pack(const void *given, float *scratch, long first, long last)
+{
+    const Packing *job = given;
+    (void)scratch;
+    for (long panel = first; panel < last; panel++)
+        for (long begin = 0; begin < job->depth; begin += DEPTH) {
+            const long rows = least(DEPTH, job->depth - begin);
+            float *to = job->packed + begin * padded(job->columns) + panel * PANEL * rows;
+            for (long row = 0; row < rows; row++)
+                for (long i = 0; i < PANEL; i++) {
+                    const long column = panel * PANEL + i;
+                    *to++ = column < job->columns ? job->weight[column * job->depth + begin + row] : 0.0f;
+                }
+        }
+}
+
+/* Who works on a bundle. */
+typedef struct {
+    Meeting *meeting;   /* of the threads that share it; NULL where one has it for itself */
+    long member, members;
+} Team;
+
+/* Wait a moment; where others want the processor, let them. */
+static void relax(long tries)
+{
+#if defined(__x86_64__)
+    if (tries < 4096) {
+        __builtin_ia32_pause();
+        return;
+    }
+#endif
+    if (tries >= 256) sched_yield();
+}
+
+static void meet(const Team *team)
+{
+    Meeting *meeting = team->meeting;
+    if (team->members == 1) return;
+    const long turn = __atomic_load_n(&meeting->turn, __ATOMIC_ACQUIRE);
+    if (__atomic_add_fetch(&meeting->arrived, 1, __ATOMIC_ACQ_REL) == team->members) {
+        __atomic_store_n(&meeting->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&meeting->turn, turn + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (long tries = 0; __atomic_load_n(&meeting->turn, __ATOMIC_ACQUIRE) == turn; tries++) relax(tries);
+}
+
+/* A member's share of `count` things. */
+typedef struct {
+    long first, last;
+} Share;
+
+INLINE Share share_of(const Team *team, long count)
+{
+    return (Share){count * team->member / team->members, count * (team->member + 1) / team->members};
+}
+
+typedef struct {
+    float *at;
+    long row;   /* numbers between two rows */
+} Rows;
+
+/* What becomes of a panel's columns of a product. */
+typedef void Activation(float *at, long row, long rows);
+
+/* Columns of a weight, from a multiple of PANEL on, and rows, from a multiple of DEPTH on. */
+typedef struct {
+    long column, columns, row, rows;
+} Part;
+
+/* out = in · part of the weight + bias, or out += that. `in` and `out` begin where the part does; the bias comes with
+   the first rows of the weight. */
+static void linear(const Team *team, const Panels *weight, Part part, Rows in, Rows out, long count, int add,
+                   Activation *activation)
+{
+    const long panels = panels_of(part.columns), whole = padded(weight->columns);
+    /* Where there are few panels for many threads, they share the rows as well. */
+    long blocks = 1;
+    while (team->members > 1 && panels * blocks < 4 * team->members && count > 4 * ROWS * blocks) blocks *= 2;
+    const Share share = share_of(team, panels * blocks);
+    for (long unit = share.first; unit < share.last; unit++) {
+        const long column = unit / blocks * PANEL, block = unit % blocks;
+        const long first = count * block / blocks, rows = count * (block + 1) / blocks - first;
+        float *to = out.at + first * out.row + column;
+        for (long done = 0; done < part.rows; done += DEPTH) {
+            const long from = part.row + done, depth = least(DEPTH, part.rows - done);
+            const float *numbers = weight->numbers + from * whole + (part.column + column) * depth;
+            const float *bias = weight->bias + part.column + column;
+            const Matrix values = {in.at + first * in.row + done, in.row, 1};
+            for (long at = 0; at < PANEL; at += WIDTH * LANES)
+                product_strip(to + at, out.row, values, numbers + at, PANEL, rows, depth, add || from > 0,
+                              from > 0 ? NULL : bias + at, WIDTH, 0);
+        }
+        if (activation) activation(to, out.row, rows);
+    }
+}
+
+/* The same with a whole weight. */
+static void all_linear(const Team *team, const Panels *weight, Rows in, Rows out, long count, int add)
+{
+    linear(team, weight, (Part){0, weight->columns, 0, weight->depth}, in, out, count, add, NULL);
+}
+
+/* Activations of a panel's columns. */
+#define ACTIVATION(name, formula)                                                                         \
+    static void name(float *at, long row, long rows)                                                      \
+    {                                                                                                     \
+        for (long i = 0; i < rows; i++)                                                                   \
+            for (long j = 0; j < PANEL; j += LANES) {                                                     \
+                float *place = at + i * row + j;                                                          \
+                Vector x = load(place);                                                                   \
+                store(place, formula);                                                                    \
+            }                                                                                             \
+    }
+
+ACTIVATION(gelu, gelu_of(x))
+ACTIVATION(gelu_new, x * logistic((x + 0.044715f * x * x * x) * 1.59576912f)) /* √(8/π); (1 + tanh x) / 2 = logistic 2x */
+ACTIVATION(relu, choose(x < 0.0f, all(0.0f), x)) /* NaN stays */
+ACTIVATION(silu, x * logistic(x))
+
+static Activation *const activations[] = {gelu, gelu_new, relu, silu};
+
+/* LayerNorm of rows, in place. */
+static void normalize(const Norm *norm, float epsilon, Rows rows, Share share, long width)
+{
+    const long whole = width / LANES * LANES, left = width - whole;
+    for (long i = share.first; i < share.last; i++) {
+        float *row = rows.at + i * rows.row;
+        Vector sum = load_some(row + whole, left);
+        for (long at = 0; at < whole; at += LANES) sum += load(row + at);
+        const float mean = total(sum) / (float)width;
+        Vector squares = first_lanes(load_some(row + whole, left) - mean, left);
+        squares *= squares;
+        for (long at = 0; at < whole; at += LANES) {
+            Vector distance = load(row + at) - mean;
+            squares += distance * distance;
+        }
+        const float factor = 1.0f / sqrtf(total(squares) / (float)width + epsilon);
+        for (long at = 0; at < whole; at += LANES)
+            store(row + at, (load(row + at) - mean) * factor * load(norm->weight + at) + load(norm->bias + at));
+        if (left) {
+            Vector weight = load_some(norm->weight + whole, left), bias = load_some(norm->bias + whole, left);
+            store_some(row + whole, (load_some(row + whole, left) - mean) * factor * weight + bias, left);
+        }
+    }
+}
+
+/* The queries of a head of a sequence, so many at once that a tile of their scores stays in the nearest cache. */
+static long queries_at_once(long queries, long keys)
+{
+    const long room = 8192 / keys / 32 * 32;
+    return least(round_up(queries), room < 32 ? 32 : room);
+}
+
+/* Scores (keys, queries) -> exponentials below each query's largest score; 1 / their sum into `shares`. */
+static void soften(float *scores, long row, long keys, long queries, float factor, float *shares)
+{
+    for (long query = 0; query < queries; query += LANES) {
+        float *column = scores + query;
+        Vector top = load(column), sum = all(0.0f);
+        for (long key = 1; key < keys; key++) {
+            Vector some = load(column + key * row);
+            top = choose(some > top, some, top);
+        }
+        for (long key = 0; key < keys; key++) {
+            Vector weights = exponential((load(column + key * row) - top) * factor);
+            sum += weights;
+            store(column + key * row, weights);
+        }
+        store(shares + query, 1.0f / sum);
+    }
+}
+
+/* softmax(QKᵀ / √D) V of one head of one sequence. */
+static void attend(Rows query, Rows key, Rows value, Rows context, long queries, long keys, long size, float *scratch)
+{
+    const long row = queries_at_once(queries, keys);
+    const float factor = 1.0f / sqrtf((float)size);
+    float *turned = scratch, *shares = turned + size * row, *scores = shares + row;
+    for (long begin = 0; begin < queries; begin += row) {
+        const long some = least(row, queries - begin);
+        float *out = context.at + begin * context.row;
+        transpose(turned, row, query.at + begin * query.row, query.row, some, size);
+        product(scores, row, (Matrix){key.at, key.row, 1}, turned, row, keys, round_up(some), size, 0);
+        soften(scores, row, keys, some, factor, shares);
+        product(out, context.row, (Matrix){scores, 1, row}, value.at, value.row, some, size, keys, 0);
+        for (long i = 0; i < some; i++)
+            for (long d = 0; d < size; d++) out[i * context.row + d] *= shares[i];
+    }
+}
+
+/* What a bundle is worked out in. */
+typedef struct {
+    Rows hidden, other, query, key, value, context, inner;
+    float *scratch;
+    long scratch_size;   /* of a thread */
+    long size;           /* of all, one scratch included */
+} Area;
+
+/* The next part of the memory, for `rows` rows. */
+static Rows place(Area *area, float *memory, long columns, long rows)
+{
+    Rows found = {memory + area->size, columns};
+    area->size += rows * columns;
+    return found;
+}
+
+/* Outputs of the feed-forward's first half that are worked on at once: threads that share a bundle take all. */
+static long chunk_of(const Encoding *job)
+{
+    const long inner = job->model->inner;
+    return job->bundle_count < job->threads ? (inner + DEPTH - 1) / DEPTH * DEPTH : DEPTH;
+}
+
+static Area area_of(const Encoding *job, float *memory)
+{
+    const Model *model = job->model;
+    const long rows = job->most_tokens, width = padded(model->width), attended = padded(model->attended);
+    Area area = {.size = 0};
+    area.hidden = place(&area, memory, width + GAP, rows);
+    area.other = place(&area, memory, width + GAP, rows);
+    area.query = place(&area, memory, 3 * attended + GAP, rows);
+    area.key = (Rows){area.query.at + attended, area.query.row};
+    area.value = (Rows){area.key.at + attended, area.query.row};
+    area.context = place(&area, memory, attended + GAP, rows);
+    area.inner = place(&area, memory, chunk_of(job) + GAP, rows);
+    /* Of `attend`: queries, shares and scores. */
+    area.scratch_size = (model->size + 1) * 128 + 32 * (job->longest > 256 ? job->longest : 256);
+    area.scratch = place(&area, memory, area.scratch_size, 1).at;
+    return area;
+}
+
+static long memory(const Encoding *job)
+{
+    const Area area = area_of(job, NULL);
+    return job->bundle_count < job->threads ? area.size + (job->threads - 1) * area.scratch_size : area.size * job->threads;
+}
+
+static void embed(const Encoding *job, const Team *team, Rows hidden, long begin, long tokens)
+{
+    const Model *model = job->model;
+    const Share share = share_of(team, tokens);
+    const long width = model->width;
+    for (long i = share.first; i < share.last; i++) {
+        float *row = hidden.at + i * hidden.row;
+        const long token = begin + i;
+        const float *word = job->embeds ? job->embeds + token * width : model->words + job->ids[token] * width;
+        const float *kind = model->kinds + job->kinds[token] * width;
+        const float *place = model->places + job->positions[token] * width;
+        for (long at = 0; at < width; at++) row[at] = word[at] + kind[at] + place[at];
+        for (long at = width; at < hidden.row; at++) row[at] = 0.0f;
+    }
+    normalize(&model->norm, (float)model->epsilon, hidden, share, width);
+}
+
+/* Rows of the stream from `begin` on; a row is `width` numbers. */
+static void give(const Team *team, float *result, Rows rows, long begin, long count, long width)
+{
+    const Share share = share_of(team, count);
+    for (long i = share.first; i < share.last; i++)
+        memcpy(result + (begin + i) * width, rows.at + i * rows.row, (size_t)width * sizeof(float));
+}
+
+static void copy_row(Rows to, long place, Rows from, long source)
+{
+    memcpy(to.at + place * to.row, from.at + source * from.row, (size_t)to.row * sizeof(float));
+}
+
+static void swap(Area *area)
+{
+    const Rows hidden = area->hidden;
+    area->hidden = area->other;
+    area->other = hidden;
+}
+
+/* Sequences `first` to `last` through all layers. */
+static void encode(const Encoding *job, float *room, long first, long last, const Team *team)
+{
+    const Model *model = job->model;
+    const int64_t *starts = job->starts, *asked = job->picked_starts;
+    const long begin = starts[first], tokens = starts[last] - begin, width = model->width, size = model->size;
+    const long chunk = chunk_of(job);
+    const float epsilon = (float)model->epsilon;
+    Area area = area_of(job, room);
+    float *scratch = area.scratch + team->member * area.scratch_size;
+    long rows = tokens;
+    embed(job, team, area.hidden, begin, tokens);
+    if (job->states) give(team, job->states, area.hidden, begin, tokens, width);
+    meet(team);
+    for (long number = 0; number < model->layer_count; number++) {
+        const Layer *layer = model->layers + number;
+        const int narrow = job->picked != NULL && number == model->layer_count - 1;
+        all_linear(team, &layer->key, area.hidden, area.key, tokens, 0);
+        all_linear(team, &layer->value, area.hidden, area.value, tokens, 0);
+        if (narrow) {
+            /* Nobody reads other rows of the last layer than these. */
+            const int64_t *picked = job->picked + asked[first];
+            rows = asked[last] - asked[first];
+            const Share own = share_of(team, rows);
+            for (long i = own.first; i < own.last; i++)
+                copy_row(area.other, i, area.hidden, picked[i] - begin);
+            meet(team);
+            swap(&area);
+        }
+        all_linear(team, &layer->query, area.hidden, area.query, rows, 0);
+        meet(team);
+        const Share items = share_of(team, (last - first) * layer->heads);
+        for (long item = items.first; item < items.last; item++) {
+            const long sequence = first + item / layer->heads, column = item % layer->heads * size;
+            const long key = starts[sequence] - begin, keys = starts[sequence + 1] - starts[sequence];
+            const long query = narrow ? asked[sequence] - asked[first] : key;
+            const long queries = narrow ? asked[sequence + 1] - asked[sequence] : keys;
+#define AT(rows, place) ((Rows){(rows).at + (place) * (rows).row + column, (rows).row})
+            if (queries)
+                attend(AT(area.query, query), AT(area.key, key), AT(area.value, key), AT(area.context, query), queries,
+                       keys, size, scratch);
+#undef AT
+        }
+        meet(team);
+        all_linear(team, &layer->projection, area.context, area.hidden, rows, 1);
+        meet(team);
+        const Share share = share_of(team, rows);
+        normalize(&layer->attention_norm, epsilon, area.hidden, share, width);
+        /* What comes out is added to a copy, since all parts of the first half read what comes in. */
+        for (long i = share.first; i < share.last; i++) copy_row(area.other, i, area.hidden, i);
+        meet(team);
+        for (long from = 0; from < model->inner; from += chunk) {
+            const long some = least(chunk, model->inner - from);
+            linear(team, &layer->intermediate, (Part){from, some, 0, width}, area.hidden, area.inner, rows, 0,
+                   activations[model->activation]);
+            meet(team);
+            linear(team, &layer->output, (Part){0, width, from, some}, area.inner, area.other, rows, 1, NULL);
+            meet(team);
+        }
+        swap(&area);
+        normalize(&layer->output_norm, epsilon, area.hidden, share, width);
+        if (job->states)
+            give(team, job->states + (number + 1) * starts[job->sequences] * width, area.hidden, begin, rows, width);
+        meet(team);
+    }
+    give(team, job->result, area.hidden, job->picked ? asked[first] : begin, rows, width);
+    meet(team);
+}
+
+/* Bundles, each by one thread. */
+static void encode_alone(const void *given, float *room, long first, long last)
+{
+    const Encoding *job = given;
+    const Team alone = {NULL, 0, 1};
+    for (long bundle = first; bundle < last; bundle++)
+        encode(job, room, job->bundles[bundle], job->bundles[bundle + 1], &alone);
+}
+
+/* All bundles, as one of several threads that have the same memory. */
+static void encode_together(const Encoding *job, float *room, long member, long members, Meeting *meeting)
+{
+    const Team team = {meeting, member, members};
+    for (long bundle = 0; bundle < job->bundle_count; bundle++)
+        encode(job, room, job->bundles[bundle], job->bundles[bundle + 1], &team);
+}
+
+const Encoder NAMED(encoder_, LEVEL) = {pack, memory, encode_alone, encode_together};
