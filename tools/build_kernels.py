@@ -63,8 +63,8 @@ def _build(folder: Path, compiler: Sequence[str], levels: Sequence[str]) -> bool
     with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as place:
         options = [*_OPTIONS, *shlex.split(os.environ.get("CFLAGS", ""))]
         module = [str(folder / "module.c"), f"-I{sysconfig.get_path('include')}"]
-        objects = [f"{place}/module.o", *(f"{place}/{level}.o" for level in levels)]
-        compiles = [[*module, *(["-DX86_LEVELS"] if len(levels) > 1 else [])]]
+        objects = [f"{place}/module.o", f"{place}/finite.o", *(f"{place}/{level}.o" for level in levels)]
+        compiles = [[*module, *(["-DX86_LEVELS"] if len(levels) > 1 else [])], [str(folder / "finite.c")]]
         compiles += [[str(folder / "kernels.c"), f"-DLEVEL={level}", *_LEVELS[level]] for level in levels]
         commands = [
             [*compiler, *options, *what, "-c", "-o", target] for what, target in zip(compiles, objects, strict=True)

@@ -212,6 +212,20 @@ static PyObject *rescale(PyObject *self, PyObject *arguments)
     return share_tokens(kernels->rescale, &job, tokens, size, threads);
 }
 
+static PyObject *look(PyObject *self, PyObject *arguments)
+{
+    unsigned long long arrays, finite;
+    long count, threads, items = 0;
+    if (!PyArg_ParseTuple(arguments, "KKll", &arrays, &finite, &count, &threads)) return NULL;
+    Array *each = address(arrays);
+    for (long i = 0; i < count; i++) {
+        each[i].first = items;
+        items += (each[i].bytes + PIECE - 1) / PIECE;
+    }
+    Arrays job = {.arrays = each, .count = count, .finite = address(finite)};
+    return share((Team){.work = look_for_finite, .job = &job, .items = items, .step = 1}, threads);
+}
+
 static PyObject *scratch(PyObject *self, PyObject *arguments)
 {
     long longest, size;
@@ -251,6 +265,7 @@ static PyMethodDef functions[] = {
     {"attend_backward", attend_backward, METH_VARARGS, NULL},
     {"quantize", quantize, METH_VARARGS, NULL},
     {"rescale", rescale, METH_VARARGS, NULL},
+    {"finite", look, METH_VARARGS, NULL},
     {"scratch", scratch, METH_VARARGS, NULL},
     {"levels", names_of_levels, METH_NOARGS, NULL},
     {"use_level", use_level, METH_VARARGS, NULL},
