@@ -225,7 +225,7 @@ def fill(
     unexpected: list[str] = []
     ignored: list[str] = []
     names = rename(weights.keys(), set(expected), model.base_model_prefix)
-    _check_prefix(model, weights, names)
+    _check_prefix(model.base_model_prefix, set(expected), weights, names)
     for key, name in names.items():
         file = weights.where(key)
         if name not in expected:
@@ -243,7 +243,8 @@ def fill(
                 f"fresh=[{_pattern(name)!r}] gives it new values"
             )
         sources[name] = key
-    there = {name for group in shared_names(model) if sources.keys() & group for name in group} | sources.keys()
+    shared = shared_names(model)
+    there = {name for group in shared if sources.keys() & group for name in group} | sources.keys()
     missing = tuple(name for name in expected if name not in there)
     allowed = (*fresh, *optional, *(model._keys_to_ignore_on_load_missing if new_head else ()))
     lacking = [name for name in missing if not _matches(name, allowed)]
@@ -257,22 +258,28 @@ def fill(
             raise CheckpointError(f"{where}: the pattern {pattern!r} fits no tensor of {type(model).__name__}")
     state = {name: _read(weights, key, expected[name], dtype, device) for name, key in sources.items()}
     _check_numbers(weights, sources, state)
-    _share(model, state, where)
+    _share(shared, state, where)
     # Fresh values first: what a module has beside them comes from the file.
     _initialize(model, missing)
     model.load_state_dict(state, strict=False, assign=True)
-    model.to(device=device, dtype=dtype)
+    if device is None and dtype is None:
+        # What moving does beside: parameters that always stand under two names are one again.
+        for module in model.modules():
+            if isinstance(module, BertPreTrainedModel):
+                module._link()
+    else:
+        model.to(device=device, dtype=dtype)
     renamed = {key: name for name, key in sources.items() if key != name}
     return LoadingInfo(fresh=missing, ignored=tuple(ignored), renamed=renamed)
 
 
-def _check_prefix(model: BertPreTrainedModel, weights: Weights, names: dict[str, str]) -> None:
+def _check_prefix(prefix: str, expected: set[str], weights: Weights, names: dict[str, str]) -> None:
     """Refuse files of which no key fits before a name that all begin with is taken off: those of a wrapped model.
 
     Raises:
         CheckpointError: by that name.
     """
-    expected, keys, start = set(model.state_dict()), weights.keys(), ""
+    keys, start = weights.keys(), ""
     if expected.intersection(names.values()):
         return
     while len({key.partition(".")[0] for key in keys}) == 1:
@@ -281,7 +288,7 @@ def _check_prefix(model: BertPreTrainedModel, weights: Weights, names: dict[str,
             return
         start += f"{first}."
         keys = [key.partition(".")[2] for key in keys]
-        if expected.intersection(rename(keys, expected, model.base_model_prefix).values()):
+        if expected.intersection(rename(keys, expected, prefix).values()):
             raise CheckpointError(
                 f"{weights.where(start + keys[0])}: all keys begin with {start!r}, as those of a model inside another "
                 f"one; save the weights of the inner one: outer.{start}state_dict()"
@@ -405,13 +412,13 @@ def _finite(tensor: Tensor) -> bool:
     return math.isfinite(float(tensor.sum())) or all(math.isfinite(float(end)) for end in tensor.aminmax())
 
 
-def _share(model: BertPreTrainedModel, state: dict[str, Tensor], where: str) -> None:
+def _share(shared: Sequence[Sequence[str]], state: dict[str, Tensor], where: str) -> None:
     """Give a tensor that is tied to another one that other's value; the file may hold either, or both.
 
     Raises:
         CheckpointError: it holds both, and they differ.
     """
-    for names in shared_names(model):
+    for names in shared:
         there = [name for name in names if name in state]
         for name in there[1:]:
             if not torch.equal(state[there[0]], state[name]):
