@@ -16,6 +16,7 @@ from torch import Tensor
 import glassbert
 from glassbert import (
     BertConfig,
+    BertForMaskedLM,
     BertModel,
     BertPreTrainedModel,
     CheckpointError,
@@ -142,6 +143,14 @@ def test_one_number_that_is_not_finite_is_refused(
                 glassbert.load(tmp_path, **setting)
     save_file(state, tmp_path / "model.safetensors")
     glassbert.load(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [None, "float64"])
+def test_a_tensor_that_stands_under_two_names_is_one_after_loading(dtype: str | None, tmp_path: Path) -> None:
+    make("BertForMaskedLM").save_pretrained(tmp_path)
+    model = BertForMaskedLM.from_pretrained(tmp_path, dtype=dtype)
+    assert model.cls.predictions.bias is model.cls.predictions.decoder.bias
+    assert model.cls.predictions.decoder.weight is model.get_input_embeddings().weight
 
 
 def test_numbers_too_large_for_the_floats_that_are_asked_for(tmp_path: Path) -> None:
