@@ -66,8 +66,8 @@ def _build(folder: Path, compiler: Sequence[str], levels: Sequence[str]) -> bool
         options = [*_OPTIONS, *shlex.split(os.environ.get("CFLAGS", ""))]
         module = [str(folder / "module.c"), f"-I{sysconfig.get_path('include')}"]
         parts = [(name, level) for name in _PARTS for level in levels]
-        objects = [f"{place}/module.o", *(f"{place}/{name}-{level}.o" for name, level in parts)]
-        compiles = [[*module, *(["-DX86_LEVELS"] if len(levels) > 1 else [])]]
+        objects = [f"{place}/module.o", f"{place}/finite.o", *(f"{place}/{name}-{level}.o" for name, level in parts)]
+        compiles = [[*module, *(["-DX86_LEVELS"] if len(levels) > 1 else [])], [str(folder / "finite.c")]]
         compiles += [[str(folder / f"{name}.c"), f"-DLEVEL={level}", *_LEVELS[level]] for name, level in parts]
         commands = [
             [*compiler, *options, *what, "-c", "-o", target] for what, target in zip(compiles, objects, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import glassbert
-from glassbert import BertConfig, BertModel, BertPreTrainedModel, CheckpointError, ConfigError, OutputExistsError
-from glassbert.checkpoint.filling import finite
+from glassbert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    BertPreTrainedModel,
+    CheckpointError,
+    ConfigError,
+    OutputExistsError,
+    native,
+)
+from glassbert.checkpoint.filling import first_not_finite
 from glassbert.checkpoint.folder import MODEL_CLASSES
 from tests.model.oracle import seeded
 
@@ -89,8 +99,17 @@ def test_the_older_format_of_pickles(tmp_path: Path) -> None:
     assert equal(glassbert.load(tmp_path), model)
 
 
+@pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "torch"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
-def test_numbers_that_are_finite_may_be_as_large_as_their_kind_has_them(dtype: torch.dtype) -> None:
+def test_numbers_that_are_finite_may_be_as_large_as_their_kind_has_them(
+    dtype: torch.dtype, kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kernels:
+        monkeypatch.setattr(native, "available", False)
+
+    def finite(tensor: Tensor) -> bool:
+        return first_not_finite([tensor]) is None
+
     large = torch.finfo(dtype).max
     assert finite(torch.full((300,), large, dtype=dtype))  # though their sum is none
     assert finite(torch.empty(0, dtype=dtype))
@@ -102,6 +121,38 @@ def test_numbers_that_are_finite_may_be_as_large_as_their_kind_has_them(dtype: t
     assert not finite(torch.tensor([float("inf"), -float("inf"), large], dtype=dtype))
 
 
+@pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "torch"])
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("key", ["embeddings.word_embeddings.weight", "pooler.dense.bias"])
+def test_one_number_that_is_not_finite_is_refused(
+    key: str, stored: torch.dtype, kernels: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kernels:
+        monkeypatch.setattr(native, "available", False)
+    model = make("BertModel")
+    model.save_pretrained(tmp_path)
+    state = {name: tensor.to(stored) for name, tensor in model.state_dict().items()}
+    for wrong, place in ((float("nan"), 0), (float("inf"), -1), (-float("inf"), 3)):
+        spoilt = state[key].clone()
+        spoilt.view(-1)[place] = wrong
+        save_file({**state, key: spoilt}, tmp_path / "model.safetensors")
+        said = rf"model\.safetensors: {re.escape(key)} holds numbers that are not finite \(NaN or infinity\)"
+        settings: list[dict[str, Any]] = [{}, {"dtype": "auto"}, {"dtype": "float16"}, {"device": "meta"}]
+        for setting in settings:
+            with pytest.raises(CheckpointError, match=said):
+                glassbert.load(tmp_path, **setting)
+    save_file(state, tmp_path / "model.safetensors")
+    glassbert.load(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [None, "float64"])
+def test_a_tensor_that_stands_under_two_names_is_one_after_loading(dtype: str | None, tmp_path: Path) -> None:
+    make("BertForMaskedLM").save_pretrained(tmp_path)
+    model = BertForMaskedLM.from_pretrained(tmp_path, dtype=dtype)
+    assert model.cls.predictions.bias is model.cls.predictions.decoder.bias
+    assert model.cls.predictions.decoder.weight is model.get_input_embeddings().weight
+
+
 def test_numbers_too_large_for_the_floats_that_are_asked_for(tmp_path: Path) -> None:
     model = make("BertModel")
     with torch.no_grad():
@@ -110,6 +161,9 @@ def test_numbers_too_large_for_the_floats_that_are_asked_for(tmp_path: Path) -> 
     assert glassbert.load(tmp_path, dtype="bfloat16").dtype == torch.bfloat16
     said = r"model\.safetensors: pooler\.dense\.bias holds numbers too large for dtype float16; choose a wider one"
     with pytest.raises(CheckpointError, match=said):
+        glassbert.load(tmp_path, dtype="float16")
+    glassbert.load(tmp_path, dtype="bfloat16").save_pretrained(tmp_path, overwrite=True)
+    with pytest.raises(CheckpointError, match=said):  # of as many bits as what the file has
         glassbert.load(tmp_path, dtype="float16")
 
 

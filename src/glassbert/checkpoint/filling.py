@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from glassbert import native
 from glassbert.checkpoint.keys import rename, shared_names
 from glassbert.checkpoint.weights import Weights
 from glassbert.errors import CheckpointError, InputError, SaveError
@@ -224,7 +225,7 @@ def fill(
     unexpected: list[str] = []
     ignored: list[str] = []
     names = rename(weights.keys(), set(expected), model.base_model_prefix)
-    _check_prefix(model, weights, names)
+    _check_prefix(model.base_model_prefix, set(expected), weights, names)
     for key, name in names.items():
         file = weights.where(key)
         if name not in expected:
@@ -242,7 +243,8 @@ def fill(
                 f"fresh=[{_pattern(name)!r}] gives it new values"
             )
         sources[name] = key
-    there = {name for group in shared_names(model) if sources.keys() & group for name in group} | sources.keys()
+    shared = shared_names(model)
+    there = {name for group in shared if sources.keys() & group for name in group} | sources.keys()
     missing = tuple(name for name in expected if name not in there)
     allowed = (*fresh, *optional, *(model._keys_to_ignore_on_load_missing if new_head else ()))
     lacking = [name for name in missing if not _matches(name, allowed)]
@@ -255,22 +257,29 @@ def fill(
         if not any(re.search(pattern, name) for name in (*expected, *ignored, *weights.keys())):
             raise CheckpointError(f"{where}: the pattern {pattern!r} fits no tensor of {type(model).__name__}")
     state = {name: _read(weights, key, expected[name], dtype, device) for name, key in sources.items()}
-    _share(model, state, where)
+    _check_numbers(weights, sources, state)
+    _share(shared, state, where)
     # Fresh values first: what a module has beside them comes from the file.
     _initialize(model, missing)
     model.load_state_dict(state, strict=False, assign=True)
-    model.to(device=device, dtype=dtype)
+    if device is None and dtype is None:
+        # What moving does beside: parameters that always stand under two names are one again.
+        for module in model.modules():
+            if isinstance(module, BertPreTrainedModel):
+                module._link()
+    else:
+        model.to(device=device, dtype=dtype)
     renamed = {key: name for name, key in sources.items() if key != name}
     return LoadingInfo(fresh=missing, ignored=tuple(ignored), renamed=renamed)
 
 
-def _check_prefix(model: BertPreTrainedModel, weights: Weights, names: dict[str, str]) -> None:
+def _check_prefix(prefix: str, expected: set[str], weights: Weights, names: dict[str, str]) -> None:
     """Refuse files of which no key fits before a name that all begin with is taken off: those of a wrapped model.
 
     Raises:
         CheckpointError: by that name.
     """
-    expected, keys, start = set(model.state_dict()), weights.keys(), ""
+    keys, start = weights.keys(), ""
     if expected.intersection(names.values()):
         return
     while len({key.partition(".")[0] for key in keys}) == 1:
@@ -279,7 +288,7 @@ def _check_prefix(model: BertPreTrainedModel, weights: Weights, names: dict[str,
             return
         start += f"{first}."
         keys = [key.partition(".")[2] for key in keys]
-        if expected.intersection(rename(keys, expected, model.base_model_prefix).values()):
+        if expected.intersection(rename(keys, expected, prefix).values()):
             raise CheckpointError(
                 f"{weights.where(start + keys[0])}: all keys begin with {start!r}, as those of a model inside another "
                 f"one; save the weights of the inner one: outer.{start}state_dict()"
@@ -339,21 +348,33 @@ def _read(weights: Weights, key: str, expected: Tensor, dtype: torch.dtype | Non
     """Read one tensor as the model wants it.
 
     Raises:
-        CheckpointError: numbers that no weight consists of, or that are not finite, or not in `dtype`.
+        CheckpointError: numbers that no weight consists of.
     """
     tensor = weights.tensor(key)
-    if expected.is_floating_point():
-        if tensor.dtype not in FLOATS:
-            raise CheckpointError(f"{weights.where(key)}: {key} holds {tensor.dtype}, expected floats of 16 to 64 bits")
-        if not finite(tensor):
-            raise CheckpointError(f"{weights.where(key)}: {key} holds numbers that are not finite (NaN or infinity)")
+    if expected.is_floating_point() and tensor.dtype not in FLOATS:
+        raise CheckpointError(f"{weights.where(key)}: {key} holds {tensor.dtype}, expected floats of 16 to 64 bits")
     wanted = dtype if dtype is not None and expected.is_floating_point() else expected.dtype
     # A pickle may hold a view of something else: turned, or one number in the place of all.
-    read = tensor.to(device=device, dtype=wanted).contiguous()
-    if read.dtype.itemsize < tensor.dtype.itemsize and not finite(read):
-        asked = f"dtype {str(wanted).removeprefix('torch.')}"
-        raise CheckpointError(f"{weights.where(key)}: {key} holds numbers too large for {asked}; choose a wider one")
-    return read
+    return tensor.to(device=device, dtype=wanted).contiguous()
+
+
+def _check_numbers(weights: Weights, sources: dict[str, str], state: dict[str, Tensor]) -> None:
+    """Look at every float that was read, as the model gets it.
+
+    Raises:
+        CheckpointError: a key whose numbers are not finite, in its file or in the floats that the model has.
+    """
+    names = [name for name, tensor in state.items() if tensor.is_floating_point()]
+    # A model on the meta device gets no numbers; those of the file are looked at all the same.
+    tensors = [weights.tensor(sources[name]) if state[name].is_meta else state[name] for name in names]
+    number = first_not_finite(tensors)
+    if number is None:
+        return
+    key = sources[names[number]]
+    if first_not_finite([weights.tensor(key)]) is not None:
+        raise CheckpointError(f"{weights.where(key)}: {key} holds numbers that are not finite (NaN or infinity)")
+    asked = f"dtype {str(tensors[number].dtype).removeprefix('torch.')}"
+    raise CheckpointError(f"{weights.where(key)}: {key} holds numbers too large for {asked}; choose a wider one")
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
@@ -369,27 +390,35 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
             raise SaveError(f"{name} is a {kind}, expected plain numbers; save the model as it was before that change")
         if value.is_meta:
             raise SaveError(f"{name} has a shape alone and no numbers (it is on the meta device); fill the model first")
-        if value.is_floating_point() and not finite(value):
-            raise SaveError(
-                f"{name} holds numbers that are not finite (NaN or infinity), which no model can be loaded from"
-            )
         state[name] = value.detach()
+    floats = [name for name, value in state.items() if value.is_floating_point()]
+    number = first_not_finite([state[name] for name in floats])
+    if number is not None:
+        raise SaveError(
+            f"{floats[number]} holds numbers that are not finite (NaN or infinity), which no model can be loaded from"
+        )
     return state
 
 
-def finite(tensor: Tensor) -> bool:
-    """Whether all numbers of a tensor are."""
+def first_not_finite(tensors: Sequence[Tensor]) -> int | None:
+    """Return the place of the first tensor of floats that holds NaN or infinity; None where all numbers are finite."""
+    # Torch wakes its threads for each tensor and waits for all of them; the kernel wakes them once.
+    each = native.finite(tensors) if native.takes_floats(tensors) else map(_finite, tensors)
+    return next((place for place, finite in enumerate(each) if not finite), None)
+
+
+def _finite(tensor: Tensor) -> bool:
     # What is not finite stays so in a sum, which takes less time; a sum alone may be too large as well.
     return math.isfinite(float(tensor.sum())) or all(math.isfinite(float(end)) for end in tensor.aminmax())
 
 
-def _share(model: BertPreTrainedModel, state: dict[str, Tensor], where: str) -> None:
+def _share(shared: Sequence[Sequence[str]], state: dict[str, Tensor], where: str) -> None:
     """Give a tensor that is tied to another one that other's value; the file may hold either, or both.
 
     Raises:
         CheckpointError: it holds both, and they differ.
     """
-    for names in shared_names(model):
+    for names in shared:
         there = [name for name in names if name in state]
         for name in there[1:]:
             if not torch.equal(state[there[0]], state[name]):

@@ -148,11 +148,13 @@ class BertPreTrainedModel(nn.Module, metaclass=_OwnConfig):
 
     def init_weights(self) -> None:
         """Give every module of this model fresh weights, cut out pruned heads, and tie what is shared."""
-        for module in self.modules():
-            self._init_weights(module)
-        for module in self.modules():
-            if isinstance(module, nn.Embedding):
-                zero_padding_row(module)  # once more, since a tied projection draws into the same weight
+        # A model on the meta device has no numbers to give, and telling each of its modules so takes milliseconds.
+        if any(not parameter.is_meta for parameter in self.parameters()):
+            for module in self.modules():
+                self._init_weights(module)
+            for module in self.modules():
+                if isinstance(module, nn.Embedding):
+                    zero_padding_row(module)  # once more, since a tied projection draws into the same weight
         if self.config.pruned_heads:
             self.base_model._prune_heads(self.config.pruned_heads)
         self.tie_weights()

@@ -1,10 +1,11 @@
-"""Kernels in C for a CPU: GELU, dropout and attention of a packed stream, forward and backward; rounding to int8.
+"""Kernels in C for a CPU: GELU, dropout and attention of a packed stream, forward and backward; rounding to int8; NaN.
 
 They are built when the package is installed, where there is a C compiler, and are never needed: without them the model
 computes the same with torch's own functions, only slower, and drops other numbers for the same seed. This module alone
 knows whether they are there. `GLASSBERT_NATIVE=0` in the environment leaves them aside.
 
-All take float32 on the CPU and share torch's threads; how many there are changes no result.
+All take float32 on the CPU, the look for NaN any floats, and share torch's threads; how many there are changes no
+result.
 
 Letters: B sequences, T tokens in the stream, A heads, D head size.
 """
@@ -12,6 +13,9 @@ Letters: B sequences, T tokens in the stream, A heads, D head size.
 from __future__ import annotations
 
 import os
+
+
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -61,24 +65,44 @@ class Sequences(NamedTuple):
     first_only: bool
 
 
+# The bits of the exponents in 64 bits of numbers.
+_EXPONENTS: Final = {
+    torch.float64: 0x7FF0_0000_0000_0000,
+    torch.float32: 0x7F80_0000_7F80_0000,
+    torch.bfloat16: 0x7F80_7F80_7F80_7F80,
+    torch.float16: 0x7C00_7C00_7C00_7C00,
+}
+
+
 def takes(*tensors: Tensor) -> bool:
     """Whether the kernels are there and can work on these tensors, now: nobody else wants to see what is computed."""
+    return _unwatched() and all(map(readable, tensors))
+
+
+def takes_floats(tensors: Sequence[Tensor]) -> bool:
+    """Whether `finite` can look at these tensors, now."""
+    return _unwatched() and all(tensor.dtype in _EXPONENTS and _in_a_row(tensor) for tensor in tensors)
+
+
+def _unwatched() -> bool:
     return (
         available
         and not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
         and not torch._C._are_functorch_transforms_active()
         and torch._C._len_torch_dispatch_stack() == 0
-        and all(map(readable, tensors))
     )
 
 
 def readable(tensor: Tensor) -> bool:
     """Whether a tensor is float32 numbers in a row in memory."""
+    return tensor.dtype == torch.float32 and _in_a_row(tensor)
+
+
+def _in_a_row(tensor: Tensor) -> bool:
     return (
         type(tensor) in (Tensor, nn.Parameter)
         and tensor.device.type == "cpu"
-        and tensor.dtype == torch.float32
         and tensor.layout == torch.strided
         and tensor.is_contiguous()
         and not tensor.is_neg()
@@ -215,6 +239,16 @@ def encode(
     threads = torch.get_num_threads()
     memory = torch.empty(_kernels.encode(model, addresses, sizes, 0, threads))
     _kernels.encode(model, addresses, sizes, memory.data_ptr(), threads)
+
+
+def finite(tensors: Sequence[Tensor]) -> list[bool]:
+    """Return of each tensor whether all its numbers are finite; any shapes, one pass for all."""
+    arrays = [(tensor.data_ptr(), tensor.nbytes, _EXPONENTS[tensor.dtype], 0) for tensor in tensors]
+    # As the struct Array in C. A device that the caller has made the default has no part in it.
+    rows = torch.tensor(arrays, dtype=torch.int64, device="cpu").reshape(-1, 4)
+    found = torch.ones(len(arrays), dtype=torch.uint8, device="cpu")
+    _kernels.finite(rows.data_ptr(), found.data_ptr(), len(arrays), torch.get_num_threads())
+    return [number == 1 for number in found.tolist()]
 
 
 def _attention(

@@ -1,5 +1,6 @@
 /* What the Python module and the kernels know of each other. The kernels are compiled once for each level of
-   processor, and the module takes the best that the processor has. All numbers are float32, all arrays contiguous.
+   processor, and the module takes the best that the processor has. All numbers are float32 unless said, all arrays
+   contiguous.
 
    Letters: B sequences, T tokens in the stream, A heads, D head size. */
 
@@ -126,8 +127,25 @@ typedef struct {
     long arrived, turn;
 } Meeting;
 
+
+/* Bytes of an array that one item of a look for finite numbers stands for. */
+#define PIECE (256L * 1024)
+
+typedef struct {
+    int64_t address, bytes;  /* floats of any width */
+    int64_t exponents;       /* the bits of their exponents, in each number of a word */
+    int64_t first;           /* the array's first item, which the module counts */
+} Array;
+
+typedef struct {
+    const Array *arrays;
+    long count;
+    uint8_t *finite;         /* (count,), set to 0 where a number of the array is not */
+} Arrays;
+
 /* Does items `first` to `last` of a job. An item of an elementwise job is a BLOCK, one of attention a head of a
-   sequence, one of the others a token. Items write to different places, so threads that share them cannot change a result. */
+   sequence, one of a look for finite numbers a PIECE, one of the others a token. Items write to different places, or all
+   the same, so threads that share them cannot change a result. */
 typedef void Work(const void *job, float *scratch, long first, long last);
 
 /* The same for bundles. Or all of them by one of `members` threads that have one memory. */
@@ -141,6 +159,9 @@ typedef struct {
 } Encoder;
 
 extern const Encoder encoder_plain, encoder_v3, encoder_v4;
+
+
+Work look_for_finite;
 
 typedef struct {
     const char *level;

@@ -290,6 +290,20 @@ static PyObject *encode(PyObject *self, PyObject *arguments)
     GOMP_parallel(member_of_group, &group, (unsigned)threads, 0);
     Py_END_ALLOW_THREADS
     return PyLong_FromLong(group.members);
+
+
+static PyObject *look(PyObject *self, PyObject *arguments)
+{
+    unsigned long long arrays, finite;
+    long count, threads, items = 0;
+    if (!PyArg_ParseTuple(arguments, "KKll", &arrays, &finite, &count, &threads)) return NULL;
+    Array *each = address(arrays);
+    for (long i = 0; i < count; i++) {
+        each[i].first = items;
+        items += (each[i].bytes + PIECE - 1) / PIECE;
+    }
+    Arrays job = {.arrays = each, .count = count, .finite = address(finite)};
+    return share((Team){.work = look_for_finite, .job = &job, .items = items, .step = 1}, threads);
 }
 
 static PyObject *scratch(PyObject *self, PyObject *arguments)
@@ -333,6 +347,9 @@ static PyMethodDef functions[] = {
     {"rescale", rescale, METH_VARARGS, NULL},
     {"pack", pack, METH_VARARGS, NULL},
     {"encode", encode, METH_VARARGS, NULL},
+
+
+    {"finite", look, METH_VARARGS, NULL},
     {"scratch", scratch, METH_VARARGS, NULL},
     {"levels", names_of_levels, METH_NOARGS, NULL},
     {"use_level", use_level, METH_VARARGS, NULL},

@@ -139,7 +139,8 @@ typedef struct {
 } Matrix;
 
 /* Write, or add, `rows` x (`width` vectors, or `some` numbers) of a product, and a row of `bias` where there is one; all
-   but the places are constants. The loops over rows and vectors are written out, so that the sums stand in registers. */
+   but the places are constants. The loops over rows and vectors are written out, so that the sums stand in registers. What was
+   there is added last: small products would lose digits, one after the other, in the sum with a large number. */
 INLINE void product_tile(float *out, long out_row, Matrix one, const float *other, long other_row, long depth, int add,
                          const float *bias, const int rows, const int width, const long some)
 {
@@ -147,11 +148,7 @@ INLINE void product_tile(float *out, long out_row, Matrix one, const float *othe
 #pragma GCC unroll 12
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
-        for (int j = 0; j < width; j++) {
-            float *place = out + i * out_row + j * LANES;
-            sums[i][j] = !add ? all(0.0f) : some ? load_some(place, some) : load(place);
-            if (bias) sums[i][j] += load(bias + j * LANES);
-        }
+        for (int j = 0; j < width; j++) sums[i][j] = bias ? load(bias + j * LANES) : all(0.0f);
     for (long k = 0; k < depth; k++) {
         Vector line[WIDTH];
 #pragma GCC unroll 2
@@ -171,6 +168,7 @@ INLINE void product_tile(float *out, long out_row, Matrix one, const float *othe
 #pragma GCC unroll 2
         for (int j = 0; j < width; j++) {
             float *place = out + i * out_row + j * LANES;
+            if (add) sums[i][j] += some ? load_some(place, some) : load(place);
             if (some) store_some(place, sums[i][j], some);
             else store(place, sums[i][j]);
         }
