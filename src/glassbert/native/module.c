@@ -290,7 +290,7 @@ static PyObject *encode(PyObject *self, PyObject *arguments)
     GOMP_parallel(member_of_group, &group, (unsigned)threads, 0);
     Py_END_ALLOW_THREADS
     return PyLong_FromLong(group.members);
-
+}
 
 static PyObject *look(PyObject *self, PyObject *arguments)
 {
