@@ -110,10 +110,17 @@ static void linear(const Team *team, const Panels *weight, Part part, Rows in, R
             const long from = part.row + done, depth = least(DEPTH, part.rows - done);
             const float *numbers = weight->numbers + from * whole + (part.column + column) * depth;
             const float *bias = weight->bias + part.column + column;
+            /* While a block is worked on, the next one comes from memory. */
+            const long tiles = (rows + ROWS - 1) / ROWS * (PANEL / (WIDTH * LANES));
+            const int more = done + DEPTH < part.rows;
+            const long then = more ? from + DEPTH : part.row, next = more ? column : column + PANEL;
+            const long length = least(DEPTH, more ? part.rows - done - DEPTH : part.rows);
+            Ahead ahead = {(const char *)(weight->numbers + then * whole + (part.column + next) * length),
+                           (length * PANEL * (long)sizeof(float) + depth * tiles - 1) / (depth * tiles)};
             const Matrix values = {in.at + first * in.row + done, in.row, 1};
             for (long at = 0; at < PANEL; at += WIDTH * LANES)
                 product_strip(to + at, out.row, values, numbers + at, PANEL, rows, depth, add || from > 0,
-                              from > 0 ? NULL : bias + at, WIDTH, 0);
+                              from > 0 ? NULL : bias + at, ahead, WIDTH, 0);
         }
         if (activation) activation(to, out.row, rows);
     }

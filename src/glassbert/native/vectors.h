@@ -138,11 +138,19 @@ typedef struct {
     long row, column;
 } Matrix;
 
+/* What will be read next: a product calls it into the cache, some at each step of its depth. */
+typedef struct {
+    const char *at;
+    long pace;   /* bytes a step; a tile goes on where the one before ended */
+} Ahead;
+
+#define NOTHING ((Ahead){NULL, 0})
+
 /* Write, or add, `rows` x (`width` vectors, or `some` numbers) of a product, and a row of `bias` where there is one; all
    but the places are constants. The loops over rows and vectors are written out, so that the sums stand in registers. What was
    there is added last: small products would lose digits, one after the other, in the sum with a large number. */
 INLINE void product_tile(float *out, long out_row, Matrix one, const float *other, long other_row, long depth, int add,
-                         const float *bias, const int rows, const int width, const long some)
+                         const float *bias, Ahead ahead, const int rows, const int width, const long some)
 {
     Vector sums[ROWS][WIDTH];
 #pragma GCC unroll 12
@@ -151,6 +159,10 @@ INLINE void product_tile(float *out, long out_row, Matrix one, const float *othe
         for (int j = 0; j < width; j++) sums[i][j] = bias ? load(bias + j * LANES) : all(0.0f);
     for (long k = 0; k < depth; k++) {
         Vector line[WIDTH];
+        if (ahead.at) {
+            __builtin_prefetch(ahead.at + k * ahead.pace, 0, 2);
+            __builtin_prefetch(ahead.at + k * ahead.pace + 64, 0, 2);
+        }
 #pragma GCC unroll 2
         for (int j = 0; j < width; j++) {
             const float *place = other + k * other_row + j * LANES;
@@ -177,11 +189,11 @@ INLINE void product_tile(float *out, long out_row, Matrix one, const float *othe
 /* Some columns of a product, all rows, in tiles that are as equal as can be: a tile of one row takes nearly as long as
    one of several. */
 INLINE void product_strip(float *out, long out_row, Matrix one, const float *other, long other_row, long rows,
-                          long depth, int add, const float *bias, const int width, const long some)
+                          long depth, int add, const float *bias, Ahead ahead, const int width, const long some)
 {
     for (long tiles = (rows + ROWS - 1) / ROWS; tiles > 0; tiles--) {
         const long taken = (rows + tiles - 1) / tiles;
-#define TAKE(count) product_tile(out, out_row, one, other, other_row, depth, add, bias, count, width, some)
+#define TAKE(count) product_tile(out, out_row, one, other, other_row, depth, add, bias, ahead, count, width, some)
         switch (taken) {
         case 1: TAKE(1); break;
         case 2: TAKE(2); break;
@@ -202,6 +214,7 @@ INLINE void product_strip(float *out, long out_row, Matrix one, const float *oth
         rows -= taken;
         out += taken * out_row;
         one.at += taken * one.row;
+        if (ahead.at) ahead.at += depth * ahead.pace;
     }
 }
 
@@ -212,10 +225,10 @@ static void product(float *out, long out_row, Matrix one, const float *other, lo
 {
     long left = columns;
     for (; left >= WIDTH * LANES; left -= WIDTH * LANES, out += WIDTH * LANES, other += WIDTH * LANES)
-        product_strip(out, out_row, one, other, other_row, rows, depth, add, NULL, WIDTH, 0);
+        product_strip(out, out_row, one, other, other_row, rows, depth, add, NULL, NOTHING, WIDTH, 0);
     for (; left >= LANES; left -= LANES, out += LANES, other += LANES)
-        product_strip(out, out_row, one, other, other_row, rows, depth, add, NULL, 1, 0);
-    if (left > 0) product_strip(out, out_row, one, other, other_row, rows, depth, add, NULL, 1, left);
+        product_strip(out, out_row, one, other, other_row, rows, depth, add, NULL, NOTHING, 1, 0);
+    if (left > 0) product_strip(out, out_row, one, other, other_row, rows, depth, add, NULL, NOTHING, 1, left);
 }
 
 #if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
