@@ -3,8 +3,9 @@
 The engine uses the model's own layouts, attention functions and heads. What it changes: queries, keys and values come
 from one product in place of three, weights are laid out for the processor in advance, texts are computed in order of
 length and in calls of a bounded number of tokens, and nothing is kept for a backward pass. Answers are other ones only
-where int8 is asked for: it rounds the layers' linear products. Embeddings, attention between them, LayerNorm, pooler
-and head stay as they are.
+where bfloat16 or int8 is asked for. Both round the layers' linear products, bfloat16 on a processor that multiplies it
+the attention between them too. Embeddings, what is added up from layer to layer, LayerNorm, pooler and head stay as
+they are.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from glassbert.errors import ConfigError, InputError
-from glassbert.infer.linear import PreparedLinear
+from glassbert.infer.linear import BFloat16Linear, PreparedLinear, bfloat16_linear
 from glassbert.infer.quantized import QuantizedLinear
+from glassbert.infer.watch import Watch
 from glassbert.model.attention import packed
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertLayer, BertModel, Encoded
@@ -28,14 +30,16 @@ from glassbert.model.layout import Packed
 from glassbert.model.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run, without_labels
 
-Dtype = Literal["float32", "int8"]
-# What computes the layers' products.
-_LINEARS: Final[dict[Dtype, type[PreparedLinear] | type[QuantizedLinear]]] = {
+Dtype = Literal["float32", "bfloat16", "int8"]
+_Linear = PreparedLinear | BFloat16Linear | QuantizedLinear
+# What makes the layers' products, of weight, bias and activation.
+_LINEARS: Final[dict[Dtype, Callable[..., _Linear]]] = {
     "float32": PreparedLinear,
+    "bfloat16": bfloat16_linear,
     "int8": QuantizedLinear,
 }
 # Most tokens of a call. The faster the products, the more it costs to bring large results in and out of memory.
-TOKENS_PER_CALL: Final[dict[Dtype, int]] = {"float32": 4096, "int8": 1024}
+TOKENS_PER_CALL: Final[dict[Dtype, int]] = {"float32": 4096, "bfloat16": 2048, "int8": 1024}
 
 
 class FusedLayer(nn.Module):
@@ -45,7 +49,7 @@ class FusedLayer(nn.Module):
         self,
         layer: nn.Module,
         activation: HiddenAct | Callable[[Tensor], Tensor],
-        linear: type[PreparedLinear] | type[QuantizedLinear],
+        linear: Callable[..., _Linear],
     ) -> None:
         """Take the weights of a `BertLayer` into linear layers of one class."""
         super().__init__()
@@ -71,10 +75,17 @@ class FusedLayer(nn.Module):
         query, key, value = self.query_key_value(hidden).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         context, _ = packed(layout.queries(query), key, value, layout, dropout=0.0, relative=self.relative)
         context, residual = layout.pick(context.flatten(-2)), layout.pick(layout.queries(hidden))
-        # Fresh results are added to in place: nobody else holds them, and fresh memory is slow.
-        attended = self.attention_norm(self.projection(context).add_(residual))
-        normed: Tensor = self.output_norm(self.output(self.intermediate(attended)).add_(attended))
+        attended = self.attention_norm(_added(self.projection(context), residual))
+        normed: Tensor = self.output_norm(_added(self.output(self.intermediate(attended)), attended))
         return normed
+
+
+def _added(product: Tensor, residual: Tensor) -> Tensor:
+    """Return the sum, in the floats of the residual.
+
+    A fresh product of the same floats is added to in place: nobody else holds it, and fresh memory is slow.
+    """
+    return product.add_(residual) if product.dtype == residual.dtype else residual + product
 
 
 class FusedBert(nn.Module):
@@ -160,12 +171,14 @@ class Engine:
     """A model made ready to run: many texts in, answers in their order out.
 
     It holds on to the model's tensors outside the layers, and to copies of those in them, so that a model that nobody
-    else needs leaves nothing behind. After training on, make a new engine.
+    else needs leaves nothing behind. After training on, make a new engine: one whose model changed refuses to answer.
 
     Args:
         model: a `BertModel`, or a head with its BERT under `bert`.
-        dtype: "float32" computes in the floats of the model, "int8" with weights and inputs of the layers' products
-            rounded to 8 bits, which is faster, takes less memory and changes the answers a little.
+        dtype: "float32" computes in the floats of the model. "bfloat16" and "int8" round weights and inputs of the
+            layers' products to 8 significant bits or to 8 bits in all, which takes less memory and changes the answers
+            a little, int8's more. int8 is faster everywhere, bfloat16 on processors that multiply it in tiles (AMX);
+            on others it rounds the weights alone and gains nothing.
         tokens_per_call: most tokens that are computed at once; None takes what is fast.
 
     Raises:
@@ -179,7 +192,8 @@ class Engine:
     ) -> None:
         """Fuse the layers; the head, if there is one, is shared with `model`."""
         if dtype not in _LINEARS:
-            raise ConfigError(f"dtype is {dtype!r}, expected {' or '.join(_LINEARS)}")
+            raise ConfigError(f"dtype is {dtype!r}, expected one of {', '.join(_LINEARS)}")
+        watch = Watch(model)
         # Modules of its own, so that the model's train() and eval() do not reach it, around the same tensors.
         shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
         model = copy.deepcopy(model, shared).eval()
@@ -191,6 +205,7 @@ class Engine:
         # Nobody asks the engine for weights, or for states unless told so, whatever the folder's config says.
         model.config.output_attentions = model.config.output_hidden_states = model.config.torchscript = False
         model.config.return_dict = True
+        self._watch = watch
         self.name = dtype
         self.config = model.config
         self.tokens_per_call = TOKENS_PER_CALL[dtype] if tokens_per_call is None else tokens_per_call
@@ -205,7 +220,7 @@ class Engine:
     def nbytes(self) -> int:
         """Bytes of all weights that it computes with."""
         whole = self.head or self.bert
-        linears = [one.nbytes for one in whole.modules() if isinstance(one, PreparedLinear | QuantizedLinear)]
+        linears = [one.nbytes for one in whole.modules() if isinstance(one, _Linear)]
         return sum(linears) + sum(tensor.nbytes for tensor in (*whole.parameters(), *whole.buffers()))
 
     @torch.inference_mode()
@@ -213,7 +228,7 @@ class Engine:
         """Return the head's scores, one row for each of `features`, in their order.
 
         Raises:
-            InputError: the engine was made from a model without a head.
+            InputError: the engine was made from a model without a head; or as `run`.
         """
         if self.head is None:
             raise InputError("a BertModel without a head gives no logits; use hidden_states")
@@ -236,7 +251,11 @@ class Engine:
             collate: makes the arguments of a call from some of them; labels are left aside.
             rows: takes the output of the head, or of a `BertModel` without one, apart.
             states: whether the output shall have the hidden states of all layers.
+
+        Raises:
+            InputError: the weights of the model changed after the engine was built.
         """
+        self._watch.check()
         model: nn.Module = self.bert if self.head is None else self.head
         more = {"output_hidden_states": True} if states else {}
 
@@ -250,8 +269,9 @@ class Engine:
         """Return the last layer's vectors of each sequence of ids, (length, H), in their order.
 
         Raises:
-            InputError: an empty sequence, one that is longer than the model takes, or an id out of range.
+            InputError: an empty sequence, one that is longer than the model takes, or an id out of range; or as `run`.
         """
+        self._watch.check()
         if not all(map(len, sequences)):
             raise InputError("a sequence without any ids; even an empty text has [CLS] and [SEP]")
         results: list[Tensor] = [torch.empty(0)] * len(sequences)
