@@ -135,9 +135,9 @@ class FusedBert(Body):
 class Engine:
     """A model made ready to run: many texts in, answers in their order out.
 
-    It holds on to the model's tensors outside the layers, and to copies of those in them, so that a model that nobody
-    else needs leaves nothing behind. It computes where the model is, the CPU or a CUDA device, and takes tokens from the
-    CPU. After training on, make a new engine: one whose model changed refuses to answer.
+    It computes where the model is, on the CPU or on a CUDA device, and takes tokens from the CPU. It holds on to the
+    model's tensors outside the layers, and to copies of those in them, so that a model that nobody else needs leaves
+    nothing behind. After training on, make a new engine: one whose model changed refuses to answer.
 
     Args:
         model: a `BertModel`, or a head with its BERT under `bert`.
