@@ -1,11 +1,11 @@
-"""`python -m bench encode`, `train`, `finetune`, `pretrain`, `tasks`, `load` and `tokenize`."""
+"""`python -m bench encode`, `gpu`, `train`, `finetune`, `pretrain`, `tasks`, `load` and `tokenize`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from bench import encode, finetune, load, pretrain, tasks, tokenize, train
+from bench import encode, finetune, gpu, load, pretrain, tasks, tokenize, train
 
 
 def main() -> None:
@@ -14,6 +14,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("encode", "texts to token vectors"),
+        ("gpu", "the same on a CUDA device, in bfloat16"),
         ("train", "optimizer steps of a classifier"),
         ("finetune", "whole fine-tunings: time, accuracy, memory"),
         ("pretrain", "pretraining of fresh models: time, losses"),
@@ -41,7 +42,7 @@ def main() -> None:
             command.add_argument("--rate", type=float, default=1e-4, help="learning rate (default: %(default)s)")
             continue
         command.add_argument("--rounds", type=int, default=5, help="counted rounds (default: %(default)s)")
-        if name == "encode":
+        if name in ("encode", "gpu"):
             command.add_argument("--texts", type=int, default=256, help="how many texts (default: %(default)s)")
         elif name == "load":
             command.add_argument("--threads", type=int, default=1, help="of torch (default: %(default)s)")
@@ -55,6 +56,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.command == "encode":
         encode.run(texts=given.texts, rounds=given.rounds, file=given.json)
+    elif given.command == "gpu":
+        gpu.run(texts=given.texts, rounds=given.rounds, file=given.json)
     elif given.command == "finetune":
         finetune.run(
             data=given.data, seeds=given.seeds, epochs=given.epochs, examples=given.examples or None, file=given.json

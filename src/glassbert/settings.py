@@ -17,7 +17,7 @@ from glassbert.errors import ConfigError
 from glassbert.presets import preset_sizes
 
 Column = str | int
-EngineName = Literal["float32", "int8", "onnx"]
+EngineName = Literal["float32", "bfloat16", "int8", "onnx"]
 Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "squad", "txt"]
 Quoting = Literal["auto", "csv", "none"]
 OptimizerName = Literal["torch", "transformers", "google", "lamb"]
@@ -247,7 +247,7 @@ class AnswerSettings(InputSettings):
     """
 
     engine: Annotated[
-        EngineName, Doc("What computes: float32; int8, which rounds; onnx, an exported folder.", _MODEL)
+        EngineName, Doc("What computes: float32; bfloat16 or int8, which round; onnx, an exported folder.", _MODEL)
     ] = "float32"
     options: Annotated[
         Mapping[str, Any], Doc("Options of the answers, such as top_k=3 or pooling=mean, as the task has them.", _MODEL)

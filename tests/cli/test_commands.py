@@ -217,12 +217,23 @@ def test_evaluate_compares_int8_with_float32(command: Command, model_folder: Pat
     assert command("evaluate", model_folder, data, "--engine", "float32", "--json").out == json.dumps(plain) + "\n"
 
 
+def test_evaluate_compares_bfloat16_with_float32(command: Command, model_folder: Path, data: Path) -> None:
+    found = json.loads(command("evaluate", model_folder, data, "--engine", "bfloat16", "--json").out)
+    texts = [text for text, _ in SENTENCES]
+    ours, others = (pipeline(model=model_folder, engine=engine)(texts) for engine in ("float32", "bfloat16"))
+    assert ours != others
+    assert found["equal_answers"] == sum(one.label == other.label for one, other in zip(ours, others, strict=True)) / 12
+    assert found["weight_bytes"].keys() == {"float32", "bfloat16"}
+    run = command("evaluate", model_folder, data, "--engine", "bfloat16")
+    assert run.out.split()[:3] == ["float32", "bfloat16", "difference"]
+
+
 def test_engines_are_named(command: Command, model_folder: Path, data: Path) -> None:
     run = command("evaluate", model_folder, data, "--engine", "int4")
     assert run.code == 2
-    assert "'int4' is not one of 'float32', 'int8', 'onnx'" in run.err
+    assert "'int4' is not one of 'float32', 'bfloat16', 'int8', 'onnx'" in run.err
     assert run.err.count("\n") == 1
-    assert "<float32|int8|onnx>" in command("evaluate", "--help").out
+    assert "<float32|bfloat16|int8|onnx>" in command("evaluate", "--help").out
 
 
 def test_a_comparison_passes_over_what_is_bad(command: Command, model_folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import os
+import platform
+import subprocess
+import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,7 +25,8 @@ from glassbert import (
     Engine,
     InputError,
 )
-from glassbert.infer.linear import PreparedLinear
+from glassbert.infer import linear
+from glassbert.infer.linear import BFloat16Linear, PreparedLinear, bfloat16_linear, has_tiles
 from glassbert.infer.quantized import QuantizedLinear
 from glassbert.model import ACT2FN
 from glassbert.model.config import HiddenAct
@@ -81,7 +86,7 @@ def test_the_model_itself_is_left_alone() -> None:
     assert model.training
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 def test_the_weights_of_the_layers_go_with_the_model(dtype: Any) -> None:
     model = seeded(CONFIG, BertForSequenceClassification)
     assert isinstance(model, BertForSequenceClassification)
@@ -224,10 +229,106 @@ def test_int8_does_not_make_what_is_not_finite_finite() -> None:
     assert found[1].isfinite().all()
 
 
-def test_the_dtype_is_one_of_two() -> None:
+def test_the_dtype_is_one_of_three() -> None:
     dtype: Any
     for dtype in ("int4", "torch.int8", None):
-        with pytest.raises(ConfigError, match="expected float32 or int8"):
+        with pytest.raises(ConfigError, match="expected one of float32, bfloat16, int8"):
             Engine(seeded(CONFIG, BertModel), dtype=dtype)
     with pytest.raises(InputError, match="these are float64 on cpu"):
         Engine(seeded(CONFIG, BertModel).double(), dtype="int8")
+
+
+@pytest.fixture(params=["in tiles", "in float32"])
+def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The two ways of bfloat16: on a processor with tiles, and on one without."""
+    if request.param == "in float32":
+        monkeypatch.setattr(linear, "has_tiles", lambda: False)
+    elif not has_tiles():
+        pytest.skip("this processor has no tiles of bfloat16")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("act", [None, "gelu", "gelu_new", "relu", "silu", torch.tanh])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_bfloat16_linear_is_the_product_of_what_was_rounded(products: str, act: Any, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    weight, bias, values = (torch.randn(size).to(dtype) for size in ((13, 70), (13,), (5, 70)))
+    found = bfloat16_linear(weight, bias, act)
+    tiles = products == "in tiles"
+    assert isinstance(found, BFloat16Linear if tiles else PreparedLinear)
+    rounded = weight.bfloat16().double(), bias.bfloat16().double() if tiles else bias.double()
+    with torch.inference_mode():
+        taken = values.bfloat16().double() if tiles else values.double()
+        expected = nn.functional.linear(taken, *rounded)
+        expected = expected if act is None else act(expected) if callable(act) else ACT2FN[act](expected)
+        given = found(values)
+    assert given.dtype == (torch.bfloat16 if tiles else dtype)
+    # Half a step of bfloat16, 2^-9, for the result; a function of the user's is given a result that was rounded too.
+    slack = 1e-5 if given.dtype != torch.bfloat16 else 2.0**-8 if not callable(act) else 2.0**-7
+    assert ((given.double() - expected).abs() <= slack * (1 + expected.abs())).all()
+
+
+def test_bfloat16_takes_half_of_the_layers_memory(products: str) -> None:
+    model = seeded(CONFIG, BertForSequenceClassification)
+    exact, rounded = Engine(model), Engine(model, dtype="bfloat16")
+    weights, outputs = 3 * (4 * 24 * 24 + 2 * 24 * 40), 3 * (3 * 24 + 24 + 40 + 24)
+    saved = 2 * (weights + outputs) if products == "in tiles" else 0
+    assert exact.nbytes - rounded.nbytes == saved
+
+
+@pytest.mark.parametrize("position_embedding_type", ["absolute", "relative_key", "relative_key_query"])
+@pytest.mark.parametrize("pruned", [{}, {0: [1], 2: [0, 2]}])
+@pytest.mark.parametrize("act", ["gelu", "gelu_new", "relu", "silu", torch.tanh])
+def test_bfloat16_is_near(products: str, position_embedding_type: Any, pruned: dict[int, list[int]], act: Any) -> None:
+    config = dataclasses.replace(CONFIG, position_embedding_type=position_embedding_type, hidden_act=act)
+    model = seeded(config, BertModel)
+    model.prune_heads(pruned)
+    expected = Engine(model).hidden_states(sequences())
+    found = Engine(model, dtype="bfloat16").hidden_states(sequences())
+    assert {states.dtype for states in found} == {torch.float32}
+    share, worst = apart(found, expected)
+    # A step of bfloat16 is 1/256 of a number; each product is off by less than one.
+    assert 1e-5 < share < 0.008
+    assert worst < 0.016
+
+
+@pytest.mark.parametrize("tokens_per_call", [1, 40, 10_000, None])
+def test_bfloat16_knows_batch_mates_by_rounding_alone(products: str, tokens_per_call: int | None) -> None:
+    engine = Engine(seeded(CONFIG, BertModel), dtype="bfloat16", tokens_per_call=tokens_per_call)
+    found = engine.hidden_states(sequences())
+    alone = [engine.hidden_states([ids])[0] for ids in sequences()]
+    assert apart(found, alone)[0] < 2e-3
+
+
+def test_bfloat16_answers_a_head_with_states(products: str) -> None:
+    model = seeded(CONFIG, BertForSequenceClassification)
+    engines = Engine(model, dtype="bfloat16"), Engine(model)
+    found, expected = (engine.logits(sequences(), collate) for engine in engines)
+    assert 0 < float((found - expected).abs().max()) < 0.02
+    for states in engines[0].run(sequences(), collate, lambda output, _: output.hidden_states[0], states=True):
+        assert states.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_bfloat16_of_a_model_of_other_floats(products: str, dtype: torch.dtype) -> None:
+    model = seeded(CONFIG, BertModel)
+    expected = Engine(model).hidden_states(sequences())
+    found = Engine(model.to(dtype), dtype="bfloat16").hidden_states(sequences())
+    assert {states.dtype for states in found} == {dtype}
+    assert apart([states.float() for states in found], expected)[0] < 0.02
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="asks oneDNN for processors of x86")
+def test_older_processors_multiply_what_was_rounded_in_float32() -> None:
+    code = """
+import torch
+from glassbert.infer.linear import PreparedLinear, bfloat16_linear, has_tiles
+assert not has_tiles()
+weight = torch.randn(9, 7)
+with torch.inference_mode():
+    found = bfloat16_linear(weight, torch.zeros(9))(torch.eye(7))
+assert torch.equal(found, weight.bfloat16().float().T), found
+"""
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

@@ -95,7 +95,7 @@ def test_int8_is_an_engine() -> None:
     ours, others = (pipeline(model=model, tokenizer=TOKENIZER, engine=engine)(TEXTS) for engine in ("float32", "int8"))
     for one, other in zip(ours, others, strict=True):
         assert 0 < abs(one.scores["wet"] - other.scores["wet"]) < 0.05
-    with pytest.raises(ConfigError, match="engine is 'int4', expected one of float32, int8, onnx"):
+    with pytest.raises(ConfigError, match="engine is 'int4', expected one of float32, bfloat16, int8, onnx"):
         pipeline(model="no folder", engine="int4")
 
 

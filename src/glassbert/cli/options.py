@@ -21,7 +21,7 @@ Overwrite = Annotated[
 ]
 EngineChoice = Annotated[
     EngineName,
-    typer.Option("--engine", help="What computes: float32; int8, which rounds; onnx, of an exported folder."),
+    typer.Option("--engine", help="What computes: float32; bfloat16 or int8, which round; onnx, an exported folder."),
 ]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Model folder.", show_default=False)]
 Texts = Annotated[

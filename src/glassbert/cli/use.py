@@ -154,7 +154,7 @@ def evaluate(
     ],
     engine: Annotated[
         EngineName,
-        typer.Option("--engine", help="What computes: float32; int8, beside it; onnx, an exported folder."),
+        typer.Option("--engine", help="What computes: float32; bfloat16 or int8, beside it; onnx, an exported folder."),
     ] = "float32",
     json: Json = False,
 ) -> None:
@@ -162,8 +162,8 @@ def evaluate(
 
     With --json an object of metrics, such as accuracy, macro_f1, f1 by class, labels, confusion, examples.
 
-    With --engine int8 the layers' linear products are rounded to 8 bits, and
-    its figures stand beside those of float32, with the share of equal answers,
+    With --engine int8 or bfloat16 the layers' linear products are rounded, and
+    their figures stand beside those of float32, with the share of equal answers,
     the time that each took and the memory of the weights; with --json as
     metrics, difference, equal_answers, seconds, speed, weight_bytes.
 

@@ -42,6 +42,7 @@ OF_SEVERAL: Final = (_RANK, *_OF_VECTORS)
 # What computes.
 ENGINES: Final[dict[str, Callable[[BertPreTrainedModel], Runner]]] = {
     "float32": Engine,
+    "bfloat16": functools.partial(Engine, dtype="bfloat16"),
     "int8": functools.partial(Engine, dtype="int8"),
 }
 # It has no model in torch, but a folder that was exported.
@@ -103,8 +104,8 @@ def pipeline(
             cross-encoder; "similarity" and "search" make a `Comparer` and a `Searcher` of a sentence encoder.
         model: a model folder or the name of a repo on the hub, or a model (then `tokenizer` is needed).
         tokenizer: None loads it from the folder.
-        engine: what computes: "float32"; "int8", which rounds: faster, smaller, and not quite the same answers (see
-            `Engine`); or "onnx", by onnxruntime, where `model` is a folder that `glassbert export` wrote.
+        engine: what computes: "float32"; "bfloat16" or "int8", which round: faster, smaller, and not quite the same
+            answers (see `Engine`); or "onnx", by onnxruntime, where `model` is a folder that `glassbert export` wrote.
         options: those of the task's `answer_options`, for all calls that do not say otherwise; of "rank" the `label`
             that means that a document fits.
 

@@ -3,39 +3,45 @@
 The engine uses the model's own layouts, attention functions and heads. What it changes: queries, keys and values come
 from one product in place of three, weights are laid out for the processor in advance, texts are computed in order of
 length and in calls of a bounded number of tokens, and nothing is kept for a backward pass. Answers are other ones only
-where int8 is asked for: it rounds the layers' linear products. Embeddings, attention between them, LayerNorm, pooler
-and head stay as they are.
+where bfloat16 or int8 is asked for. Both round the layers' linear products, bfloat16 on a processor that multiplies it
+the attention between them too. Embeddings, what is added up from layer to layer, LayerNorm, pooler and head stay as
+they are.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from glassbert.errors import ConfigError, InputError
-from glassbert.infer.linear import PreparedLinear
+from glassbert.infer import cuda
+from glassbert.infer.body import Body
+from glassbert.infer.cuda import CudaBert
+from glassbert.infer.linear import BFloat16Linear, PreparedLinear, bfloat16_linear
 from glassbert.infer.quantized import QuantizedLinear
+from glassbert.infer.watch import Watch
 from glassbert.model.attention import packed
 from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertLayer, BertModel, Encoded
 from glassbert.model.config import HiddenAct
 from glassbert.model.inputs import Inputs
 from glassbert.model.layout import Packed
-from glassbert.model.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from glassbert.tasks.batching import Collate, FeaturesT, RowT, by_tokens, run, without_labels
 
-Dtype = Literal["float32", "int8"]
-# What computes the layers' products.
-_LINEARS: Final[dict[Dtype, type[PreparedLinear] | type[QuantizedLinear]]] = {
+Dtype = Literal["float32", "bfloat16", "int8"]
+_Linear = PreparedLinear | BFloat16Linear | QuantizedLinear
+# What makes the layers' products, of weight, bias and activation.
+_LINEARS: Final[dict[Dtype, Callable[..., _Linear]]] = {
     "float32": PreparedLinear,
+    "bfloat16": bfloat16_linear,
     "int8": QuantizedLinear,
 }
 # Most tokens of a call. The faster the products, the more it costs to bring large results in and out of memory.
-TOKENS_PER_CALL: Final[dict[Dtype, int]] = {"float32": 4096, "int8": 1024}
+TOKENS_PER_CALL: Final[dict[Dtype, int]] = {"float32": 4096, "bfloat16": 2048, "int8": 1024}
 
 
 class FusedLayer(nn.Module):
@@ -45,7 +51,7 @@ class FusedLayer(nn.Module):
         self,
         layer: nn.Module,
         activation: HiddenAct | Callable[[Tensor], Tensor],
-        linear: type[PreparedLinear] | type[QuantizedLinear],
+        linear: Callable[..., _Linear],
     ) -> None:
         """Take the weights of a `BertLayer` into linear layers of one class."""
         super().__init__()
@@ -71,28 +77,29 @@ class FusedLayer(nn.Module):
         query, key, value = self.query_key_value(hidden).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         context, _ = packed(layout.queries(query), key, value, layout, dropout=0.0, relative=self.relative)
         context, residual = layout.pick(context.flatten(-2)), layout.pick(layout.queries(hidden))
-        # Fresh results are added to in place: nobody else holds them, and fresh memory is slow.
-        attended = self.attention_norm(self.projection(context).add_(residual))
-        normed: Tensor = self.output_norm(self.output(self.intermediate(attended)).add_(attended))
+        attended = self.attention_norm(_added(self.projection(context), residual))
+        normed: Tensor = self.output_norm(_added(self.output(self.intermediate(attended)), attended))
         return normed
 
 
-class FusedBert(nn.Module):
+def _added(product: Tensor, residual: Tensor) -> Tensor:
+    """Return the sum, in the floats of the residual.
+
+    A fresh product of the same floats is added to in place: nobody else holds it, and fresh memory is slow.
+    """
+    return product.add_(residual) if product.dtype == residual.dtype else residual + product
+
+
+@final
+class FusedBert(Body):
     """Stands in the place of a `BertModel` inside a head: the same `encode`, faster."""
 
     def __init__(self, bert: BertModel, dtype: Dtype = "float32") -> None:
         """Take over the embeddings and the pooler, and fuse every layer, for products of `dtype`."""
-        super().__init__()
-        self.config = bert.config
-        self.embeddings = bert.embeddings
-        self.pooler = bert.pooler
+        super().__init__(bert)
         self.layers = nn.ModuleList(
             FusedLayer(layer, bert.config.hidden_act, _LINEARS[dtype]) for layer in bert.encoder.layer
         )
-
-    def pooled(self, encoded: Encoded) -> Tensor:
-        """Do what `BertModel.pooled` does, which reads nothing of a model but its pooler."""
-        return BertModel.pooled(cast(BertModel, self), encoded)
 
     def encode(
         self, inputs: Inputs, *, rows: Literal["all", "first", "asked"] = "all", asked: Tensor | None = None
@@ -102,10 +109,7 @@ class FusedBert(nn.Module):
         Raises:
             InputError: as there, and where the caller asks for what the engine does not keep or compute.
         """
-        if inputs.want_weights:
-            raise InputError("the engine keeps no attentions; ask the model itself for them")
-        if inputs.padded_only or inputs.head_mask is not None:
-            raise InputError("the engine takes no head masks, no masks of pairs and no caches; ask the model itself")
+        self.check_taken(inputs)
         layout = Packed.from_mask(inputs.mask_or_ones(), asked=asked)
         last = layout
         if rows != "all" and not inputs.want_states and len(self.layers):
@@ -127,51 +131,28 @@ class FusedBert(nn.Module):
             hidden_states=tuple(map(layout.leave, states)) if inputs.want_states else None,
         )
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        output_hidden_states: bool = False,
-    ) -> BaseModelOutputWithPoolingAndCrossAttentions:
-        """Do what `BertModel.forward` does, of a text's tokens.
-
-        Raises:
-            InputError: as there.
-        """
-        inputs = Inputs.check(
-            self.config,
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            use_cache=False,
-            output_attentions=False,
-            output_hidden_states=output_hidden_states,
-        )
-        encoded = self.encode(inputs)
-        return BaseModelOutputWithPoolingAndCrossAttentions(
-            last_hidden_state=encoded.padded(),
-            pooler_output=None if self.pooler is None else self.pooled(encoded),
-            hidden_states=encoded.hidden_states,
-        )
-
 
 class Engine:
     """A model made ready to run: many texts in, answers in their order out.
 
-    It holds on to the model's tensors outside the layers, and to copies of those in them, so that a model that nobody
-    else needs leaves nothing behind. After training on, make a new engine.
+    It computes where the model is, on the CPU or on a CUDA device, and takes tokens from the CPU. It holds on to the
+    model's tensors outside the layers, and to copies of those in them, so that a model that nobody else needs leaves
+    nothing behind. After training on, make a new engine: one whose model changed refuses to answer.
 
     Args:
         model: a `BertModel`, or a head with its BERT under `bert`.
-        dtype: "float32" computes in the floats of the model, "int8" with weights and inputs of the layers' products
-            rounded to 8 bits, which is faster, takes less memory and changes the answers a little.
+        dtype: "float32" computes in the floats of the model. "bfloat16" and "int8" round weights and inputs of the
+            layers' products to 8 significant bits or to 8 bits in all, which takes less memory and changes the answers
+            a little, int8's more. int8 is faster everywhere, bfloat16 on processors that multiply it in tiles (AMX);
+            on others it rounds the weights alone and gains nothing. On CUDA "bfloat16" computes the layers wholly in
+            it, as a model that is bfloat16 or float16 itself computes them in its own; see `glassbert.infer.cuda`.
         tokens_per_call: most tokens that are computed at once; None takes what is fast.
 
     Raises:
         ConfigError: another dtype.
-        InputError: a model without a BERT that the engine knows, or a decoder; for int8, weights that are not float32
-            on the CPU, or a torch without such products.
+        InputError: a model without a BERT that the engine knows, or a decoder; weights on several devices, or on one
+            that is neither the CPU nor CUDA; for int8, weights that are not float32 on the CPU, or a torch without
+            such products.
     """
 
     def __init__(
@@ -179,7 +160,8 @@ class Engine:
     ) -> None:
         """Fuse the layers; the head, if there is one, is shared with `model`."""
         if dtype not in _LINEARS:
-            raise ConfigError(f"dtype is {dtype!r}, expected {' or '.join(_LINEARS)}")
+            raise ConfigError(f"dtype is {dtype!r}, expected one of {', '.join(_LINEARS)}")
+        watch = Watch(model)
         # Modules of its own, so that the model's train() and eval() do not reach it, around the same tensors.
         shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
         model = copy.deepcopy(model, shared).eval()
@@ -188,13 +170,21 @@ class Engine:
             raise InputError(f"the engine cannot run a {type(model).__name__}: it has no BertModel under 'bert'")
         if model.config.is_decoder:
             raise InputError(f"the engine cannot run a decoder; call the {type(model).__name__} itself")
+        _check_device(model, dtype)
         # Nobody asks the engine for weights, or for states unless told so, whatever the folder's config says.
         model.config.output_attentions = model.config.output_hidden_states = model.config.torchscript = False
         model.config.return_dict = True
+        self._watch = watch
         self.name = dtype
         self.config = model.config
-        self.tokens_per_call = TOKENS_PER_CALL[dtype] if tokens_per_call is None else tokens_per_call
-        self.bert = FusedBert(bert, dtype)
+        self.bert: FusedBert | CudaBert
+        if bert.device.type == "cuda":
+            fast = cuda.TOKENS_PER_CALL
+            self.bert = CudaBert(bert, torch.bfloat16 if dtype == "bfloat16" else bert.dtype)
+        else:
+            fast = TOKENS_PER_CALL[dtype]
+            self.bert = FusedBert(bert, dtype)
+        self.tokens_per_call = fast if tokens_per_call is None else tokens_per_call
         self.head: BertPreTrainedModel | None = None
         if model is not bert:
             # The head's own forward on top of the fused body.
@@ -205,7 +195,7 @@ class Engine:
     def nbytes(self) -> int:
         """Bytes of all weights that it computes with."""
         whole = self.head or self.bert
-        linears = [one.nbytes for one in whole.modules() if isinstance(one, PreparedLinear | QuantizedLinear)]
+        linears = [one.nbytes for one in whole.modules() if isinstance(one, _Linear)]
         return sum(linears) + sum(tensor.nbytes for tensor in (*whole.parameters(), *whole.buffers()))
 
     @torch.inference_mode()
@@ -213,11 +203,11 @@ class Engine:
         """Return the head's scores, one row for each of `features`, in their order.
 
         Raises:
-            InputError: the engine was made from a model without a head.
+            InputError: the engine was made from a model without a head; or as `run`.
         """
         if self.head is None:
             raise InputError("a BertModel without a head gives no logits; use hidden_states")
-        rows = self.run(features, collate, lambda output, _: list(output.logits))
+        rows = self.run(features, collate, lambda output, _: list(output.logits.cpu()))
         return torch.stack(rows) if rows else torch.empty(0)
 
     @torch.inference_mode()
@@ -236,7 +226,11 @@ class Engine:
             collate: makes the arguments of a call from some of them; labels are left aside.
             rows: takes the output of the head, or of a `BertModel` without one, apart.
             states: whether the output shall have the hidden states of all layers.
+
+        Raises:
+            InputError: the weights of the model changed after the engine was built.
         """
+        self._watch.check()
         model: nn.Module = self.bert if self.head is None else self.head
         more = {"output_hidden_states": True} if states else {}
 
@@ -250,8 +244,9 @@ class Engine:
         """Return the last layer's vectors of each sequence of ids, (length, H), in their order.
 
         Raises:
-            InputError: an empty sequence, one that is longer than the model takes, or an id out of range.
+            InputError: an empty sequence, one that is longer than the model takes, or an id out of range; or as `run`.
         """
+        self._watch.check()
         if not all(map(len, sequences)):
             raise InputError("a sequence without any ids; even an empty text has [CLS] and [SEP]")
         results: list[Tensor] = [torch.empty(0)] * len(sequences)
@@ -262,6 +257,20 @@ class Engine:
             mask = torch.arange(ids.shape[1]) < lengths[:, None]
             encoded = self.bert.encode(Inputs.check(self.bert.config, input_ids=ids, attention_mask=mask))
             assert isinstance(encoded.layout, Packed)
-            for place, states in zip(group, encoded.layout.sequences(encoded.hidden), strict=True):
+            for place, states in zip(group, encoded.layout.sequences(encoded.hidden.cpu()), strict=True):
                 results[place] = states
         return results
+
+
+def _check_device(model: BertPreTrainedModel, dtype: Dtype) -> None:
+    devices = sorted({str(parameter.device) for parameter in model.parameters()})
+    if len(devices) != 1 or devices[0].split(":")[0] not in ("cpu", "cuda"):
+        raise InputError(
+            f"the engine runs on the CPU or on one CUDA device, and the weights are on {', '.join(devices)}; "
+            "call model.to('cpu') first"
+        )
+    if dtype == "int8" and devices != ["cpu"]:
+        raise InputError(
+            f"dtype 'int8' runs on the CPU, and the weights are on {devices[0]}; call model.to('cpu') first, or take "
+            "'bfloat16'"
+        )

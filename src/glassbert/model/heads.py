@@ -193,6 +193,8 @@ class BertForMultipleChoice(BertPreTrainedModel):
         real = inputs.real()
         present = None if real is None else real.any(dim=1).view(batch, choices)
         if present is not None:
+            # Tokens may have come from the CPU to an engine on a GPU.
+            present = present.to(logits.device)
             logits = logits.masked_fill(~present, torch.finfo(logits.dtype).min)
         loss = None
         if labels is not None:
@@ -347,7 +349,8 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         encoded = self.bert.encode(inputs)
         scores = self.qa_outputs(encoded.padded())  # (B, S, 2)
         if real is not None:
-            scores = scores.masked_fill(~real[:, :, None], torch.finfo(scores.dtype).min)
+            # Tokens may have come from the CPU to an engine on a GPU.
+            scores = scores.masked_fill(~real[:, :, None].to(scores.device), torch.finfo(scores.dtype).min)
         start, end = scores.unbind(-1)
         loss = None
         if labels:

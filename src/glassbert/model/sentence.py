@@ -39,7 +39,7 @@ def pool(states: Tensor, real: Tensor | None, pooling: Pooling) -> Tensor:
         return states[:, 0]
     if real is None:
         return states.mean(dim=1) if pooling == "mean" else states.amax(dim=1)
-    real = real[:, :, None]
+    real = real[:, :, None].to(states.device)  # tokens may have come from the CPU to an engine on a GPU
     if pooling == "mean":
         # Padding may hold anything, also what 0 does not extinguish.
         return states.masked_fill(~real, 0.0).sum(dim=1) / real.sum(dim=1).clamp(min=1)

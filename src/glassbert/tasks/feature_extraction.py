@@ -208,10 +208,11 @@ class FeatureExtraction(Answering[FeatureExample, TokensOfText, TextVectors]):
         wrong = [layer for layer in self.layers if not -count <= layer < count]
         if wrong and self.states:
             raise InputError(f"layer {wrong[0]} does not exist; they go from 0, the embeddings, to {count - 1}")
+        chosen = [states[layer].cpu() for layer in self.layers]
         rows = []
         for place, feature in enumerate(features):
             # (N, T, H)
-            layers = torch.stack([states[layer][place, : len(feature)] for layer in self.layers]).float().cpu()
+            layers = torch.stack([states[place, : len(feature)] for states in chosen]).float()
             if self.pooling in ("cls", "mean", "max"):
                 layers = pool(layers, None, self.pooling)  # (N, H)
             elif self.words is not None:
