@@ -26,6 +26,7 @@ from glassbert import (
     InputError,
 )
 from glassbert.infer import linear
+from glassbert.infer.engine import FusedBert
 from glassbert.infer.linear import BFloat16Linear, PreparedLinear, bfloat16_linear, has_tiles
 from glassbert.infer.quantized import QuantizedLinear
 from glassbert.model import ACT2FN
@@ -208,16 +209,18 @@ def test_int8_in_eight_threads() -> None:
 
 
 def test_int8_takes_a_quarter_of_the_layers_memory() -> None:
-    model = seeded(CONFIG, BertForSequenceClassification)
+    config = dataclasses.replace(CONFIG, hidden_size=96, intermediate_size=64)  # whole panels of the kernels
+    model = seeded(config, BertForSequenceClassification)
     engines = [Engine(model, dtype="float32"), Engine(model, dtype="int8")]
     # Layers: 4 H² + 2 HI weights; their outputs' biases, to which int8 adds a scale and a sum for each.
-    weights, outputs = 3 * (4 * 24 * 24 + 2 * 24 * 40), 3 * (3 * 24 + 24 + 40 + 24)
+    weights, outputs = 3 * (4 * 96 * 96 + 2 * 96 * 64), 3 * (3 * 96 + 96 + 64 + 96)
     whole = sum(parameter.nbytes for parameter in model.parameters())
     others = whole - 4 * (weights + outputs)
     assert others <= engines[0].nbytes - 4 * (weights + outputs) <= others + 8 * CONFIG.max_position_embeddings
     assert engines[0].nbytes - engines[1].nbytes == 3 * weights - 8 * outputs
+    assert isinstance(engines[1].bert, FusedBert)
     assert not any(isinstance(one, nn.Linear) for one in engines[1].bert.layers.modules())
-    assert isinstance(engines[1].bert.layers[0].query_key_value, QuantizedLinear)
+    assert sum(isinstance(one, QuantizedLinear) for one in engines[1].bert.modules()) == 3 * 4
 
 
 def test_int8_does_not_make_what_is_not_finite_finite() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from glassbert.errors import InputError
 from glassbert.model.bert import BertModel, Encoded
 from glassbert.model.inputs import Inputs
+from glassbert.model.layout import Packed
 from glassbert.model.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 
@@ -47,6 +48,20 @@ class Body(nn.Module, ABC):
             raise InputError("the engine keeps no attentions; ask the model itself for them")
         if inputs.padded_only or inputs.head_mask is not None:
             raise InputError("the engine takes no head masks, no masks of pairs and no caches; ask the model itself")
+
+    def layouts(
+        self, inputs: Inputs, *, rows: Literal["all", "first", "asked"], asked: Tensor | None
+    ) -> tuple[Packed, Packed]:
+        """Return the layout of a call, and that of the last layer's rows.
+
+        Raises:
+            InputError: as `check_taken`.
+        """
+        self.check_taken(inputs)
+        layout = Packed.from_mask(inputs.mask_or_ones(), asked=asked)
+        if rows == "all" or inputs.want_states or not self.config.num_hidden_layers:
+            return layout, layout
+        return layout, layout.narrow_to_first() if rows == "first" or asked is None else layout.narrow_to(asked)
 
     def pooled(self, encoded: Encoded) -> Tensor:
         """Do what `BertModel.pooled` does, which reads nothing of a model but its pooler."""

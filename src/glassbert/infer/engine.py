@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from glassbert.errors import ConfigError, InputError
 from glassbert.infer import cuda
 from glassbert.infer.body import Body
+from glassbert.infer.bundles import NativeBert
 from glassbert.infer.cuda import CudaBert
 from glassbert.infer.linear import BFloat16Linear, PreparedLinear, bfloat16_linear
 from glassbert.infer.quantized import QuantizedLinear
@@ -109,11 +110,7 @@ class FusedBert(Body):
         Raises:
             InputError: as there, and where the caller asks for what the engine does not keep or compute.
         """
-        self.check_taken(inputs)
-        layout = Packed.from_mask(inputs.mask_or_ones(), asked=asked)
-        last = layout
-        if rows != "all" and not inputs.want_states and len(self.layers):
-            last = layout.narrow_to_first() if rows == "first" or asked is None else layout.narrow_to(asked)
+        layout, last = self.layouts(inputs, rows=rows, asked=asked)
         hidden = self.embeddings(
             None if inputs.ids is None else layout.enter(inputs.ids),
             layout.enter(inputs.types),
@@ -177,13 +174,14 @@ class Engine:
         self._watch = watch
         self.name = dtype
         self.config = model.config
-        self.bert: FusedBert | CudaBert
+        self.bert: NativeBert | FusedBert | CudaBert
         if bert.device.type == "cuda":
             fast = cuda.TOKENS_PER_CALL
             self.bert = CudaBert(bert, torch.bfloat16 if dtype == "bfloat16" else bert.dtype)
         else:
             fast = TOKENS_PER_CALL[dtype]
-            self.bert = FusedBert(bert, dtype)
+            native = dtype == "float32" and NativeBert.takes(bert)
+            self.bert = NativeBert(bert) if native else FusedBert(bert, dtype)
         self.tokens_per_call = fast if tokens_per_call is None else tokens_per_call
         self.head: BertPreTrainedModel | None = None
         if model is not bert:
@@ -195,7 +193,7 @@ class Engine:
     def nbytes(self) -> int:
         """Bytes of all weights that it computes with."""
         whole = self.head or self.bert
-        linears = [one.nbytes for one in whole.modules() if isinstance(one, _Linear)]
+        linears = [one.nbytes for one in whole.modules() if isinstance(one, _Linear | NativeBert)]
         return sum(linears) + sum(tensor.nbytes for tensor in (*whole.parameters(), *whole.buffers()))
 
     @torch.inference_mode()

@@ -13,8 +13,6 @@ Letters: B sequences, T tokens in the stream, A heads, D head size.
 from __future__ import annotations
 
 import os
-
-
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -203,9 +201,27 @@ def pack(weight: Tensor) -> Tensor:
     return packed
 
 
+class Tokens(NamedTuple):
+    """What comes into `encode`, of each token of a stream.
+
+    Attributes:
+        ids: (T,) int64; None where there are word vectors.
+        segments: (T,) int64.
+        places: (T,) int64.
+        vectors: (T, H) in place of ids, or None.
+        seen: (T,) bool, false at tokens that none attends to; None where all are seen.
+    """
+
+    ids: Tensor | None
+    segments: Tensor
+    places: Tensor
+    vectors: Tensor | None = None
+    seen: Tensor | None = None
+
+
 def encode(
     model: int,
-    inputs: tuple[Tensor | None, Tensor, Tensor, Tensor | None],
+    tokens: Tokens,
     starts: Tensor,
     bundles: Tensor,
     picked: tuple[Tensor, Tensor] | None,
@@ -219,25 +235,22 @@ def encode(
 
     Args:
         model: address of the struct `Model` of kernels.h.
-        inputs: of each token of the stream its id, its segment and its place, (T,) int64, and word vectors (T, H) where
-            there are no ids.
+        tokens: of the stream.
         starts: (B + 1,) int64, the first token of each sequence, and T.
         bundles: (N + 1,) int64, the first sequence of each bundle, and B. N bundles for as many threads or more are
             computed by a thread each; fewer are shared by all.
-        picked: places in the stream that alone are asked for, in rising order, and (B + 1,) how many lie before each
-            sequence; None asks for all.
-        result: (T, H), or a row for each place; is written.
+        picked: places in the stream that alone are asked for, (P,) int64 in rising order, and (B + 1,) how many of them
+            lie before each sequence; None asks for all.
+        result: (T, H), or (P, H); is written.
         states: (L + 1, T, H), is written: what came into each layer, and out of the last.
         most_tokens: of a bundle.
         longest: tokens of the longest sequence.
     """
-    addresses = tuple(
-        0 if tensor is None else tensor.data_ptr()
-        for tensor in (*inputs, starts, bundles, *(picked or (None, None)), result, states)
-    )
+    tensors = (*tokens, starts, bundles, *(picked or (None, None)), result, states)
+    addresses = tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
     sizes = len(starts) - 1, len(bundles) - 1, most_tokens, longest
     threads = torch.get_num_threads()
-    memory = torch.empty(_kernels.encode(model, addresses, sizes, 0, threads))
+    memory = torch.empty(_kernels.encode(model, addresses, sizes, 0, threads), dtype=torch.float32)
     _kernels.encode(model, addresses, sizes, memory.data_ptr(), threads)
 
 

@@ -183,7 +183,8 @@ static long queries_at_once(long queries, long keys)
     return least(round_up(queries), room < 32 ? 32 : room);
 }
 
-/* Scores (keys, queries) -> exponentials below each query's largest score; 1 / their sum into `shares`. */
+/* Scores (keys, queries) -> exponentials below each query's largest score; 1 / their sum into `shares`, 0 where a query
+   sees no key. */
 static void soften(float *scores, long row, long keys, long queries, float factor, float *shares)
 {
     for (long query = 0; query < queries; query += LANES) {
@@ -193,17 +194,19 @@ static void soften(float *scores, long row, long keys, long queries, float facto
             Vector some = load(column + key * row);
             top = choose(some > top, some, top);
         }
+        top = choose(top == -INFINITY, all(0.0f), top);
         for (long key = 0; key < keys; key++) {
             Vector weights = exponential((load(column + key * row) - top) * factor);
             sum += weights;
             store(column + key * row, weights);
         }
-        store(shares + query, 1.0f / sum);
+        store(shares + query, choose(sum == 0.0f, sum, 1.0f / sum));
     }
 }
 
 /* softmax(QKᵀ / √D) V of one head of one sequence. */
-static void attend(Rows query, Rows key, Rows value, Rows context, long queries, long keys, long size, float *scratch)
+static void attend(Rows query, Rows key, Rows value, Rows context, const uint8_t *seen, long queries, long keys,
+                   long size, float *scratch)
 {
     const long row = queries_at_once(queries, keys);
     const float factor = 1.0f / sqrtf((float)size);
@@ -213,6 +216,8 @@ static void attend(Rows query, Rows key, Rows value, Rows context, long queries,
         float *out = context.at + begin * context.row;
         transpose(turned, row, query.at + begin * query.row, query.row, some, size);
         product(scores, row, (Matrix){key.at, key.row, 1}, turned, row, keys, round_up(some), size, 0);
+        for (long i = 0; seen && i < keys; i++)
+            for (long j = 0; !seen[i] && j < row; j++) scores[i * row + j] = -INFINITY;
         soften(scores, row, keys, some, factor, shares);
         product(out, context.row, (Matrix){scores, 1, row}, value.at, value.row, some, size, keys, 0);
         for (long i = 0; i < some; i++)
@@ -343,8 +348,8 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
             const long queries = narrow ? asked[sequence + 1] - asked[sequence] : keys;
 #define AT(rows, place) ((Rows){(rows).at + (place) * (rows).row + column, (rows).row})
             if (queries)
-                attend(AT(area.query, query), AT(area.key, key), AT(area.value, key), AT(area.context, query), queries,
-                       keys, size, scratch);
+                attend(AT(area.query, query), AT(area.key, key), AT(area.value, key), AT(area.context, query),
+                       job->seen ? job->seen + starts[sequence] : NULL, queries, keys, size, scratch);
 #undef AT
         }
         meet(team);

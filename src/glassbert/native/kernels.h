@@ -111,6 +111,7 @@ typedef struct {
     const Model *model;
     const int64_t *ids, *kinds, *positions;  /* (T,) */
     const float *embeds;                     /* (T, H) in place of ids, or null */
+    const uint8_t *seen;                     /* (T,), 0 at tokens that none attends to; or null */
     const int64_t *starts;                   /* (B + 1,), the first token of each sequence, and T */
     const int64_t *bundles;                  /* (N + 1,), the first sequence of each bundle, and B */
     const int64_t *picked;                   /* places in the stream, in rising order, that alone are asked for; or null */

@@ -255,11 +255,11 @@ static void member_of_group(void *data)
 
 static PyObject *encode(PyObject *self, PyObject *arguments)
 {
-    unsigned long long model, ids, kinds, positions, embeds, starts, bundles, picked, picked_starts, result, states;
+    unsigned long long model, ids, kinds, positions, embeds, seen, starts, bundles, picked, picked_starts, result, states;
     unsigned long long memory;
     long sequences, bundle_count, most_tokens, longest, threads;
-    if (!PyArg_ParseTuple(arguments, "K(KKKKKKKKKK)(llll)Kl", &model, &ids, &kinds, &positions, &embeds, &starts,
-                          &bundles, &picked, &picked_starts, &result, &states, &sequences, &bundle_count, &most_tokens,
+    if (!PyArg_ParseTuple(arguments, "K(KKKKKKKKKKK)(llll)Kl", &model, &ids, &kinds, &positions, &embeds, &seen,
+                          &starts, &bundles, &picked, &picked_starts, &result, &states, &sequences, &bundle_count, &most_tokens,
                           &longest, &memory, &threads))
         return NULL;
     Encoding job = {
@@ -268,6 +268,7 @@ static PyObject *encode(PyObject *self, PyObject *arguments)
         .kinds = address(kinds),
         .positions = address(positions),
         .embeds = address(embeds),
+        .seen = address(seen),
         .starts = address(starts),
         .bundles = address(bundles),
         .picked = address(picked),

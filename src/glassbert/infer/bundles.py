@@ -1,0 +1,187 @@
+"""A model's embeddings and layers for the kernels in C: weights laid out in panels, sequences in bundles.
+
+Tokens of different sequences never meet before a head reads them. So a stream is cut into bundles of whole sequences,
+and each thread takes a bundle through all layers: what it works on stays in its own cache, nothing is allocated
+between, and nobody waits. One text alone is shared by all threads.
+
+Letters: B sequences, T tokens in the stream, H hidden, P rows that are picked, L layers.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final, Literal, cast, final
+
+import torch
+from torch import Tensor, nn
+
+from glassbert import native
+from glassbert.infer.body import Body
+from glassbert.model.bert import BertLayer, BertModel, Encoded
+from glassbert.model.inputs import Inputs
+
+# Activations by the numbers that the kernels know them by.
+_ACTIVATIONS: Final = ("gelu", "gelu_new", "relu", "silu")
+# Tokens of a bundle: enough that reading the weights costs little beside computing with them.
+_TOKENS: Final = 128
+# How much longer than a fair share the heaviest bundle may take; else the threads share one.
+_UNEVEN: Final = 1.25
+
+
+# A field of a struct of the kernels: a number, or the address of a tensor.
+_Field = Tensor | int | float
+
+
+@final
+class NativeBert(Body):
+    """Stands in the place of a `BertModel` inside a head: one call of a kernel, float32 on the CPU."""
+
+    def __init__(self, bert: BertModel) -> None:
+        """Lay out copies of the layers' weights; tables and LayerNorms stay the model's own."""
+        super().__init__(bert)
+        config, embeddings = bert.config, bert.embeddings
+        layers = [cast(BertLayer, layer) for layer in bert.encoder.layer]
+        attentions = [layer.attention.self for layer in layers]
+        self._layers = [list(_layer_fields(layer)) for layer in layers]
+        self._model: list[_Field] = [
+            embeddings.word_embeddings.weight.detach(),
+            embeddings.position_embeddings.weight.detach(),
+            embeddings.token_type_embeddings.weight.detach(),
+            *_norm_fields(embeddings.LayerNorm),
+            len(self._layers),
+            config.hidden_size,
+            attentions[0].attention_head_size,
+            config.intermediate_size,
+            max(attention.all_head_size for attention in attentions),
+            _ACTIVATIONS.index(config.hidden_act),
+            config.layer_norm_eps,
+        ]
+        self._structs = self._joined()
+
+    @classmethod
+    def takes(cls, bert: BertModel) -> bool:
+        """Whether the kernels are there and can compute this model."""
+        config = bert.config
+        return (
+            native.takes(*bert.parameters())
+            and len(bert.encoder.layer) > 0
+            and config.hidden_act in _ACTIVATIONS
+            and config.position_embedding_type == "absolute"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the structs out: a copy's tensors lie elsewhere."""
+        return {name: value for name, value in self.__dict__.items() if name != "_structs"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make them again."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._structs = self._joined()
+
+    def _joined(self) -> tuple[Tensor, Tensor]:
+        """Return the structs of the layers and of the model, whose first field is the layers' address."""
+        layers = torch.tensor([[_number(field) for field in fields] for fields in self._layers], device="cpu")
+        return layers, torch.tensor([layers.data_ptr(), *map(_number, self._model)], device="cpu")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the layers' weights."""
+        return sum(field.nbytes for fields in self._layers for field in fields if isinstance(field, Tensor))
+
+    def encode(
+        self, inputs: Inputs, *, rows: Literal["all", "first", "asked"] = "all", asked: Tensor | None = None
+    ) -> Encoded:
+        """Do what `BertModel.encode` does.
+
+        Raises:
+            InputError: as there, and where the caller asks for what the engine does not keep or compute.
+        """
+        layout, last = self.layouts(inputs, rows=rows, asked=asked)
+        starts, longest, _ = layout.in_stream
+        lengths = starts.diff()
+        bundles = plan(lengths, torch.get_num_threads(), self.config.hidden_size, self.config.intermediate_size)
+        picked = order = None
+        if last.picked is not None:
+            # The kernel goes through the stream once; the layout may name places in any order, and twice.
+            picked, order = last.picked.unique(return_inverse=True)
+        elif last.first_only:
+            picked = starts[:-1]
+        tokens = native.Tokens(
+            None if inputs.ids is None else layout.enter(inputs.ids).long(),
+            layout.enter(inputs.types).long(),
+            layout.enter(inputs.positions).long(),
+            None if inputs.embeds is None else layout.enter(inputs.embeds),
+            layout.keys,
+        )
+        width = self.config.hidden_size
+        hidden = torch.empty(len(layout.rows) if picked is None else len(picked), width)
+        states = torch.empty(len(self._layers) + 1, len(layout.rows), width) if inputs.want_states else None
+        native.encode(
+            self._structs[1].data_ptr(),
+            tokens,
+            starts,
+            bundles,
+            None if picked is None else (picked, torch.searchsorted(picked, starts)),
+            hidden,
+            states,
+            most_tokens=int(starts[bundles].diff().max()),
+            longest=longest,
+        )
+        return Encoded(
+            hidden=hidden if order is None else hidden.index_select(0, order),
+            layout=last,
+            hidden_states=None if states is None else tuple(map(layout.leave, states)),
+        )
+
+
+def _layer_fields(layer: BertLayer) -> Iterator[_Field]:
+    """Give the fields of the struct `Layer`."""
+    attention, mixing, output = layer.attention.self, layer.attention.output, layer.output
+    linears = attention.query, attention.key, attention.value, mixing.dense, layer.intermediate.dense, output.dense
+    for linear in linears:
+        columns, depth = linear.weight.shape
+        yield native.pack(linear.weight.detach())
+        yield nn.functional.pad(linear.bias.detach(), (0, -columns % native.PANEL))
+        yield from (columns, depth)
+    for norm in (mixing.LayerNorm, output.LayerNorm):
+        yield from _norm_fields(norm)
+    yield attention.num_attention_heads
+
+
+def _norm_fields(norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    return norm.weight.detach(), norm.bias.detach()
+
+
+def _number(field: _Field) -> int:
+    """Return the 8 bytes of a field, as a whole number."""
+    if isinstance(field, Tensor):
+        return field.data_ptr()
+    (number,) = struct.unpack("q", struct.pack("d" if isinstance(field, float) else "q", field))
+    return int(number)
+
+
+def plan(lengths: Tensor, threads: int, width: int, inner: int) -> Tensor:
+    """Cut sequences into bundles.
+
+    Args:
+        lengths: (B,) int64, of the sequences in the order of the stream.
+        threads: that will compute them.
+        width: H of the model.
+        inner: I of the model.
+
+    Returns:
+        (N + 1,) int64, the first sequence of each bundle, and B. The bundles take about the same time, and there are as
+        many as threads, or a multiple; or there is one, where that would leave threads idle.
+    """
+    cost = lengths * (8 * width**2 + 4 * width * inner + 4 * width * lengths)
+    count = threads * max(1, round(int(lengths.sum()) / (_TOKENS * threads)))
+    total = int(cost.sum())
+    # Each sequence belongs to the bundle that its middle falls into.
+    bundle = ((cost.cumsum(0) - cost / 2) * (count / total)).long()
+    heaviest = int(torch.zeros(count, dtype=torch.int64).index_add_(0, bundle, cost).max())
+    sizes = bundle.bincount()
+    sizes = sizes[sizes > 0]
+    if len(sizes) < threads or heaviest * threads > _UNEVEN * total:
+        sizes = lengths.new_tensor([len(lengths)])
+    return nn.functional.pad(sizes.cumsum(0), (1, 0))
