@@ -108,6 +108,12 @@ def _encode_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--texts", type=int, help="how many (default: about ten thousand tokens)")
     command.add_argument("--peers", type=_peers, default=(), help=f"these alone, with commas between: {names}")
     command.add_argument(
+        "--patience",
+        type=int,
+        default=0,
+        help="how often a turn that other processes disturbed may be repeated (default: %(default)s)",
+    )
+    command.add_argument(
         "--all", action="store_true", help="both models and all profiles, with one thread and with --threads: 24 cases"
     )
 
@@ -121,7 +127,7 @@ def _peers(given: str) -> tuple[str, ...]:
 
 
 def _encode(given: argparse.Namespace) -> None:
-    fields = ("model", "profile", "threads", "texts", "rounds", "peers")
+    fields = ("model", "profile", "threads", "texts", "rounds", "patience", "peers")
     case = Case(**{name: getattr(given, name) for name in fields})
     cases = encode.every_case(case, sorted({1, given.threads})) if given.all else [case]
     encode.run(cases, file=given.json, picture=given.picture)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import platform
 import random
 import statistics
@@ -21,6 +22,8 @@ from rich.table import Table
 from glassbert import BertConfig
 from glassbert.data import load_sentences, read_records
 
+# Cores that other processes may take while a moment is called quiet.
+_QUIET = 0.1
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -128,6 +131,59 @@ def settle(most: float = 1.0) -> None:
         time.sleep(step)
         if time.process_time() - used < step / 10:
             return
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One contender's turn.
+
+    Attributes:
+        seconds: of its median call.
+        cores: processor time of this process by time.
+        others: the same of all other processes; 0 where the system does not tell.
+    """
+
+    seconds: float
+    cores: float
+    others: float
+
+
+def take_turn(calls: Sequence[Callable[[], object]], *, patience: int = 0) -> Turn:
+    """Time some calls in a quiet moment.
+
+    Where other processes are at work, a library whose threads wait for one another loses far more than one whose
+    threads share out the work as it goes, so that even ratios of one run mislead.
+
+    Args:
+        calls: what to time, each by itself.
+        patience: how often it may be repeated where others took part of the processor; the quietest time counts.
+    """
+    turns: list[Turn] = []
+    for _ in range(patience + 1):
+        settle()
+        begin, own, busy = time.perf_counter(), time.process_time(), _processor_seconds()
+        seconds = []
+        for call in calls:
+            start = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - start)
+        taken = time.perf_counter() - begin
+        cores = (time.process_time() - own) / taken
+        others = max(0.0, (_processor_seconds() - busy) / taken - cores)
+        turns.append(Turn(seconds=statistics.median(seconds), cores=cores, others=others))
+        if others < _QUIET:
+            break
+    return min(turns, key=lambda turn: turn.others)
+
+
+def _processor_seconds() -> float:
+    """Return the time that the processors have worked for all processes of the machine, and of those beside it."""
+    try:
+        words = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
+    except OSError:
+        return 0.0
+    user, nice, system, _, _, *interrupts_and_stolen = map(int, words[1:9])
+    return (user + nice + system + sum(interrupts_and_stolen)) / os.sysconf("SC_CLK_TCK")
 
 
 def race(contenders: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:

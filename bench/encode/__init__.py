@@ -97,7 +97,17 @@ def _print(section: Section) -> None:
     table = Table(title=section.title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for heading in ("", "", ""):
         table.add_column(heading)
-    for heading in (f"median {unit}", "min", "max", "useful GFLOP/s", "of GEMM", "cores", "glassbert is", "difference"):
+    for heading in (
+        f"median {unit}",
+        "min",
+        "max",
+        "useful GFLOP/s",
+        "of GEMM",
+        "cores",
+        "others",
+        "glassbert is",
+        "difference",
+    ):
         table.add_column(heading, justify="right")
     for number, row in enumerate(section.rows):
         table.add_row(
@@ -108,6 +118,7 @@ def _print(section: Section) -> None:
             f"{row.gflops:.1f}",
             f"{row.share:.2f}",
             f"{row.cores:.1f}",
+            f"{row.others:.1f}",
             f"{row.ratio:.2f}× as fast" if number else "",
             "" if row.difference is None else f"{row.difference:.1e}",
         )

@@ -7,7 +7,6 @@ import functools
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.common import forward_flops, gemm_rate, machine, minilm_folder, settle
+from bench.common import Turn, forward_flops, gemm_rate, machine, minilm_folder, take_turn
 from bench.encode.peers import FAMILIES, SENTENCES, Peer, Runner, Variant, Workshop, batches, our_dtypes
 from bench.encode.profiles import TEXTS, Profile, Workload, workloads
 from glassbert import BertConfig, BertModel, BertTokenizer, Engine, pipeline
@@ -29,6 +28,8 @@ OURS: Final = "glassbert"
 # as they are faster, and a smaller one where they are not.
 _SIZES: Final = (16, 32, 64)
 _SMALLER: Final = 8
+# Tokens of the plain products that all is compared with; the best rate of them counts.
+_GEMM_TOKENS: Final = (512, 2048, 4096)
 # A peer in float32 that is further away computes something else.
 _EXACT: Final = 1e-4
 # BERT-base takes eight times as long for each token as MiniLM.
@@ -55,6 +56,7 @@ class Case:
         threads: of every library.
         texts: how many; None takes about ten thousand tokens of MiniLM's.
         rounds: that count.
+        patience: how often a turn may be repeated where other processes disturbed it.
         peers: names of libraries; empty for all.
     """
 
@@ -62,7 +64,8 @@ class Case:
     profile: Profile = "mixed"
     threads: int = 1
     texts: int | None = None
-    rounds: int = 5
+    rounds: int = 3
+    patience: int = 0
     peers: tuple[str, ...] = ()
 
     @property
@@ -92,6 +95,7 @@ class Result:
         ratio: how many times faster ours in float32 is, at the medians.
         difference: the largest to our own float32 results; None for those.
         cores: processor time by time.
+        others: cores that other processes took meanwhile.
     """
 
     peer: str
@@ -108,6 +112,7 @@ class Result:
     ratio: float
     difference: float | None
     cores: float
+    others: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -270,10 +275,7 @@ def _trial(variant: Variant, sequences: Sequence[list[int]], size: int) -> float
     """Return the time of batches of a size, that of the second pass."""
     runner = Runner(variant.load(), batches(sequences, size), variant.lanes)
     runner()
-    settle()
-    begin = time.perf_counter()
-    runner()
-    return time.perf_counter() - begin
+    return take_turn([runner]).seconds
 
 
 def _sentences(case: Case, workload: Workload, config: BertConfig, folder: Path) -> list[Section]:
@@ -293,9 +295,7 @@ def _sentences(case: Case, workload: Workload, config: BertConfig, folder: Path)
 
     trials = {}
     for size in (_SMALLER, *_SIZES):
-        begin = time.perf_counter()
-        theirs(size)
-        trials[size] = time.perf_counter() - begin
+        trials[size] = take_turn([functools.partial(theirs, size)]).seconds
     best = min(trials, key=lambda size: trials[size])
     found = np.stack([one.vector for one in encode(texts)])
     difference = float(np.abs(found - theirs(best)).max())
@@ -329,27 +329,20 @@ def _raced(
     case: Case, workload: Workload, config: BertConfig, entries: Sequence[_Entry], title: str, facts: Mapping[str, Any]
 ) -> Section:
     """Let all contenders and plain matrix products take turns, and turn times into rows; the first is ours."""
-    seconds: list[list[float]] = [[] for _ in entries]
-    cores: list[list[float]] = [[] for _ in entries]
+    turns: list[list[Turn]] = [[] for _ in entries]
+    products: list[Turn] = []
     rates: list[float] = []
-    given: list[float] = []
-    tokens = (len(workload.sequences[0]),) if workload.single else (512, 2048, 4096)
+    tokens, repeats = ((len(workload.sequences[0]),), 40) if workload.single else (_GEMM_TOKENS, 4)
     for number in range(case.rounds + 1):
         for place, entry in enumerate(entries):
-            settle()
-            begin, used = time.perf_counter(), time.process_time()
-            taken = _median(entry.singles) if workload.single else _median([entry.run])
-            busy = (time.process_time() - used) / (time.perf_counter() - begin)
-            if number:  # the first round does not count
-                seconds[place].append(taken)
-                cores[place].append(busy)
-        settle()
-        begin, used = time.perf_counter(), time.process_time()
-        rates.append(gemm_rate(config, tokens, repeats=40 if workload.single else 4))
-        given.append((time.process_time() - used) / (time.perf_counter() - begin))
+            # The first round does not count.
+            turn = take_turn(entry.singles if workload.single else [entry.run], patience=case.patience if number else 0)
+            if number:
+                turns[place].append(turn)
+        products.append(take_turn([lambda: rates.append(gemm_rate(config, tokens, repeats=repeats))]))
     rate = max(rates)
     flops = forward_flops(config, workload.lengths[:1] if workload.single else workload.lengths)
-    ours = statistics.median(seconds[0])
+    medians = [statistics.median(turn.seconds for turn in some) for some in turns]
     rows = tuple(
         Result(
             peer=entry.peer,
@@ -359,15 +352,16 @@ def _raced(
             profile=case.profile,
             shape=workload.shape,
             threads=case.threads,
-            seconds=tuple(taken),
-            median=statistics.median(taken),
-            gflops=flops / statistics.median(taken) / 1e9,
-            share=flops / statistics.median(taken) / rate,
-            ratio=statistics.median(taken) / ours,
+            seconds=tuple(turn.seconds for turn in some),
+            median=median,
+            gflops=flops / median / 1e9,
+            share=flops / median / rate,
+            ratio=median / medians[0],
             difference=entry.difference,
-            cores=statistics.median(busy),
+            cores=statistics.median(turn.cores for turn in some),
+            others=statistics.median(turn.others for turn in some),
         )
-        for entry, taken, busy in zip(entries, seconds, cores, strict=True)
+        for entry, some, median in zip(entries, turns, medians, strict=True)
     )
     measured = {
         **facts,
@@ -375,19 +369,10 @@ def _raced(
         "threads": case.threads,
         "rounds": case.rounds,
         "GEMM GFLOP/s": round(rate / 1e9, 1),
-        # Where it is less than the threads, something else was at work on the machine.
-        "cores that GEMM got": round(statistics.median(given), 1),
+        "cores that GEMM got": round(statistics.median(turn.cores for turn in products), 1),
+        "cores that others took": round(statistics.median(turn.others for turn in products), 1),
     }
     return Section(title=f"{title}, {_described(workload)}", facts=measured, rows=rows)
-
-
-def _median(calls: Sequence[Callable[[], object]]) -> float:
-    seconds = []
-    for call in calls:
-        begin = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds)
 
 
 def _described(workload: Workload) -> str:

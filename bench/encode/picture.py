@@ -37,7 +37,7 @@ def draw(section: Section, target: Path) -> None:
         error_kw={"ecolor": _INK, "elinewidth": 0.8, "alpha": 0.55},
     )
     limit = section.facts["GEMM GFLOP/s"]
-    widest = max(limit, *(row.gflops for row in rows))
+    widest = max(limit, *(row.gflops + more for row, more in zip(rows, _spread(rows)[1], strict=True)))
     for bar, row, right in zip(bars, rows, _spread(rows)[1], strict=True):
         text = f"{row.gflops:.0f}" if row.ratio == 1 else f"{row.gflops:.0f}   {1 / row.ratio:.2f}×"
         middle = bar.get_y() + bar.get_height() / 2

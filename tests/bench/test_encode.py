@@ -53,6 +53,7 @@ def _section() -> Section:
         ratio=1.0,
         difference=None,
         cores=1.0,
+        others=0.0,
     )
     theirs = dataclasses.replace(row, peer="theirs", setting="batches of 8", gflops=50.0, ratio=2.0, difference=1e-6)
     int8 = dataclasses.replace(theirs, dtype="int8", gflops=140.0)
