@@ -1,7 +1,7 @@
 """The ONNX files that onnxruntime and OpenVINO are measured on: plain, fused, and in 8 bits.
 
 The graph is that of transformers' model, written so that onnxruntime's optimizer knows its attention again. glassbert's
-own export is not what is measured here: neither optimizer finds attention in it, and both take longer with it.
+own export is not what is measured here: the optimizer finds no attention in it, and onnxruntime takes longer with it.
 """
 
 from __future__ import annotations
