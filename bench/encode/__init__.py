@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def run(cases: Sequence[Case], *, file: Path | None = None, picture: Path | None
         picture: for a picture of the first case.
     """
     sections: list[Section] = []
+    begin = time.monotonic()
     for case in cases:
         for section in _in_process(case):
             _print(section)
@@ -43,6 +45,8 @@ def run(cases: Sequence[Case], *, file: Path | None = None, picture: Path | None
             file.write_text(
                 json.dumps({"sections": list(map(dataclasses.asdict, sections))}, indent=2) + "\n", encoding="utf-8"
             )
+    if len(cases) > 1:
+        print(f"{len(cases)} cases took {(time.monotonic() - begin) / 60:.0f} minutes")
     if picture is not None:
         draw(sections[0], picture)
 
