@@ -19,6 +19,7 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench encode --json bench-encode.json
+	$(BIN)/python -m bench cost --json bench-cost.json
 	$(BIN)/python -m bench train --json bench-train.json
 	$(BIN)/python -m bench finetune --json bench-finetune.json
 	$(BIN)/python -m bench load --json bench-load.json

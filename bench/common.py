@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import platform
 import random
 import statistics
@@ -21,6 +22,8 @@ from rich.table import Table
 from glassbert import BertConfig
 from glassbert.data import load_sentences, read_records
 
+# Cores that other processes may take while a moment is called quiet.
+_QUIET = 0.1
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -64,9 +67,9 @@ def mixed_texts(count: int) -> tuple[str, list[str]]:
     else:
         lines: list[list[str]] = [
             [record.get("0") for record in read_records(SHARED / "sst2" / "dev.tsv", header=False)],
-            _lines(SHARED / "langid_lingua" / "sentences" / "en.txt"),
-            _lines(SHARED / "rt_polarity" / "rt-polarity.neg", encoding="cp1252"),
-            [line for line in _lines(SHARED / "wikitext2" / "valid.txt") if len(line) > 200],
+            lines_of(SHARED / "langid_lingua" / "sentences" / "en.txt"),
+            lines_of(SHARED / "rt_polarity" / "rt-polarity.neg", encoding="cp1252"),
+            [line for line in lines_of(SHARED / "wikitext2" / "valid.txt") if len(line) > 200],
         ]
         # Sentences mostly, and a paragraph in every eighth place.
         texts = [text for part, share in zip(lines, (3, 2, 2, 1), strict=True) for text in part[: count * share // 8]]
@@ -75,7 +78,8 @@ def mixed_texts(count: int) -> tuple[str, list[str]]:
     return source, texts[:count]
 
 
-def _lines(path: Path, encoding: str = "utf-8") -> list[str]:
+def lines_of(path: Path, encoding: str = "utf-8") -> list[str]:
+    """Return the lines of a file that are not empty, without white space around them."""
     content = path.read_bytes().decode(encoding, errors="replace")
     return [line.strip() for line in content.split("\n") if line.strip()]
 
@@ -87,8 +91,14 @@ def forward_flops(config: BertConfig, lengths: Sequence[int]) -> float:
     return float(config.num_hidden_layers * sum(n * (fixed + 4 * n * width) for n in lengths))
 
 
-def gemm_rate(config: BertConfig, tokens: Sequence[int] = (512, 2048, 4096)) -> float:
-    """Return the best rate, in FLOP/s, of plain matrix products of the model's own shapes and mix."""
+def gemm_rate(config: BertConfig, tokens: Sequence[int] = (512, 2048, 4096), *, repeats: int = 12) -> float:
+    """Return the best rate, in FLOP/s, of plain matrix products of the model's own shapes and mix.
+
+    Args:
+        config: of the model.
+        tokens: of one product; the best of them counts.
+        repeats: of each product, the median of which counts; the first two do not, where there are more.
+    """
     width, inner = config.hidden_size, config.intermediate_size
     shapes = [(width, 3 * width), (width, width), (width, inner), (inner, width)]
     best = 0.0
@@ -98,14 +108,82 @@ def gemm_rate(config: BertConfig, tokens: Sequence[int] = (512, 2048, 4096)) -> 
             values, weight = torch.randn(count, into), torch.randn(out, into)
             result = torch.empty(count, out)
             times = []
-            for _ in range(12):
+            for _ in range(repeats):
                 begin = time.perf_counter()
                 torch.mm(values, weight.t(), out=result)
                 times.append(time.perf_counter() - begin)
             flops += 2.0 * count * into * out
-            seconds += statistics.median(times[2:])
+            seconds += statistics.median(times[2:] or times)
         best = max(best, flops / seconds)
     return best
+
+
+def settle(most: float = 1.0) -> None:
+    """Wait until the threads of this process sleep, at most so many seconds.
+
+    A pool of threads waits for its next work by spinning, for 0.2 s in some libraries, and so takes the cores from
+    whoever has the next turn. To forbid it would slow its owner down between two batches; so each keeps its own
+    settings, and the next one waits.
+    """
+    step = 0.05
+    for _ in range(round(most / step)):
+        used = time.process_time()
+        time.sleep(step)
+        if time.process_time() - used < step / 10:
+            return
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One contender's turn.
+
+    Attributes:
+        seconds: of its median call.
+        cores: processor time of this process by time.
+        others: the same of all other processes; 0 where the system does not tell.
+    """
+
+    seconds: float
+    cores: float
+    others: float
+
+
+def take_turn(calls: Sequence[Callable[[], object]], *, patience: int = 0) -> Turn:
+    """Time some calls in a quiet moment.
+
+    Where other processes are at work, a library whose threads wait for one another loses far more than one whose
+    threads share out the work as it goes, so that even ratios of one run mislead.
+
+    Args:
+        calls: what to time, each by itself.
+        patience: how often it may be repeated where others took part of the processor; the quietest time counts.
+    """
+    turns: list[Turn] = []
+    for _ in range(patience + 1):
+        settle()
+        begin, own, busy = time.perf_counter(), time.process_time(), _processor_seconds()
+        seconds = []
+        for call in calls:
+            start = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - start)
+        taken = time.perf_counter() - begin
+        cores = (time.process_time() - own) / taken
+        others = max(0.0, (_processor_seconds() - busy) / taken - cores)
+        turns.append(Turn(seconds=statistics.median(seconds), cores=cores, others=others))
+        if others < _QUIET:
+            break
+    return min(turns, key=lambda turn: turn.others)
+
+
+def _processor_seconds() -> float:
+    """Return the time that the processors have worked for all processes of the machine, and of those beside it."""
+    try:
+        words = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
+    except OSError:
+        return 0.0
+    user, nice, system, _, _, *interrupts_and_stolen = map(int, words[1:9])
+    return (user + nice + system + sum(interrupts_and_stolen)) / os.sysconf("SC_CLK_TCK")
 
 
 def race(contenders: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.common import forward_flops, mixed_texts, race, report, rows
+from bench import common
+from bench.common import forward_flops, mixed_texts, race, report, rows, take_turn
 from glassbert import BertConfig
 
 
@@ -22,6 +23,26 @@ def test_contenders_run_in_turns_and_the_first_round_does_not_count() -> None:
     seconds = race({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3)
     assert "".join(calls) == "abababab"
     assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
+
+
+def test_a_turn_is_repeated_until_others_are_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What the machine has done before and after each turn: others are at work in the first two.
+    busy = iter([0.0, 1e6, 1e6, 2e6, 2e6, 2e6])
+    monkeypatch.setattr(common, "_processor_seconds", lambda: next(busy))
+    monkeypatch.setattr(common, "settle", lambda: None)
+    calls: list[None] = []
+    turn = take_turn([lambda: calls.append(None)], patience=5)
+    assert len(calls) == 3
+    assert turn.others == 0
+
+
+def test_of_turns_that_were_all_disturbed_the_quietest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = iter([0.0, 1e12, 0.0, 1e3])
+    monkeypatch.setattr(common, "_processor_seconds", lambda: next(busy))
+    monkeypatch.setattr(common, "settle", lambda: None)
+    turn = take_turn([lambda: sum(range(1000))], patience=1)
+    assert turn.others > 0
+    assert turn.others * turn.seconds < 1e4
 
 
 def test_rows_and_their_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

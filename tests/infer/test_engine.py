@@ -272,9 +272,10 @@ def test_bfloat16_linear_is_the_product_of_what_was_rounded(products: str, act: 
 
 
 def test_bfloat16_takes_half_of_the_layers_memory(products: str) -> None:
-    model = seeded(CONFIG, BertForSequenceClassification)
+    config = dataclasses.replace(CONFIG, hidden_size=96, intermediate_size=64)  # whole panels of the kernels
+    model = seeded(config, BertForSequenceClassification)
     exact, rounded = Engine(model), Engine(model, dtype="bfloat16")
-    weights, outputs = 3 * (4 * 24 * 24 + 2 * 24 * 40), 3 * (3 * 24 + 24 + 40 + 24)
+    weights, outputs = 3 * (4 * 96 * 96 + 2 * 96 * 64), 3 * (3 * 96 + 96 + 64 + 96)
     saved = 2 * (weights + outputs) if products == "in tiles" else 0
     assert exact.nbytes - rounded.nbytes == saved
 

@@ -56,7 +56,7 @@ def folder_of(model_class: type[BertPreTrainedModel], place: Path, *, positions:
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=positions,
-        initializer_range=0.5,
+        initializer_range=0.3,
         **settings,
     )
     model = model_class(config).eval()

@@ -1,0 +1,247 @@
+"""The engine's float32 body on the CPU: the kernels in C give what the model gives."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from glassbert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel, Engine, native
+from glassbert.infer.bundles import NativeBert, plan
+from glassbert.infer.engine import FusedBert
+from glassbert.model.config import HiddenAct
+from glassbert.model.inputs import Inputs
+from glassbert.model.layout import Packed
+from tests.model.oracle import seeded
+
+pytestmark = pytest.mark.skipif(not native.available, reason="the kernels in C were not built")
+
+# Widths that fill no panel, no vector and no block.
+CONFIG = BertConfig(
+    vocab_size=60,
+    hidden_size=44,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    intermediate_size=420,
+    max_position_embeddings=150,
+    num_labels=4,
+)
+LEVELS: list[str] = native._kernels.levels() if native.available else []
+
+
+@pytest.fixture(params=LEVELS)
+def level(request: pytest.FixtureRequest) -> Iterator[str]:
+    native._kernels.use_level(request.param)
+    yield request.param
+    native._kernels.use_level(LEVELS[-1])
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def bert(config: BertConfig = CONFIG) -> BertModel:
+    model = seeded(config, BertModel)
+    assert isinstance(model, BertModel)
+    return model
+
+
+def batch(*lengths: int, config: BertConfig = CONFIG) -> Inputs:
+    generator = torch.Generator().manual_seed(len(lengths))
+    ids = torch.randint(0, config.vocab_size, (len(lengths), max(lengths)), generator=generator)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    kinds = torch.randint(0, 2, ids.shape, generator=generator)
+    return Inputs.check(config, input_ids=ids, attention_mask=mask, token_type_ids=kinds, use_cache=False)
+
+
+def asking_states(inputs: Inputs) -> Inputs:
+    return dataclasses.replace(inputs, want_states=True)
+
+
+@torch.inference_mode()
+def close(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one - other).abs() < 1e-5).all())
+
+
+BATCHES = [(1,), (2,), (17,), (150,), (1, 1, 1), (5, 70, 9, 33), tuple(range(1, 60)), (150, 3), (64,) * 9]
+
+
+@pytest.mark.parametrize("lengths", BATCHES, ids=str)
+@torch.inference_mode()
+def test_all_rows(lengths: tuple[int, ...], level: str, threads: int) -> None:
+    model = bert()
+    inputs = batch(*lengths)
+    assert close(NativeBert(model).encode(inputs).padded(), model.encode(inputs).padded())
+
+
+@pytest.mark.parametrize("lengths", [(1,), (150,), (5, 70, 9, 33), tuple(range(1, 60))], ids=str)
+@torch.inference_mode()
+def test_first_and_asked_rows_and_states(lengths: tuple[int, ...], threads: int) -> None:
+    model = bert()
+    body, inputs = NativeBert(model), batch(*lengths)
+    expected = model.encode(asking_states(inputs))
+    found = body.encode(inputs, rows="first")
+    assert found.hidden.shape == (len(lengths), 44)
+    assert close(found.layout.first(found.hidden), expected.padded()[:, :1])
+    asked = inputs.mask_or_ones() & (torch.rand(inputs.shape, generator=torch.Generator().manual_seed(4)) < 0.2)
+    found = body.encode(inputs, rows="asked", asked=asked)
+    assert close(found.layout.asked(found.hidden, asked), expected.padded()[asked])
+    assert close(found.layout.first(found.hidden), expected.padded()[:, :1])
+    found = body.encode(asking_states(inputs), rows="first")
+    assert found.hidden_states is not None
+    assert expected.hidden_states is not None
+    real = inputs.mask_or_ones()
+    for one, other in zip(found.hidden_states, expected.hidden_states, strict=True):
+        assert close(one[real], other[real])
+
+
+@pytest.mark.parametrize("act", get_args(HiddenAct))
+@torch.inference_mode()
+def test_activations(act: HiddenAct, level: str) -> None:
+    config = dataclasses.replace(CONFIG, hidden_act=act)
+    model = bert(config)
+    assert NativeBert.takes(model)
+    inputs = batch(40, 3, config=config)
+    assert close(NativeBert(model).encode(inputs).padded(), model.encode(inputs).padded())
+
+
+@pytest.mark.parametrize(
+    ("width", "heads", "inner"), [(8, 1, 3), (32, 2, 64), (96, 3, 33), (130, 13, 1), (464, 8, 900)]
+)
+@torch.inference_mode()
+def test_widths(width: int, heads: int, inner: int, threads: int) -> None:
+    config = dataclasses.replace(CONFIG, hidden_size=width, num_attention_heads=heads, intermediate_size=inner)
+    model = bert(config)
+    inputs = batch(30, 1, 12, config=config)
+    assert close(NativeBert(model).encode(inputs).padded(), model.encode(inputs).padded())
+
+
+@torch.inference_mode()
+def test_pruned_heads(threads: int) -> None:
+    model = bert()
+    model.prune_heads({0: [1], 2: [0, 1, 3]})
+    inputs = batch(30, 1, 12)
+    assert close(NativeBert(model).encode(inputs).padded(), model.encode(inputs).padded())
+    assert close(NativeBert(model).encode(inputs, rows="first").hidden, model.encode(inputs, rows="first").hidden)
+
+
+@torch.inference_mode()
+def test_masked_tokens_that_are_computed(threads: int) -> None:
+    """First tokens are, whatever the mask says; so are places that a head asks for."""
+    model = bert()
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]])
+    inputs = Inputs.check(CONFIG, input_ids=torch.arange(15).view(3, 5), attention_mask=mask, use_cache=False)
+    found, expected = NativeBert(model).encode(inputs), model.encode(inputs)
+    assert close(found.padded(), expected.padded())
+    asked = torch.ones(3, 5, dtype=torch.bool)
+    one = NativeBert(model).encode(inputs, rows="asked", asked=asked)
+    other = model.encode(inputs, rows="asked", asked=asked)
+    assert close(one.layout.asked(one.hidden, asked), other.layout.asked(other.hidden, asked))
+
+
+@torch.inference_mode()
+def test_word_vectors_in_place_of_ids() -> None:
+    model = bert()
+    vectors = torch.randn(3, 9, 44, generator=torch.Generator().manual_seed(0))
+    inputs = Inputs.check(CONFIG, inputs_embeds=vectors, use_cache=False)
+    assert close(NativeBert(model).encode(inputs).padded(), model.encode(inputs).padded())
+
+
+@torch.inference_mode()
+def test_neither_batch_mates_nor_threads_change_a_bit() -> None:
+    body = NativeBert(bert())
+    inputs = batch(*range(1, 90))
+    assert inputs.ids is not None
+    ids_and_kinds = torch.stack((inputs.ids, inputs.types))
+    before = torch.get_num_threads()
+    results = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        encoded = body.encode(inputs)
+        assert isinstance(encoded.layout, Packed)
+        results.append(encoded.layout.sequences(encoded.hidden))
+        alone = []
+        for length in range(1, 90):
+            ids, kinds = ids_and_kinds[:, length - 1 : length, :length]
+            one = Inputs.check(CONFIG, input_ids=ids, token_type_ids=kinds, use_cache=False)
+            alone.append(body.encode(one).hidden)
+        results.append(alone)
+    torch.set_num_threads(before)
+    for result in results[1:]:
+        assert all(map(torch.equal, result, results[0]))
+
+
+@torch.inference_mode()
+def test_what_is_not_finite_stays_with_its_text() -> None:
+    model = bert()
+    model.get_input_embeddings().weight[7, 3] = float("nan")
+    found = Engine(model).hidden_states([[1, 7, 2], [1, 8, 2, 5]])
+    assert found[0].isnan().any()
+    assert found[1].isfinite().all()
+
+
+def test_copies_and_pickles_stand_for_themselves() -> None:
+    engine = Engine(bert())
+    expected = engine.hidden_states([[1, 2, 3]])[0]
+    copies: list[Any] = [copy.deepcopy(engine.bert), pickle.loads(pickle.dumps(engine.bert))]
+    del engine
+    junk = [torch.zeros(50_000) for _ in range(50)]
+    inputs = Inputs.check(CONFIG, input_ids=torch.tensor([[1, 2, 3]]), use_cache=False)
+    with torch.inference_mode():
+        assert all(torch.equal(one.encode(inputs).hidden, expected) for one in copies)
+    assert junk
+
+
+def test_threads_of_python() -> None:
+    engine = Engine(bert())
+    sequences = [[(k * 7 + j) % 60 for j in range(1 + k % 90)] for k in range(120)]
+    expected = engine.hidden_states(sequences)
+    with ThreadPoolExecutor(6) as pool:
+        for found in pool.map(engine.hidden_states, [sequences] * 12):
+            assert all(map(torch.equal, found, expected))
+
+
+def test_which_models_run_on_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(Engine(seeded(CONFIG, BertForMaskedLM)).bert, NativeBert)
+    settings: list[dict[str, Any]] = [{"position_embedding_type": "relative_key"}, {"hidden_act": torch.tanh}]
+    for changed in (*settings, {"num_hidden_layers": 0}):
+        model = bert(dataclasses.replace(CONFIG, **changed))
+        assert isinstance(Engine(model).bert, FusedBert)
+    assert isinstance(Engine(bert().double()).bert, FusedBert)
+    monkeypatch.setattr(native, "available", False)
+    assert isinstance(Engine(bert()).bert, FusedBert)
+
+
+def test_an_engine_takes_no_more_than_the_weights() -> None:
+    config = dataclasses.replace(CONFIG, hidden_size=96, intermediate_size=384)
+    model = seeded(config, BertForSequenceClassification)
+    whole = sum(parameter.nbytes for parameter in model.parameters())
+    assert whole <= Engine(model).nbytes <= 1.01 * whole
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+@pytest.mark.parametrize(
+    "lengths", [[1], [3, 3], [10] * 40, list(range(1, 200)), [2, 2, 500], [400, 420, 512]], ids=str
+)
+def test_bundles_hold_every_sequence_once(lengths: list[int], threads: int) -> None:
+    bundles = plan(torch.tensor(lengths), threads, 384, 1536).tolist()
+    assert bundles[0] == 0
+    assert bundles[-1] == len(lengths)
+    assert all(one < other for one, other in itertools.pairwise(bundles))
+    count = len(bundles) - 1
+    if count > 1:
+        work = [sum(n * (3_500_000 + 1536 * n) for n in lengths[a:b]) for a, b in itertools.pairwise(bundles)]
+        assert count >= threads
+        assert max(work) * threads <= 1.3 * sum(work)
