@@ -28,7 +28,7 @@ OURS: Final = "glassbert"
 # as they are faster, and a smaller one where they are not.
 _SIZES: Final = (16, 32, 64)
 _SMALLER: Final = 8
-# Tokens of the plain products that all is compared with; the best rate of them counts.
+# Tokens of the plain products that all is compared with; the fastest counts.
 _GEMM_TOKENS: Final = (512, 2048, 4096)
 # A peer in float32 that is further away computes something else.
 _EXACT: Final = 1e-4
@@ -328,21 +328,22 @@ def _sentences(case: Case, workload: Workload, config: BertConfig, folder: Path)
 def _raced(
     case: Case, workload: Workload, config: BertConfig, entries: Sequence[_Entry], title: str, facts: Mapping[str, Any]
 ) -> Section:
-    """Let all contenders and plain matrix products take turns, and turn times into rows; the first is ours."""
-    turns: list[list[Turn]] = [[] for _ in entries]
-    products: list[Turn] = []
-    rates: list[float] = []
-    tokens, repeats = ((len(workload.sequences[0]),), 40) if workload.single else (_GEMM_TOKENS, 4)
+    """Let all contenders and plain matrix products take turns, and turn times into rows; the first is ours.
+
+    Shares and ratios are medians of those within a round: what else the machine does changes from round to round.
+    """
+    flops = forward_flops(config, workload.lengths[:1] if workload.single else workload.lengths)
+    products = _plain_products(config, workload)
+    contenders = [*(entry.singles if workload.single else [entry.run] for entry in entries), [products.run]]
+    turns: list[list[Turn]] = [[] for _ in contenders]
     for number in range(case.rounds + 1):
-        for place, entry in enumerate(entries):
+        for place, calls in enumerate(contenders):
             # The first round does not count.
-            turn = take_turn(entry.singles if workload.single else [entry.run], patience=case.patience if number else 0)
+            turn = take_turn(calls, patience=case.patience if number else 0)
             if number:
                 turns[place].append(turn)
-        products.append(take_turn([lambda: rates.append(gemm_rate(config, tokens, repeats=repeats))]))
-    rate = max(rates)
-    flops = forward_flops(config, workload.lengths[:1] if workload.single else workload.lengths)
-    medians = [statistics.median(turn.seconds for turn in some) for some in turns]
+    seconds = [[turn.seconds for turn in some] for some in turns]
+    rates = [products.flops / one for one in seconds[-1]]
     rows = tuple(
         Result(
             peer=entry.peer,
@@ -352,27 +353,53 @@ def _raced(
             profile=case.profile,
             shape=workload.shape,
             threads=case.threads,
-            seconds=tuple(turn.seconds for turn in some),
-            median=median,
-            gflops=flops / median / 1e9,
-            share=flops / median / rate,
-            ratio=median / medians[0],
+            seconds=tuple(own),
+            median=statistics.median(own),
+            gflops=flops / statistics.median(own) / 1e9,
+            share=statistics.median(flops / one / rate for one, rate in zip(own, rates, strict=True)),
+            ratio=statistics.median(one / first for one, first in zip(own, seconds[0], strict=True)),
             difference=entry.difference,
             cores=statistics.median(turn.cores for turn in some),
             others=statistics.median(turn.others for turn in some),
         )
-        for entry, some, median in zip(entries, turns, medians, strict=True)
+        for entry, own, some in zip(entries, seconds, turns, strict=False)
     )
     measured = {
         **facts,
         **machine(),
         "threads": case.threads,
         "rounds": case.rounds,
-        "GEMM GFLOP/s": round(rate / 1e9, 1),
-        "cores that GEMM got": round(statistics.median(turn.cores for turn in products), 1),
-        "cores that others took": round(statistics.median(turn.others for turn in products), 1),
+        "GEMM GFLOP/s": round(statistics.median(rates) / 1e9, 1),
+        "cores that GEMM got": round(statistics.median(turn.cores for turn in turns[-1]), 1),
+        "cores that others took": round(statistics.median(turn.others for turn in turns[-1]), 1),
     }
     return Section(title=f"{title}, {_described(workload)}", facts=measured, rows=rows)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Products:
+    """Plain matrix products: `flops` in a run."""
+
+    run: Callable[[], object]
+    flops: float
+
+
+def _plain_products(config: BertConfig, workload: Workload) -> _Products:
+    """Return as many products of the layers' shapes as the workload has, of the number of tokens that is fastest."""
+    total = len(workload.sequences[0]) if workload.single else sum(workload.lengths)
+    sizes = (total,) if workload.single else _GEMM_TOKENS
+    tokens = max(sizes, key=lambda size: gemm_rate(config, (size,), repeats=4))
+    width, inner = config.hidden_size, config.intermediate_size
+    shapes = [(width, 3 * width), (width, width), (width, inner), (inner, width)]
+    pairs = [(torch.randn(tokens, into), torch.randn(out, into), torch.empty(tokens, out)) for into, out in shapes]
+    times = config.num_hidden_layers * max(1, round(total / tokens))
+
+    def run() -> None:
+        for _ in range(times):
+            for values, weight, result in pairs:
+                torch.mm(values, weight.t(), out=result)
+
+    return _Products(run=run, flops=times * sum(2.0 * tokens * into * out for into, out in shapes))
 
 
 def _described(workload: Workload) -> str:

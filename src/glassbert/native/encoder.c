@@ -11,7 +11,9 @@
 #include <sched.h>
 
 /* Rows of a weight that are worked on at once, so that a panel of them stays in the nearest cache. */
-#define DEPTH 384
+#define DEPTH 192
+/* Outputs of the feed-forward's first half that one thread works on at once. */
+#define CHUNK (2 * DEPTH)
 /* Between two rows stand some numbers more, or the rows would lie in the same places of the cache. */
 #define GAP 16
 
@@ -92,44 +94,50 @@ typedef struct {
     long column, columns, row, rows;
 } Part;
 
-/* out = in · part of the weight + bias, or out += that. `in` and `out` begin where the part does; the bias comes with
-   the first rows of the weight. */
-static void linear(const Team *team, const Panels *weight, Part part, Rows in, Rows out, long count, int add,
-                   Activation *activation)
+/* Where a panel's rows from `row` on lie; column and row are multiples of PANEL and DEPTH. */
+INLINE const float *block_of(const Panels *weight, long column, long row)
 {
-    const long panels = panels_of(part.columns), whole = padded(weight->columns);
+    return weight->numbers + row * padded(weight->columns) + column * least(DEPTH, weight->depth - row);
+}
+
+/* out = in · part of the weight + bias, or out += that. `in` and `out` begin where the part does; the bias comes with
+   the first rows of the weight. `then` is what will be read after it. */
+static void linear(const Team *team, const Panels *weight, Part part, Rows in, Rows out, long count, int add,
+                   Activation *activation, const float *then)
+{
+    const long panels = panels_of(part.columns), strip = WIDTH * LANES;
     /* Where there are few panels for many threads, they share the rows as well. */
     long blocks = 1;
     while (team->members > 1 && panels * blocks < 4 * team->members && count > 4 * ROWS * blocks) blocks *= 2;
     const Share share = share_of(team, panels * blocks);
     for (long unit = share.first; unit < share.last; unit++) {
-        const long column = unit / blocks * PANEL, block = unit % blocks;
+        const long panel = unit / blocks * PANEL, column = part.column + panel, block = unit % blocks;
         const long first = count * block / blocks, rows = count * (block + 1) / blocks - first;
-        float *to = out.at + first * out.row + column;
+        float *to = out.at + first * out.row + panel;
         for (long done = 0; done < part.rows; done += DEPTH) {
             const long from = part.row + done, depth = least(DEPTH, part.rows - done);
-            const float *numbers = weight->numbers + from * whole + (part.column + column) * depth;
-            const float *bias = weight->bias + part.column + column;
-            /* While a block is worked on, the next one comes from memory. */
-            const long tiles = (rows + ROWS - 1) / ROWS * (PANEL / (WIDTH * LANES));
-            const int more = done + DEPTH < part.rows;
-            const long then = more ? from + DEPTH : part.row, next = more ? column : column + PANEL;
-            const long length = least(DEPTH, more ? part.rows - done - DEPTH : part.rows);
-            Ahead ahead = {(const char *)(weight->numbers + then * whole + (part.column + next) * length),
-                           (length * PANEL * (long)sizeof(float) + depth * tiles - 1) / (depth * tiles)};
+            const float *numbers = block_of(weight, column, from);
+            const float *bias = from == 0 ? weight->bias + column : NULL;
             const Matrix values = {in.at + first * in.row + done, in.row, 1};
-            for (long at = 0; at < PANEL; at += WIDTH * LANES)
+            /* While a block is worked on, the next one comes from memory, a share of it with each tile. */
+            const float *next = then;
+            if (done + DEPTH < part.rows) next = block_of(weight, column, from + DEPTH);
+            else if (unit + 1 < share.last) next = block_of(weight, part.column + (unit + 1) / blocks * PANEL, part.row);
+            const long tiles = tiles_of(rows) * (PANEL / strip);
+            Ahead ahead = {(const char *)next, (PANEL * (long)sizeof(float) + tiles - 1) / tiles};
+            for (long at = 0; at < PANEL; at += strip, ahead.at += tiles_of(rows) * depth * ahead.pace)
                 product_strip(to + at, out.row, values, numbers + at, PANEL, rows, depth, add || from > 0,
-                              from > 0 ? NULL : bias + at, ahead, WIDTH, 0);
+                              bias ? bias + at : NULL, ahead, WIDTH, 0);
         }
         if (activation) activation(to, out.row, rows);
     }
 }
 
 /* The same with a whole weight. */
-static void all_linear(const Team *team, const Panels *weight, Rows in, Rows out, long count, int add)
+static void all_linear(const Team *team, const Panels *weight, Rows in, Rows out, long count, int add,
+                       const float *then)
 {
-    linear(team, weight, (Part){0, weight->columns, 0, weight->depth}, in, out, count, add, NULL);
+    linear(team, weight, (Part){0, weight->columns, 0, weight->depth}, in, out, count, add, NULL, then);
 }
 
 /* Activations of a panel's columns. */
@@ -241,11 +249,11 @@ static Rows place(Area *area, float *memory, long columns, long rows)
     return found;
 }
 
-/* Outputs of the feed-forward's first half that are worked on at once: threads that share a bundle take all. */
+/* Threads that share a bundle take all outputs of the feed-forward's first half at once: there is less to wait for. */
 static long chunk_of(const Encoding *job)
 {
     const long inner = job->model->inner;
-    return job->bundle_count < job->threads ? (inner + DEPTH - 1) / DEPTH * DEPTH : DEPTH;
+    return job->bundle_count < job->threads ? (inner + DEPTH - 1) / DEPTH * DEPTH : CHUNK;
 }
 
 static Area area_of(const Encoding *job, float *memory)
@@ -326,8 +334,8 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
     for (long number = 0; number < model->layer_count; number++) {
         const Layer *layer = model->layers + number;
         const int narrow = job->picked != NULL && number == model->layer_count - 1;
-        all_linear(team, &layer->key, area.hidden, area.key, tokens, 0);
-        all_linear(team, &layer->value, area.hidden, area.value, tokens, 0);
+        all_linear(team, &layer->key, area.hidden, area.key, tokens, 0, block_of(&layer->value, 0, 0));
+        all_linear(team, &layer->value, area.hidden, area.value, tokens, 0, block_of(&layer->query, 0, 0));
         if (narrow) {
             /* Nobody reads other rows of the last layer than these. */
             const int64_t *picked = job->picked + asked[first];
@@ -338,7 +346,7 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
             meet(team);
             swap(&area);
         }
-        all_linear(team, &layer->query, area.hidden, area.query, rows, 0);
+        all_linear(team, &layer->query, area.hidden, area.query, rows, 0, block_of(&layer->projection, 0, 0));
         meet(team);
         const Share items = share_of(team, (last - first) * layer->heads);
         for (long item = items.first; item < items.last; item++) {
@@ -353,7 +361,7 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
 #undef AT
         }
         meet(team);
-        all_linear(team, &layer->projection, area.context, area.hidden, rows, 1);
+        all_linear(team, &layer->projection, area.context, area.hidden, rows, 1, block_of(&layer->intermediate, 0, 0));
         meet(team);
         const Share share = share_of(team, rows);
         normalize(&layer->attention_norm, epsilon, area.hidden, share, width);
@@ -363,9 +371,12 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
         for (long from = 0; from < model->inner; from += chunk) {
             const long some = least(chunk, model->inner - from);
             linear(team, &layer->intermediate, (Part){from, some, 0, width}, area.hidden, area.inner, rows, 0,
-                   activations[model->activation]);
+                   activations[model->activation], block_of(&layer->output, 0, from));
             meet(team);
-            linear(team, &layer->output, (Part){0, width, from, some}, area.inner, area.other, rows, 1, NULL);
+            const float *then = from + chunk < model->inner ? block_of(&layer->intermediate, from + chunk, 0)
+                                : number + 1 < model->layer_count ? block_of(&layer[1].key, 0, 0)
+                                                                  : NULL;
+            linear(team, &layer->output, (Part){0, width, from, some}, area.inner, area.other, rows, 1, NULL, then);
             meet(team);
         }
         swap(&area);
