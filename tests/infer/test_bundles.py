@@ -236,12 +236,23 @@ def test_an_engine_takes_no_more_than_the_weights() -> None:
     "lengths", [[1], [3, 3], [10] * 40, list(range(1, 200)), [2, 2, 500], [400, 420, 512]], ids=str
 )
 def test_bundles_hold_every_sequence_once(lengths: list[int], threads: int) -> None:
-    bundles = plan(torch.tensor(lengths), threads, 384, 1536).tolist()
-    assert bundles[0] == 0
-    assert bundles[-1] == len(lengths)
-    assert all(one < other for one, other in itertools.pairwise(bundles))
-    count = len(bundles) - 1
-    if count > 1:
-        work = [sum(n * (3_500_000 + 1536 * n) for n in lengths[a:b]) for a, b in itertools.pairwise(bundles)]
-        assert count >= threads
-        assert max(work) * threads <= 1.3 * sum(work)
+    bundles, together = plan(torch.tensor(lengths), threads, 384, 1536)
+    edges = bundles.tolist()
+    assert edges[0] == 0
+    assert edges[-1] == len(lengths)
+    assert all(one < other for one, other in itertools.pairwise(edges))
+    if together:
+        assert threads > 1
+        return
+    # Each thread takes the next bundle when it is ready, from the last on.
+    ends = [0.0] * threads
+    for first, last in reversed(list(itertools.pairwise(edges))):
+        ends[ends.index(min(ends))] += sum(n * (3_538_944 + 1536 * n) for n in lengths[first:last])
+    assert max(ends) * threads <= 1.101 * sum(ends)
+
+
+def test_few_long_texts_are_shared() -> None:
+    assert plan(torch.tensor([500]), 2, 384, 1536).together
+    assert plan(torch.tensor([400, 420, 512]), 2, 384, 1536).together
+    assert not plan(torch.tensor([256] * 64), 2, 384, 1536).together
+    assert not plan(torch.tensor([500]), 1, 384, 1536).together

@@ -9,9 +9,10 @@ Letters: B sequences, T tokens in the stream, H hidden, P rows that are picked, 
 
 from __future__ import annotations
 
+import heapq
 import struct
 from collections.abc import Iterator
-from typing import Any, Final, Literal, cast, final
+from typing import Any, Final, Literal, NamedTuple, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,11 @@ from glassbert.model.inputs import Inputs
 
 # Activations by the numbers that the kernels know them by.
 _ACTIVATIONS: Final = ("gelu", "gelu_new", "relu", "silu")
-# Tokens of a bundle: enough that reading the weights costs little beside computing with them.
+# Tokens of a bundle: enough that reading the weights costs little beside computing with them; and of the last ones.
 _TOKENS: Final = 128
-# How much longer than a fair share the heaviest bundle may take; else the threads share one.
-_UNEVEN: Final = 1.25
+_FEWEST: Final = 32
+# How much longer than a fair share a thread may take; else the threads share each bundle.
+_UNEVEN: Final = 1.1
 
 
 # A field of a struct of the kernels: a number, or the address of a tensor.
@@ -99,8 +101,9 @@ class NativeBert(Body):
         """
         layout, last = self.layouts(inputs, rows=rows, asked=asked)
         starts, longest, _ = layout.in_stream
-        lengths = starts.diff()
-        bundles = plan(lengths, torch.get_num_threads(), self.config.hidden_size, self.config.intermediate_size)
+        bundles, together = plan(
+            starts.diff(), torch.get_num_threads(), self.config.hidden_size, self.config.intermediate_size
+        )
         picked = order = None
         if last.picked is not None:
             # The kernel goes through the stream once; the layout may name places in any order, and twice.
@@ -127,6 +130,7 @@ class NativeBert(Body):
             states,
             most_tokens=int(starts[bundles].diff().max()),
             longest=longest,
+            together=together,
         )
         return Encoded(
             hidden=hidden if order is None else hidden.index_select(0, order),
@@ -161,27 +165,54 @@ def _number(field: _Field) -> int:
     return int(number)
 
 
-def plan(lengths: Tensor, threads: int, width: int, inner: int) -> Tensor:
+class Plan(NamedTuple):
+    """How sequences are shared out.
+
+    Attributes:
+        bundles: (N + 1,) int64, the first sequence of each bundle, and B.
+        together: all threads compute each bundle; else each bundle is one thread's, and the last is taken first.
+    """
+
+    bundles: Tensor
+    together: bool
+
+
+def plan(lengths: Tensor, threads: int, width: int, inner: int) -> Plan:
     """Cut sequences into bundles.
 
+    Towards the end of the work, which is at the beginning of the stream, bundles become smaller, so that threads end at
+    about the same time. Where they could not, they share each bundle.
+
     Args:
-        lengths: (B,) int64, of the sequences in the order of the stream.
+        lengths: (B,) int64, of the sequences in the order of the stream: the shortest first.
         threads: that will compute them.
         width: H of the model.
         inner: I of the model.
-
-    Returns:
-        (N + 1,) int64, the first sequence of each bundle, and B. The bundles take about the same time, and there are as
-        many as threads, or a multiple; or there is one, where that would leave threads idle.
     """
-    cost = lengths * (8 * width**2 + 4 * width * inner + 4 * width * lengths)
-    count = threads * max(1, round(int(lengths.sum()) / (_TOKENS * threads)))
-    total = int(cost.sum())
-    # Each sequence belongs to the bundle that its middle falls into.
-    bundle = ((cost.cumsum(0) - cost / 2) * (count / total)).long()
-    heaviest = int(torch.zeros(count, dtype=torch.int64).index_add_(0, bundle, cost).max())
-    sizes = bundle.bincount()
-    sizes = sizes[sizes > 0]
-    if len(sizes) < threads or heaviest * threads > _UNEVEN * total:
-        sizes = lengths.new_tensor([len(lengths)])
+    # Work in tokens, of which one that attends to nothing is 1.
+    cost = lengths * (1.0 + lengths / (2 * width + inner))
+    middle = cost.cumsum(0) - cost / 2
+    total = float(cost.sum())
+    corners, rest = [], total
+    while rest > _FEWEST:
+        rest -= max(_FEWEST, min(_TOKENS, rest / (2 * threads)))
+        corners.append(rest)
+    bundles = _cut(middle, corners[::-1])
+    if threads == 1:
+        return Plan(bundles, together=False)
+    ends = [0.0] * threads
+    for own in cost.split(bundles.diff().tolist())[::-1]:
+        heapq.heapreplace(ends, ends[0] + float(own.sum()))
+    if max(ends) * threads <= _UNEVEN * total:
+        return Plan(bundles, together=False)
+    size = _TOKENS * threads
+    return Plan(_cut(middle, [float(corner) for corner in range(size, int(total), size)]), together=True)
+
+
+def _cut(middle: Tensor, corners: list[float]) -> Tensor:
+    """Put each sequence into the bundle that its middle falls into; return the bundles that are not empty."""
+    if not corners:
+        return torch.tensor([0, len(middle)])
+    bundle = torch.bucketize(middle, torch.tensor(corners, dtype=middle.dtype), right=True)
+    _, sizes = bundle.unique_consecutive(return_counts=True)
     return nn.functional.pad(sizes.cumsum(0), (1, 0))

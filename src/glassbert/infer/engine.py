@@ -41,7 +41,9 @@ _LINEARS: Final[dict[Dtype, Callable[..., _Linear]]] = {
     "bfloat16": bfloat16_linear,
     "int8": QuantizedLinear,
 }
-# Most tokens of a call. The faster the products, the more it costs to bring large results in and out of memory.
+# Most tokens of a call: of torch's functions few, since it costs much to bring large results in and out of memory; of
+# the kernels in C, which keep theirs in the cache, many, since threads wait for each other at the end of each call.
+NATIVE_TOKENS_PER_CALL: Final = 16384
 TOKENS_PER_CALL: Final[dict[Dtype, int]] = {"float32": 4096, "bfloat16": 2048, "int8": 1024}
 
 
@@ -179,8 +181,8 @@ class Engine:
             fast = cuda.TOKENS_PER_CALL
             self.bert = CudaBert(bert, torch.bfloat16 if dtype == "bfloat16" else bert.dtype)
         else:
-            fast = TOKENS_PER_CALL[dtype]
             native = dtype == "float32" and NativeBert.takes(bert)
+            fast = NATIVE_TOKENS_PER_CALL if native else TOKENS_PER_CALL[dtype]
             self.bert = NativeBert(bert) if native else FusedBert(bert, dtype)
         self.tokens_per_call = fast if tokens_per_call is None else tokens_per_call
         self.head: BertPreTrainedModel | None = None

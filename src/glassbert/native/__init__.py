@@ -230,6 +230,7 @@ def encode(
     *,
     most_tokens: int,
     longest: int,
+    together: bool,
 ) -> None:
     """Take sequences through embeddings and layers.
 
@@ -237,18 +238,18 @@ def encode(
         model: address of the struct `Model` of kernels.h.
         tokens: of the stream.
         starts: (B + 1,) int64, the first token of each sequence, and T.
-        bundles: (N + 1,) int64, the first sequence of each bundle, and B. N bundles for as many threads or more are
-            computed by a thread each; fewer are shared by all.
+        bundles: (N + 1,) int64, the first sequence of each bundle, and B.
         picked: places in the stream that alone are asked for, (P,) int64 in rising order, and (B + 1,) how many of them
             lie before each sequence; None asks for all.
         result: (T, H), or (P, H); is written.
         states: (L + 1, T, H), is written: what came into each layer, and out of the last.
         most_tokens: of a bundle.
         longest: tokens of the longest sequence.
+        together: all threads compute each bundle; else each bundle is one thread's, and the last is taken first.
     """
     tensors = (*tokens, starts, bundles, *(picked or (None, None)), result, states)
     addresses = tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
-    sizes = len(starts) - 1, len(bundles) - 1, most_tokens, longest
+    sizes = len(starts) - 1, len(bundles) - 1, most_tokens, longest, together
     threads = torch.get_num_threads()
     memory = torch.empty(_kernels.encode(model, addresses, sizes, 0, threads), dtype=torch.float32)
     _kernels.encode(model, addresses, sizes, memory.data_ptr(), threads)

@@ -65,6 +65,7 @@ static void meet(const Team *team)
     const long turn = __atomic_load_n(&meeting->turn, __ATOMIC_ACQUIRE);
     if (__atomic_add_fetch(&meeting->arrived, 1, __ATOMIC_ACQ_REL) == team->members) {
         __atomic_store_n(&meeting->arrived, 0, __ATOMIC_RELAXED);
+        memset(meeting->taken, 0, sizeof meeting->taken);
         __atomic_store_n(&meeting->turn, turn + 1, __ATOMIC_RELEASE);
         return;
     }
@@ -79,6 +80,15 @@ typedef struct {
 INLINE Share share_of(const Team *team, long count)
 {
     return (Share){count * team->member / team->members, count * (team->member + 1) / team->members};
+}
+
+/* What a member does next of a job: with `each` 0 its share, all at once; else one thing after the other, as long as
+   there are some that no other member has taken. `before` is what it did last. */
+INLINE Share take(const Team *team, long count, int each, int job, Share before)
+{
+    if (!each || team->members == 1) return before.last ? (Share){count, count} : share_of(team, count);
+    const long first = __atomic_fetch_add(&team->meeting->taken[job], 1, __ATOMIC_RELAXED);
+    return (Share){first, first < count ? first + 1 : first};
 }
 
 typedef struct {
@@ -100,44 +110,54 @@ INLINE const float *block_of(const Panels *weight, long column, long row)
     return weight->numbers + row * padded(weight->columns) + column * least(DEPTH, weight->depth - row);
 }
 
-/* out = in · part of the weight + bias, or out += that. `in` and `out` begin where the part does; the bias comes with
-   the first rows of the weight. `then` is what will be read after it. */
-static void linear(const Team *team, const Panels *weight, Part part, Rows in, Rows out, long count, int add,
-                   Activation *activation, const float *then)
+/* One panel of what follows. */
+static void one_panel(const Panels *weight, Part part, long panel, Rows in, Rows out, long rows, int add, const float *then)
 {
-    const long panels = panels_of(part.columns), strip = WIDTH * LANES;
-    /* Where there are few panels for many threads, they share the rows as well. */
-    long blocks = 1;
-    while (team->members > 1 && panels * blocks < 4 * team->members && count > 4 * ROWS * blocks) blocks *= 2;
-    const Share share = share_of(team, panels * blocks);
-    for (long unit = share.first; unit < share.last; unit++) {
-        const long panel = unit / blocks * PANEL, column = part.column + panel, block = unit % blocks;
-        const long first = count * block / blocks, rows = count * (block + 1) / blocks - first;
-        float *to = out.at + first * out.row + panel;
-        for (long done = 0; done < part.rows; done += DEPTH) {
-            const long from = part.row + done, depth = least(DEPTH, part.rows - done);
-            const float *numbers = block_of(weight, column, from);
-            const float *bias = from == 0 ? weight->bias + column : NULL;
-            const Matrix values = {in.at + first * in.row + done, in.row, 1};
-            /* While a block is worked on, the next one comes from memory, a share of it with each tile. */
-            const float *next = then;
-            if (done + DEPTH < part.rows) next = block_of(weight, column, from + DEPTH);
-            else if (unit + 1 < share.last) next = block_of(weight, part.column + (unit + 1) / blocks * PANEL, part.row);
-            const long tiles = tiles_of(rows) * (PANEL / strip);
-            Ahead ahead = {(const char *)next, (PANEL * (long)sizeof(float) + tiles - 1) / tiles};
-            for (long at = 0; at < PANEL; at += strip, ahead.at += tiles_of(rows) * depth * ahead.pace)
-                product_strip(to + at, out.row, values, numbers + at, PANEL, rows, depth, add || from > 0,
-                              bias ? bias + at : NULL, ahead, WIDTH, 0);
-        }
-        if (activation) activation(to, out.row, rows);
+    const long column = part.column + panel, strip = WIDTH * LANES;
+    float *to = out.at + panel;
+    for (long done = 0; done < part.rows; done += DEPTH) {
+        const long from = part.row + done, depth = least(DEPTH, part.rows - done);
+        const float *numbers = block_of(weight, column, from);
+        const float *bias = from == 0 ? weight->bias + column : NULL;
+        /* While a block is worked on, the next one comes from memory, a share of it with each tile. */
+        const float *next = done + DEPTH < part.rows ? block_of(weight, column, from + DEPTH) : then;
+        const long tiles = tiles_of(rows) * (PANEL / strip);
+        Ahead ahead = {(const char *)next, (PANEL * (long)sizeof(float) + tiles - 1) / tiles};
+        for (long at = 0; at < PANEL; at += strip, ahead.at += tiles_of(rows) * depth * ahead.pace)
+            product_strip(to + at, out.row, (Matrix){in.at + done, in.row, 1}, numbers + at, PANEL, rows, depth,
+                          add || from > 0, bias ? bias + at : NULL, ahead, WIDTH, 0);
     }
 }
 
+/* out = in · part of the weight + bias, or out += that. `in` and `out` begin where the part does; the bias comes with
+   the first rows of the weight. `then` is what will be read after it. */
+static void linear(const Team *team, int job, const Panels *weight, Part part, Rows in, Rows out, long count, int add,
+                   Activation *activation, const float *then)
+{
+    const long panels = panels_of(part.columns);
+    /* Rows are shared as well, where that leaves enough of them to make a panel worth reading; then threads take one unit
+       after the other, since one may be slower. Of few rows each thread reads its share of the weight, in one go. */
+    const int each = count >= 8 * ROWS;
+    long blocks = 1;
+    while (each && panels * blocks < 8 * team->members && count > 4 * ROWS * blocks) blocks *= 2;
+    const long units = panels * blocks;
+    Share share = {0, 0};
+    for (share = take(team, units, each, job, share); share.first < share.last; share = take(team, units, each, job, share))
+        for (long unit = share.first; unit < share.last; unit++) {
+            const long panel = unit / blocks * PANEL, block = unit % blocks, first = count * block / blocks;
+            const long rows = count * (block + 1) / blocks - first;
+            const long following = unit + 1 < units ? (unit + 1) / blocks * PANEL : -1;
+            one_panel(weight, part, panel, (Rows){in.at + first * in.row, in.row}, (Rows){out.at + first * out.row, out.row},
+                      rows, add, following < 0 ? then : block_of(weight, part.column + following, part.row));
+            if (activation) activation(out.at + first * out.row + panel, out.row, rows);
+        }
+}
+
 /* The same with a whole weight. */
-static void all_linear(const Team *team, const Panels *weight, Rows in, Rows out, long count, int add,
+static void all_linear(const Team *team, int job, const Panels *weight, Rows in, Rows out, long count, int add,
                        const float *then)
 {
-    linear(team, weight, (Part){0, weight->columns, 0, weight->depth}, in, out, count, add, NULL, then);
+    linear(team, job, weight, (Part){0, weight->columns, 0, weight->depth}, in, out, count, add, NULL, then);
 }
 
 /* Activations of a panel's columns. */
@@ -253,7 +273,7 @@ static Rows place(Area *area, float *memory, long columns, long rows)
 static long chunk_of(const Encoding *job)
 {
     const long inner = job->model->inner;
-    return job->bundle_count < job->threads ? (inner + DEPTH - 1) / DEPTH * DEPTH : CHUNK;
+    return job->together ? (inner + DEPTH - 1) / DEPTH * DEPTH : CHUNK;
 }
 
 static Area area_of(const Encoding *job, float *memory)
@@ -277,7 +297,7 @@ static Area area_of(const Encoding *job, float *memory)
 static long memory(const Encoding *job)
 {
     const Area area = area_of(job, NULL);
-    return job->bundle_count < job->threads ? area.size + (job->threads - 1) * area.scratch_size : area.size * job->threads;
+    return job->together ? area.size + (job->threads - 1) * area.scratch_size : area.size * job->threads;
 }
 
 static void embed(const Encoding *job, const Team *team, Rows hidden, long begin, long tokens)
@@ -334,8 +354,8 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
     for (long number = 0; number < model->layer_count; number++) {
         const Layer *layer = model->layers + number;
         const int narrow = job->picked != NULL && number == model->layer_count - 1;
-        all_linear(team, &layer->key, area.hidden, area.key, tokens, 0, block_of(&layer->value, 0, 0));
-        all_linear(team, &layer->value, area.hidden, area.value, tokens, 0, block_of(&layer->query, 0, 0));
+        all_linear(team, 0, &layer->key, area.hidden, area.key, tokens, 0, block_of(&layer->value, 0, 0));
+        all_linear(team, 1, &layer->value, area.hidden, area.value, tokens, 0, block_of(&layer->query, 0, 0));
         if (narrow) {
             /* Nobody reads other rows of the last layer than these. */
             const int64_t *picked = job->picked + asked[first];
@@ -346,22 +366,25 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
             meet(team);
             swap(&area);
         }
-        all_linear(team, &layer->query, area.hidden, area.query, rows, 0, block_of(&layer->projection, 0, 0));
+        all_linear(team, 2, &layer->query, area.hidden, area.query, rows, 0, block_of(&layer->projection, 0, 0));
         meet(team);
-        const Share items = share_of(team, (last - first) * layer->heads);
-        for (long item = items.first; item < items.last; item++) {
-            const long sequence = first + item / layer->heads, column = item % layer->heads * size;
-            const long key = starts[sequence] - begin, keys = starts[sequence + 1] - starts[sequence];
-            const long query = narrow ? asked[sequence] - asked[first] : key;
-            const long queries = narrow ? asked[sequence + 1] - asked[sequence] : keys;
+        const long items = (last - first) * layer->heads;
+        Share own = {0, 0};
+        for (own = take(team, items, 1, 0, own); own.first < own.last;
+             own = take(team, items, 1, 0, own))
+            for (long item = own.first; item < own.last; item++) {
+                const long sequence = first + item / layer->heads, column = item % layer->heads * size;
+                const long key = starts[sequence] - begin, keys = starts[sequence + 1] - starts[sequence];
+                const long query = narrow ? asked[sequence] - asked[first] : key;
+                const long queries = narrow ? asked[sequence + 1] - asked[sequence] : keys;
 #define AT(rows, place) ((Rows){(rows).at + (place) * (rows).row + column, (rows).row})
-            if (queries)
-                attend(AT(area.query, query), AT(area.key, key), AT(area.value, key), AT(area.context, query),
-                       job->seen ? job->seen + starts[sequence] : NULL, queries, keys, size, scratch);
+                if (queries)
+                    attend(AT(area.query, query), AT(area.key, key), AT(area.value, key), AT(area.context, query),
+                           job->seen ? job->seen + starts[sequence] : NULL, queries, keys, size, scratch);
 #undef AT
-        }
+            }
         meet(team);
-        all_linear(team, &layer->projection, area.context, area.hidden, rows, 1, block_of(&layer->intermediate, 0, 0));
+        all_linear(team, 0, &layer->projection, area.context, area.hidden, rows, 1, block_of(&layer->intermediate, 0, 0));
         meet(team);
         const Share share = share_of(team, rows);
         normalize(&layer->attention_norm, epsilon, area.hidden, share, width);
@@ -370,13 +393,13 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
         meet(team);
         for (long from = 0; from < model->inner; from += chunk) {
             const long some = least(chunk, model->inner - from);
-            linear(team, &layer->intermediate, (Part){from, some, 0, width}, area.hidden, area.inner, rows, 0,
+            linear(team, 0, &layer->intermediate, (Part){from, some, 0, width}, area.hidden, area.inner, rows, 0,
                    activations[model->activation], block_of(&layer->output, 0, from));
             meet(team);
             const float *then = from + chunk < model->inner ? block_of(&layer->intermediate, from + chunk, 0)
                                 : number + 1 < model->layer_count ? block_of(&layer[1].key, 0, 0)
                                                                   : NULL;
-            linear(team, &layer->output, (Part){0, width, from, some}, area.inner, area.other, rows, 1, NULL, then);
+            linear(team, 0, &layer->output, (Part){0, width, from, some}, area.inner, area.other, rows, 1, NULL, then);
             meet(team);
         }
         swap(&area);
@@ -389,13 +412,15 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
     meet(team);
 }
 
-/* Bundles, each by one thread. */
+/* Bundles, each by one thread; from the last on, since the longest sequences are last and the rest evens out. */
 static void encode_alone(const void *given, float *room, long first, long last)
 {
     const Encoding *job = given;
     const Team alone = {NULL, 0, 1};
-    for (long bundle = first; bundle < last; bundle++)
-        encode(job, room, job->bundles[bundle], job->bundles[bundle + 1], &alone);
+    for (long item = first; item < last; item++) {
+        const int64_t *bundle = job->bundles + job->bundle_count - 1 - item;
+        encode(job, room, bundle[0], bundle[1], &alone);
+    }
 }
 
 /* All bundles, as one of several threads that have the same memory. */

@@ -120,12 +120,13 @@ typedef struct {
     float *states;                           /* (L + 1, T, H), what came into each layer and out of the last; or null */
     long sequences, bundle_count;
     long most_tokens, longest;               /* of a bundle, of a sequence */
+    int together;                            /* all threads work on each bundle */
     long threads;
 } Encoding;
 
-/* Where threads that share a bundle wait for each other. */
+/* Where threads that share a bundle wait for each other, and what they have taken since of up to three jobs. */
 typedef struct {
-    long arrived, turn;
+    long arrived, turn, taken[3];
 } Meeting;
 
 
@@ -149,7 +150,7 @@ typedef struct {
    the same, so threads that share them cannot change a result. */
 typedef void Work(const void *job, float *scratch, long first, long last);
 
-/* The same for bundles. Or all of them by one of `members` threads that have one memory. */
+/* All bundles, as one of `members` threads that have one memory. */
 typedef void Together(const Encoding *job, float *memory, long member, long members, Meeting *meeting);
 
 typedef struct {

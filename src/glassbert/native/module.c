@@ -258,9 +258,10 @@ static PyObject *encode(PyObject *self, PyObject *arguments)
     unsigned long long model, ids, kinds, positions, embeds, seen, starts, bundles, picked, picked_starts, result, states;
     unsigned long long memory;
     long sequences, bundle_count, most_tokens, longest, threads;
-    if (!PyArg_ParseTuple(arguments, "K(KKKKKKKKKKK)(llll)Kl", &model, &ids, &kinds, &positions, &embeds, &seen,
+    int together;
+    if (!PyArg_ParseTuple(arguments, "K(KKKKKKKKKKK)(llllp)Kl", &model, &ids, &kinds, &positions, &embeds, &seen,
                           &starts, &bundles, &picked, &picked_starts, &result, &states, &sequences, &bundle_count, &most_tokens,
-                          &longest, &memory, &threads))
+                          &longest, &together, &memory, &threads))
         return NULL;
     Encoding job = {
         .model = address(model),
@@ -279,10 +280,11 @@ static PyObject *encode(PyObject *self, PyObject *arguments)
         .bundle_count = bundle_count,
         .most_tokens = most_tokens,
         .longest = longest,
+        .together = together,
         .threads = threads,
     };
     if (memory == 0) return PyLong_FromLong(encoder->memory(&job));
-    if (bundle_count >= threads) {
+    if (!together) {
         const long room = encoder->memory(&job) / threads;
         return share((Team){encoder->encode, &job, address(memory), room, bundle_count, 1, 0, 0}, threads);
     }

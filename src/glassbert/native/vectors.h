@@ -61,7 +61,7 @@ INLINE Vector choose(Signs which, Vector yes, Vector no)
 
 INLINE Vector keep(Signs which, Vector values) { return (Vector)(which & (Signs)values); }
 
-/* 1 / x of a number between 1 and 1e30, within 2 units of the last place. */
+/* 1 / x of a finite number from 1 on, within 2 units of the last place. */
 INLINE Vector reciprocal(Vector x)
 {
 #if defined(__AVX512F__)
@@ -100,7 +100,7 @@ INLINE Vector normal(Vector x, Vector *density)
     *density = exponential(square * -0.5f);
     /* erfc(z) = e^(-z²) t P(t) with t = 1 / (1 + 0.4 z) and z = |x| / √2: the form of Abramowitz and Stegun 7.1.26 with
        a polynomial fitted for this t. Half of it is in the numbers here; error 1.4e-8. */
-    Vector t = reciprocal(1.0f + 0.28284271f * distance);
+    Vector t = reciprocal(1.0f + 0.28284271f * choose(distance < 100.0f, distance, all(100.0f)));
     Vector tail = all(-0.100129891f);
     tail = tail * t + 0.354574762f;
     tail = tail * t - 0.185455751f;
