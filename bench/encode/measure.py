@@ -338,6 +338,8 @@ def _raced(
     turns: list[list[Turn]] = [[] for _ in contenders]
     for number in range(case.rounds + 1):
         for place, calls in enumerate(contenders):
+            # Another library may have set the threads of the OpenMP runtime that torch shares with it.
+            torch.set_num_threads(case.threads)
             # The first round does not count.
             turn = take_turn(calls, patience=case.patience if number else 0)
             if number:

@@ -96,6 +96,8 @@ typedef struct {
     long row;   /* numbers between two rows */
 } Rows;
 
+INLINE Rows rows_from(Rows rows, long row, long column) { return (Rows){rows.at + row * rows.row + column, rows.row}; }
+
 /* What becomes of a panel's columns of a product. */
 typedef void Activation(float *at, long row, long rows);
 
@@ -111,7 +113,8 @@ INLINE const float *block_of(const Panels *weight, long column, long row)
 }
 
 /* One panel of what follows. */
-static void one_panel(const Panels *weight, Part part, long panel, Rows in, Rows out, long rows, int add, const float *then)
+static void one_panel(const Panels *weight, Part part, long panel, Rows in, Rows out, long rows, int add,
+                      const float *then)
 {
     const long column = part.column + panel, strip = WIDTH * LANES;
     float *to = out.at + panel;
@@ -135,20 +138,20 @@ static void linear(const Team *team, int job, const Panels *weight, Part part, R
                    Activation *activation, const float *then)
 {
     const long panels = panels_of(part.columns);
-    /* Rows are shared as well, where that leaves enough of them to make a panel worth reading; then threads take one unit
-       after the other, since one may be slower. Of few rows each thread reads its share of the weight, in one go. */
+    /* Rows are shared as well, where that leaves enough of them to make a panel worth reading; then threads take one
+       unit after the other, since one may be slower. Of few rows each thread reads its share of the weight at once. */
     const int each = count >= 8 * ROWS;
     long blocks = 1;
     while (each && panels * blocks < 8 * team->members && count > 4 * ROWS * blocks) blocks *= 2;
     const long units = panels * blocks;
     Share share = {0, 0};
-    for (share = take(team, units, each, job, share); share.first < share.last; share = take(team, units, each, job, share))
+    while (share = take(team, units, each, job, share), share.first < share.last)
         for (long unit = share.first; unit < share.last; unit++) {
             const long panel = unit / blocks * PANEL, block = unit % blocks, first = count * block / blocks;
             const long rows = count * (block + 1) / blocks - first;
             const long following = unit + 1 < units ? (unit + 1) / blocks * PANEL : -1;
-            one_panel(weight, part, panel, (Rows){in.at + first * in.row, in.row}, (Rows){out.at + first * out.row, out.row},
-                      rows, add, following < 0 ? then : block_of(weight, part.column + following, part.row));
+            one_panel(weight, part, panel, rows_from(in, first, 0), rows_from(out, first, 0), rows, add,
+                      following < 0 ? then : block_of(weight, part.column + following, part.row));
             if (activation) activation(out.at + first * out.row + panel, out.row, rows);
         }
 }
@@ -173,7 +176,8 @@ static void all_linear(const Team *team, int job, const Panels *weight, Rows in,
     }
 
 ACTIVATION(gelu, gelu_of(x))
-ACTIVATION(gelu_new, x * logistic((x + 0.044715f * x * x * x) * 1.59576912f)) /* √(8/π); (1 + tanh x) / 2 = logistic 2x */
+/* (1 + tanh x) / 2 is the logistic function of 2x; 1.6 is √(8/π). */
+ACTIVATION(gelu_new, x * logistic((x + 0.044715f * x * x * x) * 1.59576912f))
 ACTIVATION(relu, choose(x < 0.0f, all(0.0f), x)) /* NaN stays */
 ACTIVATION(silu, x * logistic(x))
 
@@ -297,7 +301,7 @@ static Area area_of(const Encoding *job, float *memory)
 static long memory(const Encoding *job)
 {
     const Area area = area_of(job, NULL);
-    return job->together ? area.size + (job->threads - 1) * area.scratch_size : area.size * job->threads;
+    return job->together ? area.size + (job->threads - 1) * area.scratch_size : job->threads * area.size;
 }
 
 static void embed(const Encoding *job, const Team *team, Rows hidden, long begin, long tokens)
@@ -337,12 +341,32 @@ static void swap(Area *area)
     area->other = hidden;
 }
 
+/* Attention of all heads of the sequences; where `narrow`, of the rows that are asked for. */
+static void attend_all(const Encoding *job, const Team *team, const Area *area, long first, long last, long heads,
+                       int narrow, float *scratch)
+{
+    const int64_t *starts = job->starts, *asked = narrow ? job->picked_starts : starts;
+    const long size = job->model->size, items = (last - first) * heads;
+    Share own = {0, 0};
+    while (own = take(team, items, 1, 0, own), own.first < own.last)
+        for (long item = own.first; item < own.last; item++) {
+            const long sequence = first + item / heads, column = item % heads * size;
+            const long key = starts[sequence] - starts[first], keys = starts[sequence + 1] - starts[sequence];
+            const long query = asked[sequence] - asked[first], queries = asked[sequence + 1] - asked[sequence];
+            const uint8_t *seen = job->seen ? job->seen + starts[sequence] : NULL;
+            if (queries)
+                attend(rows_from(area->query, query, column), rows_from(area->key, key, column),
+                       rows_from(area->value, key, column), rows_from(area->context, query, column), seen, queries,
+                       keys, size, scratch);
+        }
+}
+
 /* Sequences `first` to `last` through all layers. */
 static void encode(const Encoding *job, float *room, long first, long last, const Team *team)
 {
     const Model *model = job->model;
     const int64_t *starts = job->starts, *asked = job->picked_starts;
-    const long begin = starts[first], tokens = starts[last] - begin, width = model->width, size = model->size;
+    const long begin = starts[first], tokens = starts[last] - begin, width = model->width;
     const long chunk = chunk_of(job);
     const float epsilon = (float)model->epsilon;
     Area area = area_of(job, room);
@@ -368,23 +392,10 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
         }
         all_linear(team, 2, &layer->query, area.hidden, area.query, rows, 0, block_of(&layer->projection, 0, 0));
         meet(team);
-        const long items = (last - first) * layer->heads;
-        Share own = {0, 0};
-        for (own = take(team, items, 1, 0, own); own.first < own.last;
-             own = take(team, items, 1, 0, own))
-            for (long item = own.first; item < own.last; item++) {
-                const long sequence = first + item / layer->heads, column = item % layer->heads * size;
-                const long key = starts[sequence] - begin, keys = starts[sequence + 1] - starts[sequence];
-                const long query = narrow ? asked[sequence] - asked[first] : key;
-                const long queries = narrow ? asked[sequence + 1] - asked[sequence] : keys;
-#define AT(rows, place) ((Rows){(rows).at + (place) * (rows).row + column, (rows).row})
-                if (queries)
-                    attend(AT(area.query, query), AT(area.key, key), AT(area.value, key), AT(area.context, query),
-                           job->seen ? job->seen + starts[sequence] : NULL, queries, keys, size, scratch);
-#undef AT
-            }
+        attend_all(job, team, &area, first, last, layer->heads, narrow, scratch);
         meet(team);
-        all_linear(team, 0, &layer->projection, area.context, area.hidden, rows, 1, block_of(&layer->intermediate, 0, 0));
+        all_linear(team, 0, &layer->projection, area.context, area.hidden, rows, 1,
+                   block_of(&layer->intermediate, 0, 0));
         meet(team);
         const Share share = share_of(team, rows);
         normalize(&layer->attention_norm, epsilon, area.hidden, share, width);

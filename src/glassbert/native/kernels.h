@@ -114,7 +114,7 @@ typedef struct {
     const uint8_t *seen;                     /* (T,), 0 at tokens that none attends to; or null */
     const int64_t *starts;                   /* (B + 1,), the first token of each sequence, and T */
     const int64_t *bundles;                  /* (N + 1,), the first sequence of each bundle, and B */
-    const int64_t *picked;                   /* places in the stream, in rising order, that alone are asked for; or null */
+    const int64_t *picked;                   /* places in the stream, rising, that alone are asked for; or null */
     const int64_t *picked_starts;            /* (B + 1,), how many of them lie before each sequence */
     float *result;                           /* (T, H), or a row for each of the places */
     float *states;                           /* (L + 1, T, H), what came into each layer and out of the last; or null */

@@ -235,7 +235,8 @@ static PyObject *pack(PyObject *self, PyObject *arguments)
     long columns, depth, threads;
     if (!PyArg_ParseTuple(arguments, "KKlll", &weight, &packed, &columns, &depth, &threads)) return NULL;
     Packing job = {.weight = address(weight), .packed = address(packed), .columns = columns, .depth = depth};
-    return share((Team){.work = encoder->pack, .job = &job, .items = (columns + PANEL - 1) / PANEL, .step = 1}, threads);
+    const long panels = (columns + PANEL - 1) / PANEL;
+    return share((Team){.work = encoder->pack, .job = &job, .items = panels, .step = 1}, threads);
 }
 
 /* Threads that share all bundles. */
@@ -260,8 +261,8 @@ static PyObject *encode(PyObject *self, PyObject *arguments)
     long sequences, bundle_count, most_tokens, longest, threads;
     int together;
     if (!PyArg_ParseTuple(arguments, "K(KKKKKKKKKKK)(llllp)Kl", &model, &ids, &kinds, &positions, &embeds, &seen,
-                          &starts, &bundles, &picked, &picked_starts, &result, &states, &sequences, &bundle_count, &most_tokens,
-                          &longest, &together, &memory, &threads))
+                          &starts, &bundles, &picked, &picked_starts, &result, &states, &sequences, &bundle_count,
+                          &most_tokens, &longest, &together, &memory, &threads))
         return NULL;
     Encoding job = {
         .model = address(model),

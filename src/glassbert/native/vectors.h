@@ -162,8 +162,8 @@ typedef struct {
 #define NOTHING ((Ahead){NULL, 0})
 
 /* Write, or add, `rows` x (`width` vectors, or `some` numbers) of a product, and a row of `bias` where there is one; all
-   but the places are constants. The loops over rows and vectors are written out, so that the sums stand in registers. What was
-   there is added last: small products would lose digits, one after the other, in the sum with a large number. */
+   but the places are constants. The loops over rows and vectors are written out, so that the sums stand in registers.
+   What was there is added last: small products would lose digits, one after the other, in a sum with a large number. */
 INLINE void product_tile(float *out, long out_row, Matrix one, const float *other, long other_row, long depth, int add,
                          const float *bias, Ahead ahead, const int rows, const int width, const long some)
 {
