@@ -48,7 +48,7 @@ class KernelsHook(BuildHookInterface[Any]):
             build_data["tag"] = f"cp311-abi3-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
         else:
             (root / _SOURCES / _MODULE).unlink(missing_ok=True)
-            self.app.display_warning("The kernels in C are not built; training and int8 run on torch's own functions.")
+            self.app.display_warning("The kernels in C are not built; all runs on torch's own functions, slower.")
 
 
 def build(folder: Path, compiler: Sequence[str]) -> bool:

@@ -1,9 +1,10 @@
 """From a model to something that runs fast, with the same answers.
 
-The engine uses the model's own layouts, attention functions and heads. What it changes: queries, keys and values come
-from one product in place of three, weights are laid out for the processor in advance, texts are computed in order of
-length and in calls of a bounded number of tokens, and nothing is kept for a backward pass. Answers are other ones only
-where bfloat16 or int8 is asked for. Both round the layers' linear products, bfloat16 on a processor that multiplies it
+The engine uses the model's own layouts and heads. In float32 on a CPU the layers are kernels in C (`bundles.py`), where
+they could be built. Elsewhere they are torch's functions: queries, keys and values come from one product in place of
+three, and weights are laid out for the processor in advance. Texts are computed in order of length and in calls of a
+bounded number of tokens, and nothing is kept for a backward pass. Answers are other ones only where bfloat16 or int8 is
+asked for. Both round the layers' linear products, bfloat16 on a processor that multiplies it
 the attention between them too. Embeddings, what is added up from layer to layer, LayerNorm, pooler and head stay as
 they are.
 """

@@ -1,4 +1,4 @@
-"""Kernels in C for a CPU: GELU, dropout and attention of a packed stream, forward and backward; rounding to int8; NaN.
+"""Kernels in C for a CPU: embeddings and layers for inference; GELU, dropout and attention for training; int8; NaN.
 
 They are built when the package is installed, where there is a C compiler, and are never needed: without them the model
 computes the same with torch's own functions, only slower, and drops other numbers for the same seed. This module alone
