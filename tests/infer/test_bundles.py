@@ -14,7 +14,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from glassbert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel, Engine, native
+from glassbert import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    Engine,
+    InputError,
+    native,
+)
 from glassbert.infer.bundles import NativeBert, plan
 from glassbert.infer.engine import FusedBert
 from glassbert.model.config import HiddenAct
@@ -211,6 +219,38 @@ def test_threads_of_python() -> None:
     with ThreadPoolExecutor(6) as pool:
         for found in pool.map(engine.hidden_states, [sequences] * 12):
             assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_another_default_dtype(dtype: torch.dtype) -> None:
+    engine = Engine(bert())
+    sequences = [[1, 2, 3], [4, 5], [6] * 40]
+    expected = engine.hidden_states(sequences)
+    torch.set_default_dtype(dtype)
+    try:
+        found = engine.hidden_states(sequences)
+        with torch.inference_mode():
+            inputs = Inputs.check(CONFIG, input_ids=torch.tensor([[1, 2, 3]]), use_cache=False)
+            states = engine.bert.encode(asking_states(inputs)).hidden_states
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(map(torch.equal, found, expected))
+    assert states is not None
+    assert torch.equal(states[-1][0], expected[0])
+
+
+def test_word_vectors_of_other_floats() -> None:
+    model, vectors = bert(), torch.randn(2, 9, 44, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.inference_mode():
+        found = NativeBert(model).encode(Inputs.check(CONFIG, inputs_embeds=vectors, use_cache=False))
+        expected = model.encode(Inputs.check(CONFIG, inputs_embeds=vectors.float(), use_cache=False))
+    assert close(found.padded(), expected.padded())
+
+
+def test_tokens_elsewhere_are_refused() -> None:
+    inputs = Inputs.check(CONFIG, input_ids=torch.ones(1, 3, dtype=torch.int64, device="meta"), use_cache=False)
+    with pytest.raises(InputError, match="the tokens are on meta, and the engine is on the CPU"):
+        NativeBert(bert()).encode(inputs)
 
 
 def test_which_models_run_on_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

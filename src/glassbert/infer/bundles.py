@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from glassbert import native
+from glassbert.errors import InputError
 from glassbert.infer.body import Body
 from glassbert.model.bert import BertLayer, BertModel, Encoded
 from glassbert.model.inputs import Inputs
@@ -97,8 +98,12 @@ class NativeBert(Body):
         """Do what `BertModel.encode` does.
 
         Raises:
-            InputError: as there, and where the caller asks for what the engine does not keep or compute.
+            InputError: as there, for tokens that are not on the CPU, and where the caller asks for what the engine does
+                not keep or compute.
         """
+        # The kernels read memory as it is: nothing below may depend on a default device or dtype of the caller's.
+        if inputs.device.type != "cpu":
+            raise InputError(f"the tokens are on {inputs.device}, and the engine is on the CPU; move them there")
         layout, last = self.layouts(inputs, rows=rows, asked=asked)
         starts, longest, _ = layout.in_stream
         bundles, together = plan(
@@ -114,12 +119,15 @@ class NativeBert(Body):
             None if inputs.ids is None else layout.enter(inputs.ids).long(),
             layout.enter(inputs.types).long(),
             layout.enter(inputs.positions).long(),
-            None if inputs.embeds is None else layout.enter(inputs.embeds),
+            None if inputs.embeds is None else layout.enter(inputs.embeds).float(),
             layout.keys,
         )
         width = self.config.hidden_size
-        hidden = torch.empty(len(layout.rows) if picked is None else len(picked), width)
-        states = torch.empty(len(self._layers) + 1, len(layout.rows), width) if inputs.want_states else None
+        count = len(layout.rows) if picked is None else len(picked)
+        hidden = torch.empty(count, width, dtype=torch.float32, device="cpu")
+        states = None
+        if inputs.want_states:
+            states = hidden.new_empty(len(self._layers) + 1, len(layout.rows), width)
         native.encode(
             self._structs[1].data_ptr(),
             tokens,
@@ -190,7 +198,8 @@ def plan(lengths: Tensor, threads: int, width: int, inner: int) -> Plan:
         inner: I of the model.
     """
     # Work in tokens, of which one that attends to nothing is 1.
-    cost = lengths * (1.0 + lengths / (2 * width + inner))
+    tokens = lengths.double()
+    cost = tokens * (1.0 + tokens / (2 * width + inner))
     middle = cost.cumsum(0) - cost / 2
     total = float(cost.sum())
     corners, rest = [], total
@@ -212,7 +221,7 @@ def plan(lengths: Tensor, threads: int, width: int, inner: int) -> Plan:
 def _cut(middle: Tensor, corners: list[float]) -> Tensor:
     """Put each sequence into the bundle that its middle falls into; return the bundles that are not empty."""
     if not corners:
-        return torch.tensor([0, len(middle)])
-    bundle = torch.bucketize(middle, torch.tensor(corners, dtype=middle.dtype), right=True)
+        return torch.tensor([0, len(middle)], device="cpu")
+    bundle = torch.bucketize(middle, middle.new_tensor(corners), right=True)
     _, sizes = bundle.unique_consecutive(return_counts=True)
     return nn.functional.pad(sizes.cumsum(0), (1, 0))

@@ -251,7 +251,7 @@ def encode(
     addresses = tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
     sizes = len(starts) - 1, len(bundles) - 1, most_tokens, longest, together
     threads = torch.get_num_threads()
-    memory = torch.empty(_kernels.encode(model, addresses, sizes, 0, threads), dtype=torch.float32)
+    memory = torch.empty(_kernels.encode(model, addresses, sizes, 0, threads), dtype=torch.float32, device="cpu")
     _kernels.encode(model, addresses, sizes, memory.data_ptr(), threads)
 
 
@@ -271,7 +271,7 @@ def _attention(
     assert tensors[0] is not None
     _, heads, size = tensors[0].shape
     threads = torch.get_num_threads()
-    scratch = torch.empty(threads * _kernels.scratch(sequences.longest, size))
+    scratch = torch.empty(threads * _kernels.scratch(sequences.longest, size), dtype=torch.float32, device="cpu")
     kernel(
         tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors) + (0,) * (10 - len(tensors)),
         sequences.starts.data_ptr(),
