@@ -23,10 +23,16 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 _SOURCES: Final = Path("src", "glassbert", "native")
 _MODULE: Final = "_kernels.abi3.so"
 _OPTIONS: Final = ("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-math-errno")
-# What is compiled for each level of processor.
-_PARTS: Final = ("kernels", "encoder")
-# Beside plain code, kernels for the two levels of x86-64 with wide vectors; the module chooses when it is loaded.
-_LEVELS: Final = {"plain": (), "v3": ("-march=x86-64-v3",), "v4": ("-march=x86-64-v4",)}
+# Beside plain code, kernels for the two levels of x86-64 with wide vectors, and for tiles; the module chooses when it is
+# loaded.
+_LEVELS: Final = {
+    "plain": (),
+    "v3": ("-march=x86-64-v3",),
+    "v4": ("-march=x86-64-v4",),
+    "amx": ("-march=x86-64-v4", "-mamx-tile", "-mamx-bf16"),
+}
+# What a compiler may be able to build, the most first: one that does not know an option builds less.
+_SETS: Final = (("plain", "v3", "v4", "amx"), ("plain", "v3", "v4"), ("plain",))
 
 
 class KernelsHook(BuildHookInterface[Any]):
@@ -54,10 +60,10 @@ class KernelsHook(BuildHookInterface[Any]):
 def build(folder: Path, compiler: Sequence[str]) -> bool:
     """Build the module in `folder` from the sources there; return whether that was possible.
 
-    A compiler that does not know the levels of x86-64 builds plain code alone.
+    A compiler that does not know the levels of x86-64, or tiles, builds the others.
     """
-    levels = tuple(_LEVELS) if platform.machine() == "x86_64" else ("plain",)
-    return _build(folder, compiler, levels) or (len(levels) > 1 and _build(folder, compiler, ("plain",)))
+    sets = _SETS if platform.machine() == "x86_64" else _SETS[-1:]
+    return any(_build(folder, compiler, levels) for levels in sets)
 
 
 def _build(folder: Path, compiler: Sequence[str], levels: Sequence[str]) -> bool:
@@ -65,9 +71,11 @@ def _build(folder: Path, compiler: Sequence[str], levels: Sequence[str]) -> bool
     with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as place:
         options = [*_OPTIONS, *shlex.split(os.environ.get("CFLAGS", ""))]
         module = [str(folder / "module.c"), f"-I{sysconfig.get_path('include')}"]
-        parts = [(name, level) for name in _PARTS for level in levels]
+        # Only the encoder's products are made of tiles.
+        parts = [("encoder", level) for level in levels] + [("kernels", level) for level in levels if level != "amx"]
         objects = [f"{place}/module.o", f"{place}/finite.o", *(f"{place}/{name}-{level}.o" for name, level in parts)]
-        compiles = [[*module, *(["-DX86_LEVELS"] if len(levels) > 1 else [])], [str(folder / "finite.c")]]
+        known = [f"-D{name}" for name, level in (("X86_LEVELS", "v4"), ("TILES", "amx")) if level in levels]
+        compiles = [[*module, *known], [str(folder / "finite.c")]]
         compiles += [[str(folder / f"{name}.c"), f"-DLEVEL={level}", *_LEVELS[level]] for name, level in parts]
         commands = [
             [*compiler, *options, *what, "-c", "-o", target] for what, target in zip(compiles, objects, strict=True)

@@ -6,7 +6,11 @@
 
    A number is summed up in one order whatever stands beside it, so neither batch-mates nor threads change a result. */
 
+#if defined(__AMX_BF16__)
+#include "tiles.h"
+#else
 #include "vectors.h"
+#endif
 
 #include <sched.h>
 
@@ -23,21 +27,19 @@ INLINE long padded(long columns) { return panels_of(columns) * PANEL; }
 
 INLINE long least(long one, long other) { return one < other ? one : other; }
 
-/* (columns, depth) -> blocks of DEPTH rows, in them panels of PANEL columns, in them the rows; filled up with zeros. */
+/* (columns, depth) -> panels of PANEL columns, in them the rows; filled up with zeros. */
 static void pack(const void *given, float *scratch, long first, long last)
 {
     const Packing *job = given;
     (void)scratch;
-    for (long panel = first; panel < last; panel++)
-        for (long begin = 0; begin < job->depth; begin += DEPTH) {
-            const long rows = least(DEPTH, job->depth - begin);
-            float *to = job->packed + begin * padded(job->columns) + panel * PANEL * rows;
-            for (long row = 0; row < rows; row++)
-                for (long i = 0; i < PANEL; i++) {
-                    const long column = panel * PANEL + i;
-                    *to++ = column < job->columns ? job->weight[column * job->depth + begin + row] : 0.0f;
-                }
-        }
+    for (long panel = first; panel < last; panel++) {
+        float *to = job->packed + panel * PANEL * job->depth;
+        for (long row = 0; row < job->depth; row++)
+            for (long i = 0; i < PANEL; i++) {
+                const long column = panel * PANEL + i;
+                *to++ = column < job->columns ? job->weight[column * job->depth + row] : 0.0f;
+            }
+    }
 }
 
 /* Who works on a bundle. */
@@ -106,36 +108,94 @@ typedef struct {
     long column, columns, row, rows;
 } Part;
 
-/* Where a panel's rows from `row` on lie; column and row are multiples of PANEL and DEPTH. */
+/* Where a panel's rows from `row` on lie; the column is a multiple of PANEL. */
 INLINE const float *block_of(const Panels *weight, long column, long row)
 {
-    return weight->numbers + row * padded(weight->columns) + column * least(DEPTH, weight->depth - row);
+    return weight->numbers + column * weight->depth + row * PANEL;
 }
 
-/* One panel of what follows. */
-static void one_panel(const Panels *weight, Part part, long panel, Rows in, Rows out, long rows, int add,
-                      const float *then)
+#if defined(__AMX_BF16__)
+/* What a product reads: rows that are cut for tiles. */
+typedef Cut Input;
+
+INLINE Input input_from(Input in, long row) { return (Cut){in.at + row * in.row, in.row, in.part}; }
+
+/* Numbers of memory that `rows` rows of `columns` take. */
+static long input_size(long rows, long columns) { return CUTS * (rows + 2 * TALL) * (strides(columns) + STRIDE) / 2; }
+
+/* Make rows ready to be read by products; each member does its share, and waits for the others. */
+static Input ready(const Team *team, float *memory, Rows rows, long count, long columns)
 {
-    const long column = part.column + panel, strip = WIDTH * LANES;
-    float *to = out.at + panel;
+    const long row = strides(columns) + STRIDE;
+    const Cut cut = {(Part16 *)memory, row, (count + 2 * TALL) * row};
+    const Share share = share_of(team, count);
+    for (long i = share.first; i < share.last; i++) cut_row(cut.at + i * row, cut.part, rows.at + i * rows.row, columns);
+    meet(team);
+    return cut;
+}
+
+/* Numbers of memory that a panel takes while it is worked on. */
+static long panel_size(long depth) { return CUTS * strides(depth) * PANEL / 2; }
+
+/* One panel of what follows. While it is worked on, the next one comes from memory, a share of it with each tile. */
+static void one_panel(const Panels *weight, Part part, long panel, Input in, Rows out, long rows, int add,
+                      const float *then, float *scratch)
+{
+    const float *bias = part.row == 0 ? weight->bias + part.column + panel : NULL;
+    const long blocks = (rows + 2 * TALL - 1) / (2 * TALL), depth = strides(part.rows);
+    const long bytes = part.rows * PANEL * (long)sizeof(float);
+    const Ahead ahead = {(const char *)then, then ? (bytes + blocks * depth - 1) / (blocks * depth) : 0};
+    Part16 *cut = (Part16 *)scratch;
+    cut_panel(cut, block_of(weight, part.column + panel, part.row), part.rows);
+    tile_panel(out.at + panel, out.row, in, cut, rows, depth, add, bias, ahead);
+}
+#else
+typedef Rows Input;
+
+INLINE Input input_from(Input in, long row) { return rows_from(in, row, 0); }
+
+static long input_size(long rows, long columns)
+{
+    (void)rows, (void)columns;
+    return 0;
+}
+
+static Input ready(const Team *team, float *memory, Rows rows, long count, long columns)
+{
+    (void)team, (void)memory, (void)count, (void)columns;
+    return rows;
+}
+
+static long panel_size(long depth)
+{
+    (void)depth;
+    return 0;
+}
+
+/* One panel of what follows. While a block of it is worked on, the next one comes from memory, a share of it with each
+   tile. */
+static void one_panel(const Panels *weight, Part part, long panel, Input in, Rows out, long rows, int add,
+                      const float *then, float *scratch)
+{
+    const long column = part.column + panel, strip = WIDTH * LANES, tiles = tiles_of(rows);
+    (void)scratch;
     for (long done = 0; done < part.rows; done += DEPTH) {
-        const long from = part.row + done, depth = least(DEPTH, part.rows - done);
-        const float *numbers = block_of(weight, column, from);
-        const float *bias = from == 0 ? weight->bias + column : NULL;
-        /* While a block is worked on, the next one comes from memory, a share of it with each tile. */
-        const float *next = done + DEPTH < part.rows ? block_of(weight, column, from + DEPTH) : then;
-        const long tiles = tiles_of(rows) * (PANEL / strip);
-        Ahead ahead = {(const char *)next, (PANEL * (long)sizeof(float) + tiles - 1) / tiles};
-        for (long at = 0; at < PANEL; at += strip, ahead.at += tiles_of(rows) * depth * ahead.pace)
-            product_strip(to + at, out.row, (Matrix){in.at + done, in.row, 1}, numbers + at, PANEL, rows, depth,
-                          add || from > 0, bias ? bias + at : NULL, ahead, WIDTH, 0);
+        const long row = part.row + done, depth = least(DEPTH, part.rows - done);
+        const float *numbers = block_of(weight, column, row);
+        const float *bias = row == 0 ? weight->bias + column : NULL;
+        const float *next = done + DEPTH < part.rows ? block_of(weight, column, row + DEPTH) : then;
+        Ahead ahead = {(const char *)next, (strip * (long)sizeof(float) + tiles - 1) / tiles};
+        for (long at = 0; at < PANEL; at += strip, ahead.at += tiles * depth * ahead.pace)
+            product_strip(out.at + panel + at, out.row, (Matrix){in.at + done, in.row, 1}, numbers + at, PANEL, rows, depth,
+                          add || row > 0, bias ? bias + at : NULL, ahead, WIDTH, 0);
     }
 }
+#endif
 
 /* out = in · part of the weight + bias, or out += that. `in` and `out` begin where the part does; the bias comes with
    the first rows of the weight. `then` is what will be read after it. */
-static void linear(const Team *team, int job, const Panels *weight, Part part, Rows in, Rows out, long count, int add,
-                   Activation *activation, const float *then)
+static void linear(const Team *team, int job, const Panels *weight, Part part, Input in, Rows out, long count, int add,
+                   Activation *activation, const float *then, float *scratch)
 {
     const long panels = panels_of(part.columns);
     /* Rows are shared as well, where that leaves enough of them to make a panel worth reading; then threads take one
@@ -150,17 +210,17 @@ static void linear(const Team *team, int job, const Panels *weight, Part part, R
             const long panel = unit / blocks * PANEL, block = unit % blocks, first = count * block / blocks;
             const long rows = count * (block + 1) / blocks - first;
             const long following = unit + 1 < units ? (unit + 1) / blocks * PANEL : -1;
-            one_panel(weight, part, panel, rows_from(in, first, 0), rows_from(out, first, 0), rows, add,
-                      following < 0 ? then : block_of(weight, part.column + following, part.row));
+            one_panel(weight, part, panel, input_from(in, first), rows_from(out, first, 0), rows, add,
+                      following < 0 ? then : block_of(weight, part.column + following, part.row), scratch);
             if (activation) activation(out.at + first * out.row + panel, out.row, rows);
         }
 }
 
 /* The same with a whole weight. */
-static void all_linear(const Team *team, int job, const Panels *weight, Rows in, Rows out, long count, int add,
-                       const float *then)
+static void all_linear(const Team *team, int job, const Panels *weight, Input in, Rows out, long count, int add,
+                       const float *then, float *scratch)
 {
-    linear(team, job, weight, (Part){0, weight->columns, 0, weight->depth}, in, out, count, add, NULL, then);
+    linear(team, job, weight, (Part){0, weight->columns, 0, weight->depth}, in, out, count, add, NULL, then, scratch);
 }
 
 /* Activations of a panel's columns. */
@@ -260,6 +320,7 @@ static void attend(Rows query, Rows key, Rows value, Rows context, const uint8_t
 /* What a bundle is worked out in. */
 typedef struct {
     Rows hidden, other, query, key, value, context, inner;
+    float *input, *inner_input;   /* rows made ready for products */
     float *scratch;
     long scratch_size;   /* of a thread */
     long size;           /* of all, one scratch included */
@@ -292,8 +353,13 @@ static Area area_of(const Encoding *job, float *memory)
     area.value = (Rows){area.key.at + attended, area.query.row};
     area.context = place(&area, memory, attended + GAP, rows);
     area.inner = place(&area, memory, chunk_of(job) + GAP, rows);
-    /* Of `attend`: queries, shares and scores. */
-    area.scratch_size = (model->size + 1) * 128 + 32 * (job->longest > 256 ? job->longest : 256);
+    area.input = place(&area, memory, input_size(rows, width > attended ? width : attended), 1).at;
+    area.inner_input = place(&area, memory, input_size(rows, chunk_of(job)), 1).at;
+    /* Of `attend`: queries, shares and scores; of products: a panel. */
+    const long attention = (model->size + 1) * 128 + 32 * (job->longest > 256 ? job->longest : 256);
+    const long deepest = chunk_of(job) > width ? chunk_of(job) : width;
+    const long panel = panel_size(deepest > attended ? deepest : attended);
+    area.scratch_size = attention > panel ? attention : panel;
     area.scratch = place(&area, memory, area.scratch_size, 1).at;
     return area;
 }
@@ -378,39 +444,43 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
     for (long number = 0; number < model->layer_count; number++) {
         const Layer *layer = model->layers + number;
         const int narrow = job->picked != NULL && number == model->layer_count - 1;
-        all_linear(team, 0, &layer->key, area.hidden, area.key, tokens, 0, block_of(&layer->value, 0, 0));
-        all_linear(team, 1, &layer->value, area.hidden, area.value, tokens, 0, block_of(&layer->query, 0, 0));
+        Input input = ready(team, area.input, area.hidden, tokens, width);
+        all_linear(team, 0, &layer->key, input, area.key, tokens, 0, block_of(&layer->value, 0, 0), scratch);
+        all_linear(team, 1, &layer->value, input, area.value, tokens, 0, block_of(&layer->query, 0, 0), scratch);
         if (narrow) {
             /* Nobody reads other rows of the last layer than these. */
             const int64_t *picked = job->picked + asked[first];
             rows = asked[last] - asked[first];
             const Share own = share_of(team, rows);
-            for (long i = own.first; i < own.last; i++)
-                copy_row(area.other, i, area.hidden, picked[i] - begin);
+            for (long i = own.first; i < own.last; i++) copy_row(area.other, i, area.hidden, picked[i] - begin);
             meet(team);
             swap(&area);
+            input = ready(team, area.input, area.hidden, rows, width);
         }
-        all_linear(team, 2, &layer->query, area.hidden, area.query, rows, 0, block_of(&layer->projection, 0, 0));
+        all_linear(team, 2, &layer->query, input, area.query, rows, 0, block_of(&layer->projection, 0, 0), scratch);
         meet(team);
         attend_all(job, team, &area, first, last, layer->heads, narrow, scratch);
         meet(team);
-        all_linear(team, 0, &layer->projection, area.context, area.hidden, rows, 1,
-                   block_of(&layer->intermediate, 0, 0));
+        input = ready(team, area.input, area.context, rows, layer->projection.depth);
+        all_linear(team, 0, &layer->projection, input, area.hidden, rows, 1,
+                   block_of(&layer->intermediate, 0, 0), scratch);
         meet(team);
         const Share share = share_of(team, rows);
         normalize(&layer->attention_norm, epsilon, area.hidden, share, width);
         /* What comes out is added to a copy, since all parts of the first half read what comes in. */
         for (long i = share.first; i < share.last; i++) copy_row(area.other, i, area.hidden, i);
         meet(team);
+        input = ready(team, area.input, area.hidden, rows, width);
         for (long from = 0; from < model->inner; from += chunk) {
             const long some = least(chunk, model->inner - from);
-            linear(team, 0, &layer->intermediate, (Part){from, some, 0, width}, area.hidden, area.inner, rows, 0,
-                   activations[model->activation], block_of(&layer->output, 0, from));
+            linear(team, 0, &layer->intermediate, (Part){from, some, 0, width}, input, area.inner, rows, 0,
+                   activations[model->activation], block_of(&layer->output, 0, from), scratch);
             meet(team);
+            const Input inner = ready(team, area.inner_input, area.inner, rows, some);
             const float *then = from + chunk < model->inner ? block_of(&layer->intermediate, from + chunk, 0)
                                 : number + 1 < model->layer_count ? block_of(&layer[1].key, 0, 0)
                                                                   : NULL;
-            linear(team, 0, &layer->output, (Part){0, width, from, some}, area.inner, area.other, rows, 1, NULL, then);
+            linear(team, 0, &layer->output, (Part){0, width, from, some}, inner, area.other, rows, 1, NULL, then, scratch);
             meet(team);
         }
         swap(&area);
@@ -423,23 +493,35 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
     meet(team);
 }
 
+#if !defined(__AMX_BF16__)
+typedef int Setting;
+
+static Setting set_up(void) { return 0; }
+
+static void set_back(Setting before) { (void)before; }
+#endif
+
 /* Bundles, each by one thread; from the last on, since the longest sequences are last and the rest evens out. */
 static void encode_alone(const void *given, float *room, long first, long last)
 {
     const Encoding *job = given;
     const Team alone = {NULL, 0, 1};
+    const Setting before = set_up();
     for (long item = first; item < last; item++) {
         const int64_t *bundle = job->bundles + job->bundle_count - 1 - item;
         encode(job, room, bundle[0], bundle[1], &alone);
     }
+    set_back(before);
 }
 
 /* All bundles, as one of several threads that have the same memory. */
 static void encode_together(const Encoding *job, float *room, long member, long members, Meeting *meeting)
 {
     const Team team = {meeting, member, members};
+    const Setting before = set_up();
     for (long bundle = 0; bundle < job->bundle_count; bundle++)
         encode(job, room, job->bundles[bundle], job->bundles[bundle + 1], &team);
+    set_back(before);
 }
 
 const Encoder NAMED(encoder_, LEVEL) = {pack, memory, encode_alone, encode_together};

@@ -322,9 +322,6 @@ static void rescale(const void *given, float *scratch, long first, long last)
     }
 }
 
-#define TEXT(name) #name
-#define TEXT_OF(name) TEXT(name)
-
 const Kernels NAMED(kernels_, LEVEL) = {
-    TEXT_OF(LEVEL), gelu, gelu_backward, dropout, attend, attend_backward, quantize, rescale,
+    gelu, gelu_backward, dropout, attend, attend_backward, quantize, rescale,
 };

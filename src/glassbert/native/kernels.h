@@ -160,13 +160,12 @@ typedef struct {
     Together *encode_together;
 } Encoder;
 
-extern const Encoder encoder_plain, encoder_v3, encoder_v4;
+extern const Encoder encoder_plain, encoder_v3, encoder_v4, encoder_amx;
 
 
 Work look_for_finite;
 
 typedef struct {
-    const char *level;
     Work *gelu, *gelu_backward, *dropout, *attend, *attend_backward, *quantize, *rescale;
 } Kernels;
 

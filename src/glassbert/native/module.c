@@ -6,6 +6,11 @@
 #include <Python.h>
 
 #include <string.h>
+#ifdef TILES
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "kernels.h"
 
@@ -15,41 +20,58 @@ extern void GOMP_parallel(void (*member)(void *), void *data, unsigned threads, 
 /* How many threads there are in such a call: fewer than were asked for, where it stands in another one. */
 extern int omp_get_num_threads(void) __attribute__((weak));
 
-/* The processor's levels, best last. The two of x86-64 are its names v3 (AVX2) and v4 (AVX-512). */
-static const Kernels *const levels[] = {
-    &kernels_plain,
+/* Levels of processors: x86-64's names v3 (AVX2) and v4 (AVX-512), and v4 with tiles (AMX). */
+typedef struct {
+    const char *name;
+    const Kernels *kernels;
+    const Encoder *encoder;
+} Level;
+
+/* The best is last. */
+static const Level levels[] = {
+    {"plain", &kernels_plain, &encoder_plain},
 #ifdef X86_LEVELS
-    &kernels_v3,
-    &kernels_v4,
+    {"v3", &kernels_v3, &encoder_v3},
+    {"v4", &kernels_v4, &encoder_v4},
+#endif
+#ifdef TILES
+    {"amx", &kernels_v4, &encoder_amx},
 #endif
 };
 enum { LEVELS = sizeof levels / sizeof *levels };
-
-static const Encoder *const encoders[] = {
-    &encoder_plain,
-#ifdef X86_LEVELS
-    &encoder_v3,
-    &encoder_v4,
-#endif
-};
 
 static const Kernels *kernels = &kernels_plain;
 static const Encoder *encoder = &encoder_plain;
 
 static void use(int level)
 {
-    kernels = levels[level];
-    encoder = encoders[level];
+    kernels = levels[level].kernels;
+    encoder = levels[level].encoder;
 }
 
-static int has(const Kernels *level)
+#ifdef TILES
+/* Whether there are tiles of bfloat16, and the system lets this process have them: their registers are large, so it wants
+   to be asked. */
+static int has_tiles(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18, BF16 = 1 << 22, TILE = 1 << 24 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & BF16 && d & TILE &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+#endif
+
+static int has(int level)
 {
 #ifdef X86_LEVELS
     __builtin_cpu_init();
-    if (level == &kernels_v3) return __builtin_cpu_supports("x86-64-v3");
-    if (level == &kernels_v4) return __builtin_cpu_supports("x86-64-v4");
+    if (level == 1) return __builtin_cpu_supports("x86-64-v3");
+    if (level == 2) return __builtin_cpu_supports("x86-64-v4");
 #endif
-    return level == &kernels_plain;
+#ifdef TILES
+    if (level == 3) return __builtin_cpu_supports("x86-64-v4") && has_tiles();
+#endif
+    return level == 0;
 }
 
 Room room(long longest, long size)
@@ -321,8 +343,8 @@ static PyObject *names_of_levels(PyObject *self, PyObject *none)
 {
     PyObject *names = PyList_New(0);
     for (int i = 0; names != NULL && i < LEVELS; i++) {
-        if (!has(levels[i])) continue;
-        PyObject *name = PyUnicode_FromString(levels[i]->level);
+        if (!has(i)) continue;
+        PyObject *name = PyUnicode_FromString(levels[i].name);
         if (name == NULL || PyList_Append(names, name) < 0) Py_CLEAR(names);
         Py_XDECREF(name);
     }
@@ -334,7 +356,7 @@ static PyObject *use_level(PyObject *self, PyObject *arguments)
     const char *name;
     if (!PyArg_ParseTuple(arguments, "s", &name)) return NULL;
     for (int i = 0; i < LEVELS; i++)
-        if (has(levels[i]) && strcmp(levels[i]->level, name) == 0) {
+        if (has(i) && strcmp(levels[i].name, name) == 0) {
             use(i);
             Py_RETURN_NONE;
         }
@@ -371,6 +393,6 @@ PyMODINIT_FUNC PyInit__kernels(void)
         return NULL;
     }
     for (int i = 0; i < LEVELS; i++)
-        if (has(levels[i])) use(i);
+        if (has(i)) use(i);
     return PyModule_Create(&definition);
 }
