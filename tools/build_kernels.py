@@ -23,13 +23,15 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 _SOURCES: Final = Path("src", "glassbert", "native")
 _MODULE: Final = "_kernels.abi3.so"
 _OPTIONS: Final = ("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-math-errno")
-# Beside plain code, kernels for the two levels of x86-64 with wide vectors, and for tiles; the module chooses when it is
-# loaded.
+_TILES: Final = ("-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16")
+# What is compiled for each level of processor, a source, its name and options; the module chooses when it is loaded.
+# Beside plain code there are two levels of x86-64 with wide vectors, and one with tiles, which only the encoder is made
+# for: in float32, from three parts of a number, and in bfloat16.
 _LEVELS: Final = {
-    "plain": (),
-    "v3": ("-march=x86-64-v3",),
-    "v4": ("-march=x86-64-v4",),
-    "amx": ("-march=x86-64-v4", "-mamx-tile", "-mamx-bf16"),
+    "plain": (("encoder", "plain", ("-DPARTS=0",)), ("kernels", "plain", ())),
+    "v3": (("encoder", "v3", ("-DPARTS=0", "-march=x86-64-v3")), ("kernels", "v3", ("-march=x86-64-v3",))),
+    "v4": (("encoder", "v4", ("-DPARTS=0", "-march=x86-64-v4")), ("kernels", "v4", ("-march=x86-64-v4",))),
+    "amx": (("encoder", "amx", ("-DPARTS=3", *_TILES)), ("encoder", "amx_rounding", ("-DPARTS=1", *_TILES))),
 }
 # What a compiler may be able to build, the most first: one that does not know an option builds less.
 _SETS: Final = (("plain", "v3", "v4", "amx"), ("plain", "v3", "v4"), ("plain",))
@@ -71,14 +73,15 @@ def _build(folder: Path, compiler: Sequence[str], levels: Sequence[str]) -> bool
     with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as place:
         options = [*_OPTIONS, *shlex.split(os.environ.get("CFLAGS", ""))]
         module = [str(folder / "module.c"), f"-I{sysconfig.get_path('include')}"]
-        # Only the encoder's products are made of tiles.
-        parts = [("encoder", level) for level in levels] + [("kernels", level) for level in levels if level != "amx"]
-        objects = [f"{place}/module.o", f"{place}/finite.o", *(f"{place}/{name}-{level}.o" for name, level in parts)]
         known = [f"-D{name}" for name, level in (("X86_LEVELS", "v4"), ("TILES", "amx")) if level in levels]
-        compiles = [[*module, *known], [str(folder / "finite.c")]]
-        compiles += [[str(folder / f"{name}.c"), f"-DLEVEL={level}", *_LEVELS[level]] for name, level in parts]
+        compiles = {"module": [*module, *known], "finite": [str(folder / "finite.c")]}
+        for level in levels:
+            for source, name, more in _LEVELS[level]:
+                compiles[f"{source}-{name}"] = [str(folder / f"{source}.c"), f"-DLEVEL={name}", *more]
+        objects = [f"{place}/{name}.o" for name in compiles]
         commands = [
-            [*compiler, *options, *what, "-c", "-o", target] for what, target in zip(compiles, objects, strict=True)
+            [*compiler, *options, *what, "-c", "-o", target]
+            for what, target in zip(compiles.values(), objects, strict=True)
         ]
         commands.append([*compiler, *options, "-shared", *objects, "-lm", "-o", f"{place}/{_MODULE}"])
         for command in commands:

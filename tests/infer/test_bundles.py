@@ -8,7 +8,7 @@ import itertools
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pytest
 import torch
@@ -25,6 +25,7 @@ from glassbert import (
 )
 from glassbert.infer.bundles import NativeBert, plan
 from glassbert.infer.engine import FusedBert
+from glassbert.model.bert import BertLayer
 from glassbert.model.config import HiddenAct
 from glassbert.model.inputs import Inputs
 from glassbert.model.layout import Packed
@@ -167,10 +168,13 @@ def test_word_vectors_in_place_of_ids() -> None:
     assert close(NativeBert(model).encode(inputs).padded(), model.encode(inputs).padded())
 
 
+# The second has more inputs of a product than are summed up at once.
+@pytest.mark.parametrize("config", [CONFIG, dataclasses.replace(CONFIG, hidden_size=400, num_hidden_layers=1)])
+@pytest.mark.parametrize("bfloat16", [False, True])
 @torch.inference_mode()
-def test_neither_batch_mates_nor_threads_change_a_bit() -> None:
-    body = NativeBert(bert())
-    inputs = batch(*range(1, 90))
+def test_neither_batch_mates_nor_threads_change_a_bit(config: BertConfig, bfloat16: bool, level: str) -> None:
+    body = NativeBert(bert(config), bfloat16=bfloat16)
+    inputs = batch(*range(1, 90), config=config)
     assert inputs.ids is not None
     ids_and_kinds = torch.stack((inputs.ids, inputs.types))
     before = torch.get_num_threads()
@@ -183,12 +187,26 @@ def test_neither_batch_mates_nor_threads_change_a_bit() -> None:
         alone = []
         for length in range(1, 90):
             ids, kinds = ids_and_kinds[:, length - 1 : length, :length]
-            one = Inputs.check(CONFIG, input_ids=ids, token_type_ids=kinds, use_cache=False)
+            one = Inputs.check(config, input_ids=ids, token_type_ids=kinds, use_cache=False)
             alone.append(body.encode(one).hidden)
         results.append(alone)
     torch.set_num_threads(before)
     for result in results[1:]:
         assert all(map(torch.equal, result, results[0]))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@torch.inference_mode()
+def test_products_are_as_exact_as_those_of_floats(level: str, scale: float) -> None:
+    """Where they are made of parts of numbers as well: of large and small ones, and of sums that nearly cancel."""
+    model = bert(dataclasses.replace(CONFIG, hidden_size=400, num_hidden_layers=2))
+    for layer in cast(list[BertLayer], model.encoder.layer):
+        layer.intermediate.dense.weight.mul_(scale)
+        layer.output.dense.weight.add_(1.0)
+    inputs = batch(5, 90, 33)
+    exact = copy.deepcopy(model).double().encode(inputs).padded()
+    ours, floats = ((body.encode(inputs).padded() - exact).square().mean() for body in (NativeBert(model), model))
+    assert ours <= 1.5 * floats
 
 
 @torch.inference_mode()

@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,8 +25,10 @@ from glassbert import (
     ConfigError,
     Engine,
     InputError,
+    native,
 )
 from glassbert.infer import linear
+from glassbert.infer.bundles import NativeBert
 from glassbert.infer.engine import FusedBert
 from glassbert.infer.linear import BFloat16Linear, PreparedLinear, bfloat16_linear, has_tiles
 from glassbert.infer.quantized import QuantizedLinear
@@ -241,23 +244,37 @@ def test_the_dtype_is_one_of_three() -> None:
         Engine(seeded(CONFIG, BertModel).double(), dtype="int8")
 
 
-@pytest.fixture(params=["in tiles", "in float32"])
-def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The two ways of bfloat16: on a processor with tiles, and on one without."""
-    if request.param == "in float32":
+@pytest.fixture(params=["kernels in tiles", "kernels in float32", "torch in tiles", "torch in float32"])
+def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The ways of bfloat16: in C and by torch, on a processor with tiles and on one without."""
+    levels = native._kernels.levels() if native.available else []
+    if request.param.startswith("torch"):
+        monkeypatch.setattr(NativeBert, "takes", lambda _: False)
+    elif not levels:
+        pytest.skip("the kernels in C were not built")
+    if request.param.endswith("float32"):
         monkeypatch.setattr(linear, "has_tiles", lambda: False)
-    elif not has_tiles():
+        if levels:
+            native._kernels.use_level("plain")
+    elif not (has_tiles() if request.param.startswith("torch") else native.rounds()):
         pytest.skip("this processor has no tiles of bfloat16")
-    return str(request.param)
+    yield str(request.param)
+    if levels:
+        native._kernels.use_level(levels[-1])
 
 
 @pytest.mark.parametrize("act", [None, "gelu", "gelu_new", "relu", "silu", torch.tanh])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_bfloat16_linear_is_the_product_of_what_was_rounded(products: str, act: Any, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("tiles", [True, False])
+def test_bfloat16_linear_is_the_product_of_what_was_rounded(
+    tiles: bool, act: Any, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if tiles and not has_tiles():
+        pytest.skip("this processor has no tiles of bfloat16")
+    monkeypatch.setattr(linear, "has_tiles", lambda: tiles)
     torch.manual_seed(0)
     weight, bias, values = (torch.randn(size).to(dtype) for size in ((13, 70), (13,), (5, 70)))
     found = bfloat16_linear(weight, bias, act)
-    tiles = products == "in tiles"
     assert isinstance(found, BFloat16Linear if tiles else PreparedLinear)
     rounded = weight.bfloat16().double(), bias.bfloat16().double() if tiles else bias.double()
     with torch.inference_mode():
@@ -275,9 +292,9 @@ def test_bfloat16_takes_half_of_the_layers_memory(products: str) -> None:
     config = dataclasses.replace(CONFIG, hidden_size=96, intermediate_size=64)  # whole panels of the kernels
     model = seeded(config, BertForSequenceClassification)
     exact, rounded = Engine(model), Engine(model, dtype="bfloat16")
-    weights, outputs = 3 * (4 * 96 * 96 + 2 * 96 * 64), 3 * (3 * 96 + 96 + 64 + 96)
-    saved = 2 * (weights + outputs) if products == "in tiles" else 0
-    assert exact.nbytes - rounded.nbytes == saved
+    weights, biases = 3 * (4 * 96 * 96 + 2 * 96 * 64), 3 * (3 * 96 + 96 + 64 + 96)
+    saved = {"kernels in tiles": 2 * weights, "torch in tiles": 2 * (weights + biases)}
+    assert exact.nbytes - rounded.nbytes == saved.get(products, 0)
 
 
 @pytest.mark.parametrize("position_embedding_type", ["absolute", "relative_key", "relative_key_query"])
@@ -301,6 +318,8 @@ def test_bfloat16_knows_batch_mates_by_rounding_alone(products: str, tokens_per_
     engine = Engine(seeded(CONFIG, BertModel), dtype="bfloat16", tokens_per_call=tokens_per_call)
     found = engine.hidden_states(sequences())
     alone = [engine.hidden_states([ids])[0] for ids in sequences()]
+    if products.startswith("kernels"):
+        assert all(map(torch.equal, found, alone))
     assert apart(found, alone)[0] < 2e-3
 
 

@@ -38,15 +38,26 @@ _Field = Tensor | int | float
 
 @final
 class NativeBert(Body):
-    """Stands in the place of a `BertModel` inside a head: one call of a kernel, float32 on the CPU."""
+    """Stands in the place of a `BertModel` inside a head: one call of a kernel, on the CPU.
 
-    def __init__(self, bert: BertModel) -> None:
-        """Lay out copies of the layers' weights; tables and LayerNorms stay the model's own."""
+    Attributes:
+        rounding: whether the layers' products are those of bfloat16.
+    """
+
+    def __init__(self, bert: BertModel, *, bfloat16: bool = False) -> None:
+        """Lay out copies of the layers' weights; tables and LayerNorms stay the model's own.
+
+        Args:
+            bert: one that it `takes`.
+            bfloat16: round the weights to it; and what they are multiplied with, where the processor multiplies
+                bfloat16 faster than float32. Elsewhere the rounded weights are kept in float32.
+        """
         super().__init__(bert)
         config, embeddings = bert.config, bert.embeddings
         layers = [cast(BertLayer, layer) for layer in bert.encoder.layer]
         attentions = [layer.attention.self for layer in layers]
-        self._layers = [list(_layer_fields(layer)) for layer in layers]
+        self.rounding = bfloat16 and native.rounds()
+        self._layers = [list(_layer_fields(layer, bfloat16, self.rounding)) for layer in layers]
         self._model: list[_Field] = [
             embeddings.word_embeddings.weight.detach(),
             embeddings.position_embeddings.weight.detach(),
@@ -139,6 +150,7 @@ class NativeBert(Body):
             most_tokens=int(starts[bundles].diff().max()),
             longest=longest,
             together=together,
+            rounding=self.rounding,
         )
         return Encoded(
             hidden=hidden if order is None else hidden.index_select(0, order),
@@ -147,13 +159,14 @@ class NativeBert(Body):
         )
 
 
-def _layer_fields(layer: BertLayer) -> Iterator[_Field]:
+def _layer_fields(layer: BertLayer, bfloat16: bool, rounding: bool) -> Iterator[_Field]:
     """Give the fields of the struct `Layer`."""
     attention, mixing, output = layer.attention.self, layer.attention.output, layer.output
     linears = attention.query, attention.key, attention.value, mixing.dense, layer.intermediate.dense, output.dense
     for linear in linears:
         columns, depth = linear.weight.shape
-        yield native.pack(linear.weight.detach())
+        weight = linear.weight.detach()
+        yield native.pack(weight.bfloat16().float() if bfloat16 else weight, rounding=rounding)
         yield nn.functional.pad(linear.bias.detach(), (0, -columns % native.PANEL))
         yield from (columns, depth)
     for norm in (mixing.LayerNorm, output.LayerNorm):

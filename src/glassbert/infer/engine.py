@@ -1,12 +1,11 @@
 """From a model to something that runs fast, with the same answers.
 
-The engine uses the model's own layouts and heads. In float32 on a CPU the layers are kernels in C (`bundles.py`), where
-they could be built. Elsewhere they are torch's functions: queries, keys and values come from one product in place of
-three, and weights are laid out for the processor in advance. Texts are computed in order of length and in calls of a
-bounded number of tokens, and nothing is kept for a backward pass. Answers are other ones only where bfloat16 or int8 is
-asked for. Both round the layers' linear products, bfloat16 on a processor that multiplies it
-the attention between them too. Embeddings, what is added up from layer to layer, LayerNorm, pooler and head stay as
-they are.
+The engine uses the model's own layouts and heads. On a CPU the layers are kernels in C (`bundles.py`), where they could
+be built and int8 is not asked for. Elsewhere they are torch's functions: queries, keys and values come from one product
+in place of three, and weights are laid out for the processor in advance. Texts are computed in order of length and in
+calls of a bounded number of tokens, and nothing is kept for a backward pass. Answers are other ones only where bfloat16
+or int8 is asked for. Both round the layers' linear products; by torch's functions bfloat16 rounds the attention between
+them too. Embeddings, what is added up from layer to layer, LayerNorm, pooler and head stay as they are.
 """
 
 from __future__ import annotations
@@ -182,9 +181,9 @@ class Engine:
             fast = cuda.TOKENS_PER_CALL
             self.bert = CudaBert(bert, torch.bfloat16 if dtype == "bfloat16" else bert.dtype)
         else:
-            native = dtype == "float32" and NativeBert.takes(bert)
+            native = dtype != "int8" and NativeBert.takes(bert)
             fast = NATIVE_TOKENS_PER_CALL if native else TOKENS_PER_CALL[dtype]
-            self.bert = NativeBert(bert) if native else FusedBert(bert, dtype)
+            self.bert = NativeBert(bert, bfloat16=dtype == "bfloat16") if native else FusedBert(bert, dtype)
         self.tokens_per_call = fast if tokens_per_call is None else tokens_per_call
         self.head: BertPreTrainedModel | None = None
         if model is not bert:

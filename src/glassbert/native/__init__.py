@@ -193,11 +193,22 @@ def rescale(products: Tensor, least: Tensor, steps: Tensor, sums: Tensor, bias: 
     _kernels.rescale(products.data_ptr(), *ranges, *outputs, tokens, size, torch.get_num_threads())
 
 
-def pack(weight: Tensor) -> Tensor:
-    """Lay out a weight (out, in) for `encode`: flat, and filled up to whole panels of outputs."""
-    columns, depth = weight.shape
-    packed = weight.new_empty(-(-columns // PANEL) * PANEL * depth)
-    _kernels.pack(weight.data_ptr(), packed.data_ptr(), columns, depth, torch.get_num_threads())
+def rounds() -> bool:
+    """Return whether this processor multiplies bfloat16 faster than float32, by `encode` with `rounding`."""
+    return available and _kernels.rounds()
+
+
+def pack(weight: Tensor, *, rounding: bool = False) -> Tensor:
+    """Lay out a weight (out, in) for `encode`: flat, and filled up to whole panels of outputs.
+
+    Args:
+        weight: float32.
+        rounding: to bfloat16, half the memory; only where `rounds`.
+    """
+    sizes = (*weight.shape, rounding, torch.get_num_threads())
+    dtype = torch.bfloat16 if rounding else torch.float32
+    packed = torch.empty(_kernels.pack(0, 0, *sizes) // dtype.itemsize, dtype=dtype, device="cpu")
+    _kernels.pack(weight.data_ptr(), packed.data_ptr(), *sizes)
     return packed
 
 
@@ -231,6 +242,7 @@ def encode(
     most_tokens: int,
     longest: int,
     together: bool,
+    rounding: bool = False,
 ) -> None:
     """Take sequences through embeddings and layers.
 
@@ -246,13 +258,15 @@ def encode(
         most_tokens: of a bundle.
         longest: tokens of the longest sequence.
         together: all threads compute each bundle; else each bundle is one thread's, and the last is taken first.
+        rounding: inputs of the layers' products to bfloat16, as their weights are.
     """
     tensors = (*tokens, starts, bundles, *(picked or (None, None)), result, states)
     addresses = tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
     sizes = len(starts) - 1, len(bundles) - 1, most_tokens, longest, together
     threads = torch.get_num_threads()
-    memory = torch.empty(_kernels.encode(model, addresses, sizes, 0, threads), dtype=torch.float32, device="cpu")
-    _kernels.encode(model, addresses, sizes, memory.data_ptr(), threads)
+    size = _kernels.encode(model, addresses, sizes, 0, rounding, threads)
+    memory = torch.empty(size, dtype=torch.float32, device="cpu")
+    _kernels.encode(model, addresses, sizes, memory.data_ptr(), rounding, threads)
 
 
 def finite(tensors: Sequence[Tensor]) -> list[bool]:

@@ -6,41 +6,16 @@
 
    A number is summed up in one order whatever stands beside it, so neither batch-mates nor threads change a result. */
 
-#if defined(__AMX_BF16__)
+#if PARTS
 #include "tiles.h"
 #else
-#include "vectors.h"
+#include "strips.h"
 #endif
 
 #include <sched.h>
 
-/* Rows of a weight that are worked on at once, so that a panel of them stays in the nearest cache. */
-#define DEPTH 192
-/* Outputs of the feed-forward's first half that one thread works on at once. */
-#define CHUNK (2 * DEPTH)
 /* Between two rows stand some numbers more, or the rows would lie in the same places of the cache. */
 #define GAP 16
-
-INLINE long panels_of(long columns) { return (columns + PANEL - 1) / PANEL; }
-
-INLINE long padded(long columns) { return panels_of(columns) * PANEL; }
-
-INLINE long least(long one, long other) { return one < other ? one : other; }
-
-/* (columns, depth) -> panels of PANEL columns, in them the rows; filled up with zeros. */
-static void pack(const void *given, float *scratch, long first, long last)
-{
-    const Packing *job = given;
-    (void)scratch;
-    for (long panel = first; panel < last; panel++) {
-        float *to = job->packed + panel * PANEL * job->depth;
-        for (long row = 0; row < job->depth; row++)
-            for (long i = 0; i < PANEL; i++) {
-                const long column = panel * PANEL + i;
-                *to++ = column < job->columns ? job->weight[column * job->depth + row] : 0.0f;
-            }
-    }
-}
 
 /* Who works on a bundle. */
 typedef struct {
@@ -93,132 +68,49 @@ INLINE Share take(const Team *team, long count, int each, int job, Share before)
     return (Share){first, first < count ? first + 1 : first};
 }
 
-typedef struct {
-    float *at;
-    long row;   /* numbers between two rows */
-} Rows;
-
-INLINE Rows rows_from(Rows rows, long row, long column) { return (Rows){rows.at + row * rows.row + column, rows.row}; }
-
 /* What becomes of a panel's columns of a product. */
 typedef void Activation(float *at, long row, long rows);
 
-/* Columns of a weight, from a multiple of PANEL on, and rows, from a multiple of DEPTH on. */
-typedef struct {
-    long column, columns, row, rows;
-} Part;
-
-/* Where a panel's rows from `row` on lie; the column is a multiple of PANEL. */
-INLINE const float *block_of(const Panels *weight, long column, long row)
-{
-    return weight->numbers + column * weight->depth + row * PANEL;
-}
-
-#if defined(__AMX_BF16__)
-/* What a product reads: rows that are cut for tiles. */
-typedef Cut Input;
-
-INLINE Input input_from(Input in, long row) { return (Cut){in.at + row * in.row, in.row, in.part}; }
-
-/* Numbers of memory that `rows` rows of `columns` take. */
-static long input_size(long rows, long columns) { return CUTS * (rows + 2 * TALL) * (strides(columns) + STRIDE) / 2; }
-
-/* Make rows ready to be read by products; each member does its share, and waits for the others. */
+/* Make rows ready to be read by products: each member does its share, and waits for the others. */
 static Input ready(const Team *team, float *memory, Rows rows, long count, long columns)
 {
-    const long row = strides(columns) + STRIDE;
-    const Cut cut = {(Part16 *)memory, row, (count + 2 * TALL) * row};
+    const Input input = input_in(memory, rows, count, columns);
+    if (input_size(count, columns) == 0) return input; /* they are read as they are */
     const Share share = share_of(team, count);
-    for (long i = share.first; i < share.last; i++) cut_row(cut.at + i * row, cut.part, rows.at + i * rows.row, columns);
+    make_ready(input, rows, share.first, share.last, columns);
     meet(team);
-    return cut;
+    return input;
 }
-
-/* Numbers of memory that a panel takes while it is worked on. */
-static long panel_size(long depth) { return CUTS * strides(depth) * PANEL / 2; }
-
-/* One panel of what follows. While it is worked on, the next one comes from memory, a share of it with each tile. */
-static void one_panel(const Panels *weight, Part part, long panel, Input in, Rows out, long rows, int add,
-                      const float *then, float *scratch)
-{
-    const float *bias = part.row == 0 ? weight->bias + part.column + panel : NULL;
-    const long blocks = (rows + 2 * TALL - 1) / (2 * TALL), depth = strides(part.rows);
-    const long bytes = part.rows * PANEL * (long)sizeof(float);
-    const Ahead ahead = {(const char *)then, then ? (bytes + blocks * depth - 1) / (blocks * depth) : 0};
-    Part16 *cut = (Part16 *)scratch;
-    cut_panel(cut, block_of(weight, part.column + panel, part.row), part.rows);
-    tile_panel(out.at + panel, out.row, in, cut, rows, depth, add, bias, ahead);
-}
-#else
-typedef Rows Input;
-
-INLINE Input input_from(Input in, long row) { return rows_from(in, row, 0); }
-
-static long input_size(long rows, long columns)
-{
-    (void)rows, (void)columns;
-    return 0;
-}
-
-static Input ready(const Team *team, float *memory, Rows rows, long count, long columns)
-{
-    (void)team, (void)memory, (void)count, (void)columns;
-    return rows;
-}
-
-static long panel_size(long depth)
-{
-    (void)depth;
-    return 0;
-}
-
-/* One panel of what follows. While a block of it is worked on, the next one comes from memory, a share of it with each
-   tile. */
-static void one_panel(const Panels *weight, Part part, long panel, Input in, Rows out, long rows, int add,
-                      const float *then, float *scratch)
-{
-    const long column = part.column + panel, strip = WIDTH * LANES, tiles = tiles_of(rows);
-    (void)scratch;
-    for (long done = 0; done < part.rows; done += DEPTH) {
-        const long row = part.row + done, depth = least(DEPTH, part.rows - done);
-        const float *numbers = block_of(weight, column, row);
-        const float *bias = row == 0 ? weight->bias + column : NULL;
-        const float *next = done + DEPTH < part.rows ? block_of(weight, column, row + DEPTH) : then;
-        Ahead ahead = {(const char *)next, (strip * (long)sizeof(float) + tiles - 1) / tiles};
-        for (long at = 0; at < PANEL; at += strip, ahead.at += tiles * depth * ahead.pace)
-            product_strip(out.at + panel + at, out.row, (Matrix){in.at + done, in.row, 1}, numbers + at, PANEL, rows, depth,
-                          add || row > 0, bias ? bias + at : NULL, ahead, WIDTH, 0);
-    }
-}
-#endif
 
 /* out = in · part of the weight + bias, or out += that. `in` and `out` begin where the part does; the bias comes with
    the first rows of the weight. `then` is what will be read after it. */
 static void linear(const Team *team, int job, const Panels *weight, Part part, Input in, Rows out, long count, int add,
-                   Activation *activation, const float *then, float *scratch)
+                   Activation *activation, const void *then, float *scratch)
 {
-    const long panels = panels_of(part.columns);
     /* Rows are shared as well, where that leaves enough of them to make a panel worth reading; then threads take one
        unit after the other, since one may be slower. Of few rows each thread reads its share of the weight at once. */
     const int each = count >= 8 * ROWS;
+    const long panels = panels_of(part.columns), some = at_once(count), side = panels < some * team->members ? 1 : some;
+    const long sides = (panels + side - 1) / side;
     long blocks = 1;
-    while (each && panels * blocks < 8 * team->members && count > 4 * ROWS * blocks) blocks *= 2;
-    const long units = panels * blocks;
+    while (each && sides * blocks < 8 * team->members && count > LEAST_ROWS * blocks) blocks *= 2;
+    const long units = sides * blocks;
     Share share = {0, 0};
     while (share = take(team, units, each, job, share), share.first < share.last)
         for (long unit = share.first; unit < share.last; unit++) {
-            const long panel = unit / blocks * PANEL, block = unit % blocks, first = count * block / blocks;
-            const long rows = count * (block + 1) / blocks - first;
-            const long following = unit + 1 < units ? (unit + 1) / blocks * PANEL : -1;
-            one_panel(weight, part, panel, input_from(in, first), rows_from(out, first, 0), rows, add,
-                      following < 0 ? then : block_of(weight, part.column + following, part.row), scratch);
-            if (activation) activation(out.at + first * out.row + panel, out.row, rows);
+            const long panel = unit / blocks * side, block = unit % blocks, first = count * block / blocks;
+            const long rows = count * (block + 1) / blocks - first, own = least(side, panels - panel);
+            const long following = unit + 1 < units ? (unit + 1) / blocks * side : -1;
+            multiply(weight, part, panel * PANEL, own, input_from(in, first), rows_from(out, first, 0), rows, add,
+                     following < 0 ? then : block_of(weight, part.column + following * PANEL, part.row), scratch);
+            for (long i = 0; activation && i < own; i++)
+                activation(out.at + first * out.row + (panel + i) * PANEL, out.row, rows);
         }
 }
 
 /* The same with a whole weight. */
 static void all_linear(const Team *team, int job, const Panels *weight, Input in, Rows out, long count, int add,
-                       const float *then, float *scratch)
+                       const void *then, float *scratch)
 {
     linear(team, job, weight, (Part){0, weight->columns, 0, weight->depth}, in, out, count, add, NULL, then, scratch);
 }
@@ -338,7 +230,7 @@ static Rows place(Area *area, float *memory, long columns, long rows)
 static long chunk_of(const Encoding *job)
 {
     const long inner = job->model->inner;
-    return job->together ? (inner + DEPTH - 1) / DEPTH * DEPTH : CHUNK;
+    return job->together ? (inner + CHUNK - 1) / CHUNK * CHUNK : CHUNK;
 }
 
 static Area area_of(const Encoding *job, float *memory)
@@ -353,13 +245,11 @@ static Area area_of(const Encoding *job, float *memory)
     area.value = (Rows){area.key.at + attended, area.query.row};
     area.context = place(&area, memory, attended + GAP, rows);
     area.inner = place(&area, memory, chunk_of(job) + GAP, rows);
-    area.input = place(&area, memory, input_size(rows, width > attended ? width : attended), 1).at;
+    area.input = place(&area, memory, input_size(rows, most(width, attended)), 1).at;
     area.inner_input = place(&area, memory, input_size(rows, chunk_of(job)), 1).at;
     /* Of `attend`: queries, shares and scores; of products: a panel. */
-    const long attention = (model->size + 1) * 128 + 32 * (job->longest > 256 ? job->longest : 256);
-    const long deepest = chunk_of(job) > width ? chunk_of(job) : width;
-    const long panel = panel_size(deepest > attended ? deepest : attended);
-    area.scratch_size = attention > panel ? attention : panel;
+    const long attention = (model->size + 1) * 128 + 32 * most(job->longest, 256);
+    area.scratch_size = most(attention, product_size(rows));
     area.scratch = place(&area, memory, area.scratch_size, 1).at;
     return area;
 }
@@ -477,7 +367,7 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
                    activations[model->activation], block_of(&layer->output, 0, from), scratch);
             meet(team);
             const Input inner = ready(team, area.inner_input, area.inner, rows, some);
-            const float *then = from + chunk < model->inner ? block_of(&layer->intermediate, from + chunk, 0)
+            const void *then = from + chunk < model->inner ? block_of(&layer->intermediate, from + chunk, 0)
                                 : number + 1 < model->layer_count ? block_of(&layer[1].key, 0, 0)
                                                                   : NULL;
             linear(team, 0, &layer->output, (Part){0, width, from, some}, inner, area.other, rows, 1, NULL, then, scratch);
@@ -492,14 +382,6 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
     give(team, job->result, area.hidden, job->picked ? asked[first] : begin, rows, width);
     meet(team);
 }
-
-#if !defined(__AMX_BF16__)
-typedef int Setting;
-
-static Setting set_up(void) { return 0; }
-
-static void set_back(Setting before) { (void)before; }
-#endif
 
 /* Bundles, each by one thread; from the last on, since the longest sequences are last and the rest evens out. */
 static void encode_alone(const void *given, float *room, long first, long last)
@@ -524,4 +406,4 @@ static void encode_together(const Encoding *job, float *room, long member, long 
     set_back(before);
 }
 
-const Encoder NAMED(encoder_, LEVEL) = {pack, memory, encode_alone, encode_together};
+const Encoder NAMED(encoder_, LEVEL) = {packed_size, pack, memory, encode_alone, encode_together};

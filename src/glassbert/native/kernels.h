@@ -72,7 +72,7 @@ typedef struct {
 
 typedef struct {
     const float *weight;     /* (columns, depth), as torch keeps it */
-    float *packed;           /* panels of it, PANEL columns each, the last one filled up with zeros */
+    void *packed;            /* panels of it, PANEL columns each, the last one filled up with zeros */
     long columns, depth;
 } Packing;
 
@@ -80,7 +80,7 @@ typedef struct {
 
 /* A linear layer. */
 typedef struct {
-    const float *numbers;    /* packed */
+    const void *numbers;     /* packed */
     const float *bias;       /* (columns,), filled up with zeros to whole panels */
     int64_t columns, depth;  /* out, in */
 } Panels;
@@ -154,14 +154,14 @@ typedef void Work(const void *job, float *scratch, long first, long last);
 typedef void Together(const Encoding *job, float *memory, long member, long members, Meeting *meeting);
 
 typedef struct {
+    long (*packed_size)(long columns, long depth);   /* bytes */
     Work *pack;                              /* an item is a panel */
     long (*memory)(const Encoding *job);     /* numbers that all threads need */
     Work *encode;                            /* an item is a bundle */
     Together *encode_together;
 } Encoder;
 
-extern const Encoder encoder_plain, encoder_v3, encoder_v4, encoder_amx;
-
+extern const Encoder encoder_plain, encoder_v3, encoder_v4, encoder_amx, encoder_amx_rounding;
 
 Work look_for_finite;
 

@@ -24,39 +24,41 @@ extern int omp_get_num_threads(void) __attribute__((weak));
 typedef struct {
     const char *name;
     const Kernels *kernels;
-    const Encoder *encoder;
+    const Encoder *encoder, *rounding;   /* in float32; in bfloat16, where that is faster */
 } Level;
 
 /* The best is last. */
 static const Level levels[] = {
-    {"plain", &kernels_plain, &encoder_plain},
+    {"plain", &kernels_plain, &encoder_plain, NULL},
 #ifdef X86_LEVELS
-    {"v3", &kernels_v3, &encoder_v3},
-    {"v4", &kernels_v4, &encoder_v4},
+    {"v3", &kernels_v3, &encoder_v3, NULL},
+    {"v4", &kernels_v4, &encoder_v4, NULL},
 #endif
 #ifdef TILES
-    {"amx", &kernels_v4, &encoder_amx},
+    {"amx", &kernels_v4, &encoder_amx, &encoder_amx_rounding},
 #endif
 };
 enum { LEVELS = sizeof levels / sizeof *levels };
 
 static const Kernels *kernels = &kernels_plain;
-static const Encoder *encoder = &encoder_plain;
+static const Level *current = levels;
 
 static void use(int level)
 {
-    kernels = levels[level].kernels;
-    encoder = levels[level].encoder;
+    current = levels + level;
+    kernels = current->kernels;
 }
 
 #ifdef TILES
-/* Whether there are tiles of bfloat16, and the system lets this process have them: their registers are large, so it wants
-   to be asked. */
+/* Whether there are tiles of bfloat16, vectors are rounded to it, and the system lets this process have tiles: they are
+   large, so it wants to be asked. */
 static int has_tiles(void)
 {
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18, BF16 = 1 << 22, TILE = 1 << 24 };
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AVX512_BF16 = 1 << 5 };
     unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & BF16 && d & TILE &&
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d & AMX_BF16 && d & AMX_TILE &&
+           __get_cpuid_count(7, 1, &a, &b, &c, &d) && a & AVX512_BF16 &&
            syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 #endif
@@ -251,11 +253,25 @@ static PyObject *rescale(PyObject *self, PyObject *arguments)
     return share_tokens(kernels->rescale, &job, tokens, size, threads);
 }
 
+/* The encoder in float32 or, where `rounding`, in bfloat16; NULL and an exception where there is none. */
+static const Encoder *encoder_of(int rounding)
+{
+    const Encoder *found = rounding ? current->rounding : current->encoder;
+    if (found == NULL) PyErr_Format(PyExc_ValueError, "level %s multiplies no bfloat16", current->name);
+    return found;
+}
+
+static PyObject *rounds(PyObject *self, PyObject *none) { return PyBool_FromLong(current->rounding != NULL); }
+
 static PyObject *pack(PyObject *self, PyObject *arguments)
 {
     unsigned long long weight, packed;
     long columns, depth, threads;
-    if (!PyArg_ParseTuple(arguments, "KKlll", &weight, &packed, &columns, &depth, &threads)) return NULL;
+    int rounding;
+    if (!PyArg_ParseTuple(arguments, "KKllpl", &weight, &packed, &columns, &depth, &rounding, &threads)) return NULL;
+    const Encoder *encoder = encoder_of(rounding);
+    if (encoder == NULL) return NULL;
+    if (packed == 0) return PyLong_FromLong(encoder->packed_size(columns, depth));
     Packing job = {.weight = address(weight), .packed = address(packed), .columns = columns, .depth = depth};
     const long panels = (columns + PANEL - 1) / PANEL;
     return share((Team){.work = encoder->pack, .job = &job, .items = panels, .step = 1}, threads);
@@ -263,6 +279,7 @@ static PyObject *pack(PyObject *self, PyObject *arguments)
 
 /* Threads that share all bundles. */
 typedef struct {
+    Together *work;
     const Encoding *job;
     float *memory;
     long members;
@@ -273,7 +290,7 @@ static void member_of_group(void *data)
 {
     Group *group = data;
     const long member = __atomic_fetch_add(&group->members, 1, __ATOMIC_RELAXED);
-    encoder->encode_together(group->job, group->memory, member, omp_get_num_threads(), &group->meeting);
+    group->work(group->job, group->memory, member, omp_get_num_threads(), &group->meeting);
 }
 
 static PyObject *encode(PyObject *self, PyObject *arguments)
@@ -281,11 +298,13 @@ static PyObject *encode(PyObject *self, PyObject *arguments)
     unsigned long long model, ids, kinds, positions, embeds, seen, starts, bundles, picked, picked_starts, result, states;
     unsigned long long memory;
     long sequences, bundle_count, most_tokens, longest, threads;
-    int together;
-    if (!PyArg_ParseTuple(arguments, "K(KKKKKKKKKKK)(llllp)Kl", &model, &ids, &kinds, &positions, &embeds, &seen,
+    int together, rounding;
+    if (!PyArg_ParseTuple(arguments, "K(KKKKKKKKKKK)(llllp)Kpl", &model, &ids, &kinds, &positions, &embeds, &seen,
                           &starts, &bundles, &picked, &picked_starts, &result, &states, &sequences, &bundle_count,
-                          &most_tokens, &longest, &together, &memory, &threads))
+                          &most_tokens, &longest, &together, &memory, &rounding, &threads))
         return NULL;
+    const Encoder *encoder = encoder_of(rounding);
+    if (encoder == NULL) return NULL;
     Encoding job = {
         .model = address(model),
         .ids = address(ids),
@@ -311,7 +330,7 @@ static PyObject *encode(PyObject *self, PyObject *arguments)
         const long room = encoder->memory(&job) / threads;
         return share((Team){encoder->encode, &job, address(memory), room, bundle_count, 1, 0, 0}, threads);
     }
-    Group group = {.job = &job, .memory = address(memory)};
+    Group group = {.work = encoder->encode_together, .job = &job, .memory = address(memory)};
     Py_BEGIN_ALLOW_THREADS
     GOMP_parallel(member_of_group, &group, (unsigned)threads, 0);
     Py_END_ALLOW_THREADS
@@ -371,6 +390,7 @@ static PyMethodDef functions[] = {
     {"attend_backward", attend_backward, METH_VARARGS, NULL},
     {"quantize", quantize, METH_VARARGS, NULL},
     {"rescale", rescale, METH_VARARGS, NULL},
+    {"rounds", rounds, METH_NOARGS, NULL},
     {"pack", pack, METH_VARARGS, NULL},
     {"encode", encode, METH_VARARGS, NULL},
 
