@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 
 from glassbert.errors import CheckpointError, MissingExtraError
 from glassbert.files import check_content
+from glassbert.infer.onnx_form import RULES
 from glassbert.infer.program import INPUTS, quiet, reason
 
 # The first that has GELU as one operator, which runs faster than its formula; runtimes have it since early 2024.
@@ -108,6 +109,7 @@ def write_onnx(program: ExportedProgram, file: Path, *, outputs: Sequence[str], 
         except torch.onnx.OnnxExporterError as error:
             raise CheckpointError(f"torch cannot write it as ONNX: {reason(error)}") from error
         assert written is not None
+        _rewrite(written)
         _name_axes(written, axes)
         written.save(file, external_data=_bytes(program) > _LARGEST)
 
@@ -166,6 +168,21 @@ def _import(name: str) -> ModuleType:
             return importlib.import_module(name)
         except ImportError:
             raise MissingExtraError(name, "onnx") from None
+
+
+def _rewrite(written: torch.onnx.ONNXProgram) -> None:
+    """Bring the graph into the form that onnxruntime's optimizer knows."""
+    from onnx_ir.passes import Sequential, common
+    from onnxscript.rewriter import pattern, rewrite
+
+    rewrite(written.model, [pattern.RewriteRule(rule.pattern, rule.replacement, rule.holds) for rule in RULES])
+    # What the rules wrote for each layer alone is the same for all.
+    Sequential(
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+    )(written.model)
 
 
 def _name_axes(written: torch.onnx.ONNXProgram, places: Sequence[str]) -> None:
