@@ -1,33 +1,32 @@
-"""The form of BERT that onnxruntime knows: what of a written graph is put in other words, for its optimizer to find.
+"""The form in which onnxruntime knows BERT: what of a written graph is put into other operators.
 
-onnxruntime's optimizer (`onnxruntime.transformers.optimizer`) makes one operator each of attention, of the embeddings,
-and of a sum with the LayerNorm after it. It goes by the exact operators that BERT's first program was written with:
-a mask that is a sum of its own, shapes that are constants, places that are cut from a table. Each rule here replaces
-what torch writes by that, and gives the same numbers at every real token.
+onnxruntime's optimizer (`onnxruntime.transformers.optimizer`) makes one operator of a whole attention, of the three
+embeddings, and of a sum with the LayerNorm after it. It goes by the very operators that BERT's first exports had: a
+mask that is added, views by constant sizes, places that are cut from a row. Each rule here brings what torch writes
+into that form. At real tokens the numbers are the same.
 
-A rule is three functions: the pattern, whether it holds for what was found, and what stands there instead. `op` makes
-operators by their names in ONNX; all other arguments are values of the graph.
+`op` makes operators by their names in ONNX; all other arguments of a rule's functions are values of the graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import torch
 
-# What is added to the score of a place that is not seen: added to any score, it is the lowest number again.
+# What the attention written out puts in the place of a hidden score; added to any score, it is this number again.
 _LOWEST: Final = torch.finfo(torch.float32).min
-_FLOAT: Final = 1  # TensorProto.FLOAT
+_FLOAT: Final = 1  # in ONNX's numbers of types
 
 
 class Rule(NamedTuple):
     """What is replaced, and by what.
 
     Attributes:
-        pattern: the operators that are looked for.
-        replacement: those that stand there instead.
-        holds: whether values that match are what they have to be.
+        pattern: makes the operators that are looked for.
+        replacement: makes those that take their place.
+        holds: whether values that fit the pattern are what they have to be.
     """
 
     pattern: Callable[..., Any]
@@ -35,102 +34,118 @@ class Rule(NamedTuple):
     holds: Callable[..., bool]
 
 
+# The mask
+
+
 def _chosen(op: Any, scores: Any, hidden: Any, seen: Any, lowest: Any) -> Any:
-    """Match `eager`: the lowest number where a key is hidden, softmax, and zeros there again."""
+    """Match what `eager` does: the lowest number at hidden keys, softmax, and zeros at hidden keys."""
     return op.Mul(op.Softmax(op.Where(hidden, lowest, scores), axis=-1), seen)
 
 
 def _added(op: Any, scores: Any, hidden: Any, **_: Any) -> Any:
-    """Softmax of scores and a mask: (1 - seen) times the lowest number, (B, 1, 1, K)."""
-    real = _before(_before(hidden, "Not"), "Unsqueeze")
-    # The optimizer knows two steps from (B, K) to (B, 1, 1, K), not one.
-    column = op.Unsqueeze(op.Unsqueeze(real, op.Constant(value_ints=[1])), op.Constant(value_ints=[2]))
-    unseen = op.Sub(op.Constant(value_float=1.0), op.Cast(column, to=_FLOAT))
+    """Add the lowest number at hidden keys. A text without a real token then attends to all of its padding."""
+    real = _source(_source(hidden, "Not"), "Unsqueeze")
+    # (B, K) -> (B, 1, 1, K), in the two steps that the optimizer knows
+    real = op.Unsqueeze(op.Unsqueeze(real, op.Constant(value_ints=[1])), op.Constant(value_ints=[2]))
+    unseen = op.Sub(op.Constant(value_float=1.0), op.Cast(real, to=_FLOAT))
     return op.Softmax(op.Add(scores, op.Mul(unseen, op.Constant(value_float=_LOWEST))), axis=-1)
 
 
 def _is_of_keys(_: Any, *, hidden: Any, seen: Any, lowest: Any, **__: Any) -> bool:
-    """Whether all queries of a text see the same keys: not so in a decoder, where rows without a key stay zeros."""
-    mask = _before(hidden, "Not")
-    real = _before(mask, "Unsqueeze")
-    return (
-        real is not None
-        and real.shape is not None
-        and len(real.shape) == 2
-        and _before(seen, "Cast") is mask
-        and _number(lowest) == _LOWEST
-    )
+    """Whether the mask is one of keys, the same for all queries, which a decoder's is not."""
+    mask = _source(hidden, "Not")
+    real = _source(mask, "Unsqueeze")
+    by_key = real is not None and real.shape is not None and len(real.shape) == 2
+    return by_key and _source(seen, "Cast") is mask and _number(lowest) == _LOWEST
 
 
-def _reshaped(op: Any, states: Any, shape: Any) -> Any:
+# The views
+
+
+def _viewed(op: Any, states: Any, sizes: Any) -> Any:
     """Match a view by sizes that are computed."""
-    return op.Reshape(states, shape, _outputs=["viewed"])
+    return op.Reshape(states, sizes, _outputs=["view"])
 
 
-def _kept(op: Any, states: Any, viewed: Any, **_: Any) -> Any:
-    """View by constants; 0 keeps an axis as long as it is."""
-    return op.Reshape(states, op.Constant(value_ints=[0, 0, *(int(size) for size in list(viewed.shape)[2:])]))
+def _viewed_by_constants(op: Any, states: Any, view: Any, **_: Any) -> Any:
+    """View by constants, of which 0 keeps an axis as it is: (B, S, H) -> (B, S, A, D) and back."""
+    return op.Reshape(states, op.Constant(value_ints=[0, 0, *(int(size) for size in view.shape[2:])]))
 
 
-def _keeps_axes(_: Any, *, states: Any, shape: Any, viewed: Any) -> bool:
-    """Whether the first two axes stay as they are and all others are known."""
-    if shape.const_value is not None or states.shape is None or viewed.shape is None:
+def _keeps_two_axes(_: Any, *, states: Any, sizes: Any, view: Any) -> bool:
+    """Whether the first two axes stay as they are and the sizes of all others are known."""
+    if sizes.const_value is not None or states.shape is None or view.shape is None:
         return False
-    before, after = list(states.shape), list(viewed.shape)
-    return before[:2] == after[:2] and len(after) > 2 and all(isinstance(size, int) for size in after[2:])
+    last = view.shape[2:]
+    return bool(states.shape[:2] == view.shape[:2]) and len(last) > 0 and all(isinstance(size, int) for size in last)
 
 
-def _counted(
-    op: Any, words: Any, ids: Any, kinds: Any, types: Any, table: Any, zero: Any, length: Any, one: Any, shape: Any
+# The embeddings
+
+
+def _embedded(
+    op: Any, words: Any, ids: Any, kinds: Any, types: Any, table: Any, first: Any, length: Any, step: Any, sizes: Any
 ) -> Any:
-    """Match the sum of the three embeddings, places counted."""
-    places = op.Expand(op.Range(zero, length, one), shape, _outputs=["places"])
-    return op.Add(op.Add(op.Gather(words, ids, axis=0), op.Gather(kinds, types, axis=0)), op.Gather(table, places, axis=0))
+    """Match the sum of three embeddings, with places that are counted."""
+    places = op.Expand(op.Range(first, length, step), sizes, _outputs=["places"])
+    return _sum(op, (words, ids), (kinds, types), (table, places))
 
 
-def _cut(op: Any, words: Any, ids: Any, kinds: Any, types: Any, table: Any, **_: Any) -> Any:
-    """Cut the places off a row of all that there are, (1, S)."""
-    import onnx_ir as ir
+def _embedded_by_row(op: Any, words: Any, ids: Any, kinds: Any, types: Any, table: Any, **_: Any) -> Any:
+    """Cut the places (1, S) from the row of all that there are."""
+    import onnx_ir
 
-    row = op.Constant(value=ir.tensor([list(range(table.shape[0]))], dtype=ir.DataType.INT64))
-    length = op.Gather(op.Shape(ids), op.Constant(value_int=1), axis=0)
-    end = op.Unsqueeze(length, op.Constant(value_ints=[0]))
-    first, axis, step = (op.Constant(value_ints=[number]) for number in (0, 1, 1))
-    places = op.Slice(row, first, end, axis, step)
-    return op.Add(op.Add(op.Gather(words, ids, axis=0), op.Gather(kinds, types, axis=0)), op.Gather(table, places, axis=0))
+    row = onnx_ir.tensor([list(range(table.shape[0]))], dtype=onnx_ir.DataType.INT64)
+    zero, one = op.Constant(value_ints=[0]), op.Constant(value_ints=[1])
+    length = op.Unsqueeze(op.Gather(op.Shape(ids), op.Constant(value_int=1), axis=0), zero)
+    places = op.Slice(op.Constant(value=row), zero, length, one, one)
+    return _sum(op, (words, ids), (kinds, types), (table, places))
 
 
-def _is_by_text(_: Any, *, ids: Any, zero: Any, one: Any, places: Any, **__: Any) -> bool:
-    """Whether places are counted from 0, one for each token."""
-    same = ids.shape is not None and places.shape is not None and list(ids.shape) == list(places.shape)
-    return same and _number(zero) == 0 and _number(one) == 1
+def _sum(op: Any, *looked_up: tuple[Any, Any]) -> Any:
+    """Add up what stands in each table at its places."""
+    one, two, three = (op.Gather(table, places, axis=0) for table, places in looked_up)
+    return op.Add(op.Add(one, two), three)
+
+
+def _is_counted_by_token(_: Any, *, ids: Any, first: Any, step: Any, places: Any, **__: Any) -> bool:
+    """Whether places are counted from 0 in steps of 1, one for each token."""
+    same = ids.shape is not None and places.shape is not None and ids.shape == places.shape
+    return bool(same) and _number(first) == 0 and _number(step) == 1
+
+
+# The length of vectors
 
 
 def _length(op: Any, vectors: Any, axes: Any) -> Any:
-    """Match the lengths of vectors."""
-    return op.ReduceL2(vectors, axes, keepdims=1, _outputs=["length"])
+    """Match the length of vectors."""
+    return op.ReduceL2(vectors, axes, keepdims=1)
 
 
-def _rooted(op: Any, vectors: Any, axes: Any, **_: Any) -> Any:
-    """Take the root of a sum of squares: of `ReduceL2` the optimizer does not know what shape it gives."""
+def _root(op: Any, vectors: Any, axes: Any) -> Any:
+    """Take the root of the sum of squares: at `ReduceL2` the optimizer loses all shapes, and joins no sums then."""
     return op.Sqrt(op.ReduceSum(op.Mul(vectors, vectors), axes, keepdims=1))
 
 
-def _before(value: Any, operator: str) -> Any:
-    """Return the first argument of the operator that made `value`; None where it is another one."""
+def _always(*_: Any, **__: Any) -> bool:
+    return True
+
+
+def _source(value: Any, operator: str) -> Any:
+    """Return the first input of the operator that gives `value`; None where that is another operator."""
     node = None if value is None else value.producer()
     return node.inputs[0] if node is not None and node.op_type == operator else None
 
 
 def _number(value: Any) -> float | None:
-    """Return a constant's only number."""
+    """Return the only number of a constant; None where it is none."""
     tensor = value.const_value
-    return None if tensor is None or tensor.size != 1 else float(tensor.numpy().item())
+    return float(tensor.numpy().item()) if tensor is not None and tensor.size == 1 else None
 
 
-RULES: Final[Sequence[Rule]] = (
+RULES: Final = (
     Rule(_chosen, _added, _is_of_keys),
-    Rule(_reshaped, _kept, _keeps_axes),
-    Rule(_counted, _cut, _is_by_text),
-    Rule(_length, _rooted, lambda *_, **__: True),
+    Rule(_viewed, _viewed_by_constants, _keeps_two_axes),
+    Rule(_embedded, _embedded_by_row, _is_counted_by_token),
+    Rule(_length, _root, _always),
 )
