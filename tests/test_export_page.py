@@ -47,7 +47,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         "tokenizer_config.json",
     }
     examples = [text for language, text in BLOCKS if language == "python"]
-    assert len(examples) == 2
+    assert len(examples) == 3
     with warnings.catch_warnings():
         # What torch.export says of itself when it reads a program.
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")

@@ -1,4 +1,7 @@
-"""ONNX files: written by torch, made smaller and run by onnxruntime. The only file that imports onnx's libraries."""
+"""ONNX files: written by torch, made smaller and run by onnxruntime.
+
+The only file that imports onnx's libraries, but for the rules that it applies (`onnx_form.py`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from torch.export import ExportedProgram
 
 from glassbert.errors import CheckpointError, MissingExtraError
 from glassbert.files import check_content
+from glassbert.infer.onnx_form import RULES
 from glassbert.infer.program import INPUTS, quiet, reason
 
 # The first that has GELU as one operator, which runs faster than its formula; runtimes have it since early 2024.
@@ -108,6 +112,7 @@ def write_onnx(program: ExportedProgram, file: Path, *, outputs: Sequence[str], 
         except torch.onnx.OnnxExporterError as error:
             raise CheckpointError(f"torch cannot write it as ONNX: {reason(error)}") from error
         assert written is not None
+        _rewrite(written)
         _name_axes(written, axes)
         written.save(file, external_data=_bytes(program) > _LARGEST)
 
@@ -166,6 +171,27 @@ def _import(name: str) -> ModuleType:
             return importlib.import_module(name)
         except ImportError:
             raise MissingExtraError(name, "onnx") from None
+
+
+def _rewrite(written: torch.onnx.ONNXProgram) -> None:
+    """Bring the graph into the form that onnxruntime's optimizer knows, and leave out the shapes between its ends."""
+    from onnx_ir.passes import Sequential, common
+    from onnxscript.rewriter import pattern, rewrite
+
+    rewrite(written.model, [pattern.RewriteRule(rule.pattern, rule.replacement, rule.holds) for rule in RULES])
+    # What the rules wrote for each layer is the same in all of them.
+    Sequential(
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+    )(written.model)
+    # Where onnxruntime is sure of all shapes, it joins each LayerNorm with the sums before it as it opens the file, to
+    # an operator that takes longer on a processor than what it stands for.
+    for node in written.model.graph:
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.type = value.shape = None
 
 
 def _name_axes(written: torch.onnx.ONNXProgram, places: Sequence[str]) -> None:
