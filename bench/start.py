@@ -1,4 +1,4 @@
-"""Starting: what an import and the command's help take, each in a fresh process.
+"""Starting: what imports and the command's help take, each in a fresh process.
 
 Processes take turns, so that what else the machine does meets all alike. The first round does not count: it brings the
 files into the system's cache, and compiles them all, as an installer does, into a folder of its own.
@@ -30,22 +30,26 @@ class Start:
 
     Attributes:
         arguments: of Python.
-        beside: the process that does the same without the package, whose time is taken off; None where there is none.
+        clocked: whether it prints the seconds of a part of its own.
     """
 
     arguments: tuple[str, ...]
-    beside: str | None = None
+    clocked: bool = True
+
+    @classmethod
+    def of(cls, statement: str, *, after: str = "pass") -> Start:
+        """Return a process that executes one statement after another, and clocks it alone."""
+        lines = "import time", after, "begin = time.perf_counter()", statement, "print(time.perf_counter() - begin)"
+        return cls(arguments=("-c", "\n".join(lines)))
 
 
-NOTHING: Final = "nothing"
-TORCH: Final = "import torch"
 STARTS: Final = {
-    NOTHING: Start(arguments=("-c", "pass")),
-    "import glassbert": Start(arguments=("-c", "import glassbert"), beside=NOTHING),
-    "glassbert --help": Start(arguments=("-m", "glassbert", "--help"), beside=NOTHING),
-    TORCH: Start(arguments=("-c", "import torch"), beside=NOTHING),
-    "from glassbert import BertModel": Start(arguments=("-c", "from glassbert import BertModel"), beside=TORCH),
-    "from transformers import BertModel": Start(arguments=("-c", "from transformers import BertModel"), beside=TORCH),
+    "nothing": Start.of("pass"),
+    "import glassbert": Start.of("import glassbert"),
+    "glassbert --help": Start(arguments=("-m", "glassbert", "--help"), clocked=False),
+    "import torch": Start.of("import torch"),
+    "from glassbert import BertModel": Start.of("from glassbert import BertModel", after="import torch"),
+    "from transformers import BertModel": Start.of("from transformers import BertModel", after="import torch"),
 }
 
 
@@ -55,44 +59,42 @@ def run(*, rounds: int, file: Path | None) -> None:
     Raises:
         subprocess.CalledProcessError: one of them fails.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in STARTS}
+    measured: dict[str, dict[str, list[float]]] = {name: {"whole": [], "own": []} for name in STARTS}
     with tempfile.TemporaryDirectory() as compiled:
         # Whether the sources' own folders have compiled files, and may get some, is the machine's affair.
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
         for number in range(rounds + 1):
             for name, start in STARTS.items():
-                taken = _measure(start, environment)
+                whole, own = _measure(start, environment)
                 if number:
-                    seconds[name].append(taken)
-    _report(seconds, file)
+                    measured[name]["whole"].append(whole)
+                    measured[name]["own"] += own
+    _report(measured, file)
 
 
-def _measure(start: Start, environment: dict[str, str]) -> float:
+def _measure(start: Start, environment: dict[str, str]) -> tuple[float, list[float]]:
+    """Return the seconds of a process, and of the part that it clocked, if it did."""
     begin = time.perf_counter()
-    subprocess.run((sys.executable, *start.arguments), check=True, stdout=subprocess.DEVNULL, env=environment)
-    return time.perf_counter() - begin
+    command = (sys.executable, *start.arguments)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    whole = time.perf_counter() - begin
+    return whole, [float(done.stdout.splitlines()[-1])] if start.clocked else []
 
 
-def _report(seconds: dict[str, list[float]], file: Path | None) -> None:
-    title = "Fresh processes, from their start to their end"
+def _report(measured: dict[str, dict[str, list[float]]], file: Path | None) -> None:
+    title = "Fresh processes, and their imports alone (BertModel's: after torch's)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     table.add_column("")
-    for heading in ("median ms", "min", "max", "beyond", "median ms"):
-        table.add_column(heading, justify="left" if heading == "beyond" else "right")
-    for name, times in seconds.items():
-        beside = STARTS[name].beside
-        # Of each round by itself: the two stood next to each other in time.
-        more = [] if beside is None else [one - other for one, other in zip(times, seconds[beside], strict=True)]
-        table.add_row(
-            name,
-            *(f"{1000 * value:.0f}" for value in (statistics.median(times), min(times), max(times))),
-            beside,
-            f"{1000 * statistics.median(more):.0f}" if more else "",
-        )
+    for heading in ("process ms", "min", "max", "import ms", "min", "max"):
+        table.add_column(heading, justify="right")
+    for name, rounds in measured.items():
+        found = [times for times in rounds.values() if times]
+        values = [value for times in found for value in (statistics.median(times), min(times), max(times))]
+        table.add_row(name, *(f"{1000 * value:.0f}" for value in values))
     console = Console(highlight=False, width=max(118, Console().width))
     console.print(table)
     facts = {**machine(), "transformers": metadata.version("transformers")}
     console.print("  ".join(f"{name}: {value}" for name, value in facts.items()), style="dim")
     if file is not None:
-        values = {"title": title, "facts": facts, "rows": seconds}
-        file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        content = {"title": title, "facts": facts, "rows": measured}
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
