@@ -23,6 +23,7 @@ bench: $(STAMP)
 	$(BIN)/python -m bench train --json bench-train.json
 	$(BIN)/python -m bench finetune --json bench-finetune.json
 	$(BIN)/python -m bench load --json bench-load.json
+	$(BIN)/python -m bench start --json bench-start.json
 	$(BIN)/python -m bench tokenize --json bench-tokenize.json
 
 # The constraints hold torch to one build for the processor; without them pip may fetch gigabytes for a GPU.

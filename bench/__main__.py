@@ -1,4 +1,4 @@
-"""`python -m bench NAME`: encode, gpu, cost, picture, train, finetune, pretrain, tasks, load or tokenize."""
+"""`python -m bench NAME`: encode, gpu, cost, picture, train, finetune, pretrain, tasks, load, start or tokenize."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from bench import cost, encode, finetune, gpu, load, pretrain, tasks, tokenize, train
+from bench import cost, encode, finetune, gpu, load, pretrain, start, tasks, tokenize, train
 from bench.encode.measure import MODELS, Case
 from bench.encode.peers import FAMILIES, SENTENCES
 from bench.encode.picture import draw
@@ -27,6 +27,7 @@ def main() -> None:
         ("pretrain", "pretraining of fresh models: time, losses"),
         ("tasks", "every task beside transformers' Trainer: figure, time, memory"),
         ("load", "a folder to a model"),
+        ("start", "imports and the command's help, in fresh processes"),
         ("tokenize", "texts to padded batches, files to ids"),
     ):
         command = commands.add_parser(name, help=text)
@@ -97,6 +98,8 @@ def main() -> None:
         )
     elif given.command == "load":
         load.run(rounds=given.rounds, threads=given.threads, file=given.json)
+    elif given.command == "start":
+        start.run(rounds=given.rounds, file=given.json)
     elif given.command == "tasks":
         seeds, only = given.seeds, given.task
         tasks.run(examples=given.examples, epochs=given.epochs, seeds=seeds, only=only, file=given.json)

@@ -51,6 +51,35 @@ def test_each_sequence_as_a_view() -> None:
     assert found == [[1, 2, 3], [6], [11, 12, 13, 14, 15], [16, 18, 20]]
 
 
+def test_without_padding_the_stream_is_the_batch_as_it_came() -> None:
+    for layout in (Packed.whole((4, 5)), Packed.from_mask(torch.ones(4, 5, dtype=torch.bool))):
+        assert layout.groups == (Group(4, 5),)
+        assert layout.keys is None
+        assert layout.rows.tolist() == list(range(20))
+        assert layout.starts.tolist() == [0, 5, 10, 15]
+        # Of values that do not lie in a row, too: kernels read the memory as it is.
+        for values in (VALUES, VALUES.t().contiguous().t(), torch.stack((VALUES, VALUES), dim=2)[:, :, 0]):
+            stream = layout.enter(values)
+            assert stream.tolist() == list(range(1, 21))
+            assert stream.is_contiguous()
+        assert torch.equal(layout.leave(stream), VALUES)
+        assert [sequence.tolist() for sequence in layout.sequences(stream)] == VALUES.tolist()
+        assert layout.first(stream).tolist() == [[1], [6], [11], [16]]
+        narrow = layout.narrow_to_first()
+        assert narrow.first(narrow.queries(stream)).tolist() == [[1], [6], [11], [16]]
+        assert narrow.leave(narrow.queries(stream))[:, 1:].count_nonzero() == 0
+        picked = layout.narrow_to(VALUES % 7 == 0)
+        assert picked.pick(stream).tolist() == [1, 6, 11, 16, 7, 14]
+        assert picked.leave(picked.pick(stream)).flatten().nonzero().flatten().tolist() == [0, 5, 6, 10, 13, 15]
+
+
+def test_a_masked_first_token_without_other_padding() -> None:
+    layout = Packed.from_mask(torch.tensor([[1, 1, 1], [0, 1, 1]]).bool())
+    assert layout.enter(torch.arange(6).view(2, 3)).tolist() == [0, 1, 2, 3, 4, 5]
+    assert layout.keys is not None
+    assert layout.keys.tolist() == [True, True, True, False, True, True]
+
+
 def test_a_masked_first_token_is_computed_but_not_seen() -> None:
     mask = torch.tensor([[0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]).bool()
     layout = Packed.from_mask(mask)

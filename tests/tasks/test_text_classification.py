@@ -23,7 +23,7 @@ from glassbert.tasks import (
 )
 from glassbert.tasks.batching import by_tokens, drop_tokens, run
 from glassbert.tasks.metrics import accuracy, confusion_matrix, f1_by_class
-from glassbert.tasks.text_classification import measure
+from glassbert.tasks.text_classification import finite, measure
 from glassbert.tasks.texts import TextFeatures
 from glassbert.text import Encoding
 
@@ -200,6 +200,19 @@ def test_answers_are_probabilities() -> None:
     assert (answer.label, answer.cut) == ("y", 2)
     assert answer.score == pytest.approx(0.75)
     assert answer.to_dict()["scores"] == pytest.approx({"n": 0.25, "y": 0.75})
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    large = torch.full((8,), 60_000.0, dtype=torch.float16)  # their sum is beyond all numbers of 16 bits
+    assert finite([large, torch.zeros(0), large[:, None]])
+    for bad in (math.nan, math.inf, -math.inf):
+        for row in (
+            torch.tensor([1.0, bad]),
+            torch.tensor([bad, -bad, 1.0]),
+            large.index_fill(0, torch.tensor(3), bad),
+        ):
+            with pytest.raises(InputError, match="not finite"):
+                finite([large, row])
 
 
 def test_metrics_by_hand() -> None:

@@ -58,7 +58,10 @@ class Body(nn.Module, ABC):
             InputError: as `check_taken`.
         """
         self.check_taken(inputs)
-        layout = Packed.from_mask(inputs.mask_or_ones(), asked=asked)
+        if inputs.mask is None:
+            layout = Packed.whole(inputs.shape, device=inputs.device)
+        else:
+            layout = Packed.from_mask(inputs.mask, asked=asked)
         if rows == "all" or inputs.want_states or not self.config.num_hidden_layers:
             return layout, layout
         return layout, layout.narrow_to_first() if rows == "first" or asked is None else layout.narrow_to(asked)

@@ -9,9 +9,11 @@ Letters: B sequences, T tokens in the stream, H hidden, P rows that are picked, 
 
 from __future__ import annotations
 
+import bisect
 import heapq
+import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, cast, final
 
 import torch
@@ -118,14 +120,16 @@ class NativeBert(Body):
         layout, last = self.layouts(inputs, rows=rows, asked=asked)
         starts, longest, _ = layout.in_stream
         bundles, together = plan(
-            starts.diff(), torch.get_num_threads(), self.config.hidden_size, self.config.intermediate_size
+            layout.lengths, torch.get_num_threads(), self.config.hidden_size, self.config.intermediate_size
         )
-        picked = order = None
+        picked: tuple[Tensor, Tensor] | None = None
+        order = None
         if last.picked is not None:
             # The kernel goes through the stream once; the layout may name places in any order, and twice.
-            picked, order = last.picked.unique(return_inverse=True)
+            places, order = last.picked.unique(return_inverse=True)
+            picked = places, torch.searchsorted(places, starts)
         elif last.first_only:
-            picked = starts[:-1]
+            picked = starts[:-1], torch.arange(len(starts), device="cpu")
         tokens = native.Tokens(
             None if inputs.ids is None else layout.enter(inputs.ids).long(),
             layout.enter(inputs.types).long(),
@@ -134,7 +138,7 @@ class NativeBert(Body):
             layout.keys,
         )
         width = self.config.hidden_size
-        count = len(layout.rows) if picked is None else len(picked)
+        count = len(layout.rows) if picked is None else len(picked[0])
         hidden = torch.empty(count, width, dtype=torch.float32, device="cpu")
         states = None
         if inputs.want_states:
@@ -143,11 +147,11 @@ class NativeBert(Body):
             self._structs[1].data_ptr(),
             tokens,
             starts,
-            bundles,
-            None if picked is None else (picked, torch.searchsorted(picked, starts)),
+            torch.tensor(bundles, device="cpu"),
+            picked,
             hidden,
             states,
-            most_tokens=int(starts[bundles].diff().max()),
+            most_tokens=max(sum(layout.lengths[begin:end]) for begin, end in itertools.pairwise(bundles)),
             longest=longest,
             together=together,
             rounding=self.rounding,
@@ -190,51 +194,49 @@ class Plan(NamedTuple):
     """How sequences are shared out.
 
     Attributes:
-        bundles: (N + 1,) int64, the first sequence of each bundle, and B.
+        bundles: the first sequence of each bundle, and B.
         together: all threads compute each bundle; else each bundle is one thread's, and the last is taken first.
     """
 
-    bundles: Tensor
+    bundles: list[int]
     together: bool
 
 
-def plan(lengths: Tensor, threads: int, width: int, inner: int) -> Plan:
+def plan(lengths: Sequence[int], threads: int, width: int, inner: int) -> Plan:
     """Cut sequences into bundles.
 
     Towards the end of the work, which is at the beginning of the stream, bundles become smaller, so that threads end at
     about the same time. Where they could not, they share each bundle.
 
     Args:
-        lengths: (B,) int64, of the sequences in the order of the stream: the shortest first.
+        lengths: of the sequences in the order of the stream: the shortest first.
         threads: that will compute them.
         width: H of the model.
         inner: I of the model.
     """
+    if len(lengths) == 1:
+        return Plan([0, 1], together=threads > 1)
     # Work in tokens, of which one that attends to nothing is 1.
-    tokens = lengths.double()
-    cost = tokens * (1.0 + tokens / (2 * width + inner))
-    middle = cost.cumsum(0) - cost / 2
-    total = float(cost.sum())
-    corners, rest = [], total
+    costs = [tokens * (1.0 + tokens / (2 * width + inner)) for tokens in lengths]
+    starts = list(itertools.accumulate(costs, initial=0.0))
+    middles = [start + cost / 2 for start, cost in zip(starts, costs, strict=False)]
+    total = rest = starts[-1]
+    corners = []
     while rest > _FEWEST:
         rest -= max(_FEWEST, min(_TOKENS, rest / (2 * threads)))
         corners.append(rest)
-    bundles = _cut(middle, corners[::-1])
+    bundles = _cut(middles, corners)
     if threads == 1:
         return Plan(bundles, together=False)
     ends = [0.0] * threads
-    for own in cost.split(bundles.diff().tolist())[::-1]:
-        heapq.heapreplace(ends, ends[0] + float(own.sum()))
+    for begin, end in reversed(list(itertools.pairwise(bundles))):
+        heapq.heapreplace(ends, ends[0] + starts[end] - starts[begin])
     if max(ends) * threads <= _UNEVEN * total:
         return Plan(bundles, together=False)
     size = _TOKENS * threads
-    return Plan(_cut(middle, [float(corner) for corner in range(size, int(total), size)]), together=True)
+    return Plan(_cut(middles, [float(corner) for corner in range(size, int(total), size)]), together=True)
 
 
-def _cut(middle: Tensor, corners: list[float]) -> Tensor:
-    """Put each sequence into the bundle that its middle falls into; return the bundles that are not empty."""
-    if not corners:
-        return torch.tensor([0, len(middle)], device="cpu")
-    bundle = torch.bucketize(middle, middle.new_tensor(corners), right=True)
-    _, sizes = bundle.unique_consecutive(return_counts=True)
-    return nn.functional.pad(sizes.cumsum(0), (1, 0))
+def _cut(middles: Sequence[float], corners: Sequence[float]) -> list[int]:
+    """Put each sequence into the bundle that its middle falls into; return where bundles begin, and B."""
+    return sorted({0, len(middles), *(bisect.bisect_left(middles, corner) for corner in corners)})

@@ -249,17 +249,18 @@ class Engine:
         self._watch.check()
         if not all(map(len, sequences)):
             raise InputError("a sequence without any ids; even an empty text has [CLS] and [SEP]")
-        results: list[Tensor] = [torch.empty(0)] * len(sequences)
+        results: dict[int, Tensor] = {}
         for group in by_tokens([len(sequence) for sequence in sequences], self.tokens_per_call):
             rows = [torch.tensor(sequences[place], dtype=torch.int64) for place in group]
-            lengths = torch.tensor([len(row) for row in rows])
-            ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.bert.config.pad_token_id)
-            mask = torch.arange(ids.shape[1]) < lengths[:, None]
+            ids, mask = rows[0][None], None
+            if len(rows) > 1:
+                lengths = torch.tensor([len(row) for row in rows])
+                ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.bert.config.pad_token_id)
+                mask = torch.arange(ids.shape[1]) < lengths[:, None]
             encoded = self.bert.encode(Inputs.check(self.bert.config, input_ids=ids, attention_mask=mask))
             assert isinstance(encoded.layout, Packed)
-            for place, states in zip(group, encoded.layout.sequences(encoded.hidden.cpu()), strict=True):
-                results[place] = states
-        return results
+            results.update(zip(group, encoded.layout.sequences(encoded.hidden.cpu()), strict=True))
+        return [results[place] for place in range(len(sequences))]
 
 
 def _check_device(model: BertPreTrainedModel, dtype: Dtype) -> None:

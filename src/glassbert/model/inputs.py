@@ -229,12 +229,12 @@ def _check_mask(name: str, mask: Tensor, batch: int, queries: int, keys: int) ->
         return mask
     if mask.is_complex():
         raise InputError(f"{name} has the dtype {mask.dtype}, expected whole numbers, floats or bool")
-    if has_values(mask):
-        other = (mask != 0) & (mask != 1)
-        # A mask that is meant to be added to scores (0 and -10,000) would say the opposite here.
-        if bool(other.any()):
-            raise InputError(f"{name} holds {float(mask[other][0]):g}, expected 1 at real tokens and 0 at padding")
-    return mask != 0
+    real = mask != 0
+    # A mask that is meant to be added to scores (0 and -10,000) would say the opposite here.
+    if has_values(mask) and not bool((mask == real).all()):
+        other = float(mask[mask != real][0])
+        raise InputError(f"{name} holds {other:g}, expected 1 at real tokens and 0 at padding")
+    return real
 
 
 def _check_encoder(

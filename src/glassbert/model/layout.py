@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from abc import ABC, abstractmethod
 from typing import Final, Literal, NamedTuple, Self, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from glassbert import native
 from glassbert.errors import InputError
@@ -249,6 +249,8 @@ class Packed(Layout):
         where it is masked (texts padded on the left, texts of nothing but padding); so is what is true in `asked`.
         """
         batch, length = mask.shape
+        if bool(mask.all()):
+            return cls.whole((batch, length), device=mask.device, causal=causal, backend=backend)
         # What is asked for nearly always is real; then the stream is one of real tokens, with all that is quick.
         kept = mask if asked is None or not bool((asked & ~mask).any()) else mask | asked
         if not bool(kept[:, 0].all()):
@@ -268,33 +270,64 @@ class Packed(Layout):
             rows=rows, starts=starts, groups=groups, keys=keys, shape=(batch, length), causal=causal, backend=backend
         )
 
+    @classmethod
+    def whole(
+        cls,
+        shape: tuple[int, int],
+        *,
+        device: torch.device | None = None,
+        causal: bool = False,
+        backend: PackedBackend = "packed",
+    ) -> Packed:
+        """Build where all tokens of a batch (B, S) are real: the stream is the batch as it came."""
+        batch, length = shape
+        return cls(
+            rows=torch.arange(batch * length, device=device),
+            starts=torch.arange(0, batch * length, length, device=device),
+            groups=(Group(batch, length),),
+            keys=None,
+            shape=shape,
+            causal=causal,
+            backend=backend,
+        )
+
     def blocks(self, heads: int) -> Blocks:
         """Return how the stream stands in blocks, planned once."""
         if heads not in self._blocks:
-            self._blocks[heads] = Blocks.plan(self._lengths(), heads, first_only=self.first_only)
+            self._blocks[heads] = Blocks.plan(self.lengths, heads, first_only=self.first_only)
         return self._blocks[heads]
 
     @functools.cached_property
     def in_stream(self) -> native.Sequences:
         """Where sequences lie, in the terms of the kernels in C."""
-        lengths = self._lengths()
-        return native.Sequences(F.pad(torch.tensor(lengths).cumsum(0), (1, 0)), lengths[-1], self.first_only)
+        starts = torch.tensor([0, *itertools.accumulate(self.lengths)], device="cpu")
+        return native.Sequences(starts, self.lengths[-1], self.first_only)
 
-    def _lengths(self) -> list[int]:
-        """Return the lengths of the sequences, in the order of the stream: the shortest first."""
+    @functools.cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each sequence, in the order of the stream: the shortest first."""
         return [group.length for group in self.groups for _ in range(group.sequences)]
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether the stream is the batch as it came: without padding all lengths are equal, and keep their order."""
+        return self.groups[0].length == self.shape[1]
 
     @functools.cached_property
     def _blocks(self) -> dict[int, Blocks]:
         return {}
 
     def enter(self, values: Tensor) -> Tensor:
-        """(B, S, …) -> (T, …)."""
-        return values.flatten(0, 1).index_select(0, self.rows)
+        """(B, S, …) -> (T, …), in a row in memory."""
+        flat = values.flatten(0, 1)
+        return flat.contiguous() if self._is_whole else flat.index_select(0, self.rows)
 
     def leave(self, stream: Tensor) -> Tensor:
         """(T, …) -> (B, S, …), zeros at padding and at rows that were left out."""
         batch, length = self.shape
+        if self._is_whole and self.picked is None and not self.first_only:
+            whole: Tensor = stream.unflatten(0, self.shape)
+            return whole
         full = stream.new_zeros(batch * length, *stream.shape[1:])
         rows = self.pick(self.queries(self.rows))
         padded: Tensor = full.index_copy(0, rows, stream).unflatten(0, (batch, length))
@@ -302,19 +335,19 @@ class Packed(Layout):
 
     def first(self, stream: Tensor) -> Tensor:
         """(T, …) -> (B, 1, …)."""
-        if self.picked is not None:
-            return stream[: self.shape[0], None]
-        places = self._places() if self.first_only else self.starts
+        if self.picked is not None or (self.first_only and len(self.groups) == 1):
+            return stream[: self.shape[0], None]  # they stand there in that order already
+        # How many sequences stand before each in the stream, or how many tokens.
+        places = self.starts.argsort().argsort() if self.first_only else self.starts
         return stream.index_select(0, places)[:, None]
 
     def sequences(self, stream: Tensor) -> list[Tensor]:
         """(T, …) -> a view (n, …) of each sequence, in the order of the batch."""
-        in_stream = stream.split(self._lengths())
-        return [in_stream[place] for place in self._places().tolist()]
-
-    def _places(self) -> Tensor:
-        """(B,) int64, how many sequences stand before each sequence of the batch in the stream."""
-        return self.starts.argsort().argsort()
+        if len(self.lengths) == 1:
+            return [stream]
+        starts = self.starts.tolist()
+        views = dict(zip(sorted(starts), stream.split(self.lengths), strict=True))
+        return [views[start] for start in starts]
 
     def queries(self, stream: Tensor) -> Tensor:
         """Return the first tokens, in the order of the stream, after `narrow_to_first`, else all."""

@@ -17,7 +17,7 @@ from glassbert.model.base import BertPreTrainedModel
 from glassbert.model.bert import BertModel
 from glassbert.model.config import BertConfig
 from glassbert.model.heads import _WITHOUT_POOLER
-from glassbert.model.inputs import Inputs
+from glassbert.model.inputs import Inputs, has_values
 from glassbert.model.outputs import SentenceEncoderOutput
 
 Pooling = Literal["cls", "mean", "max"]
@@ -39,6 +39,9 @@ def pool(states: Tensor, real: Tensor | None, pooling: Pooling) -> Tensor:
         return states[:, 0]
     if real is None:
         return states.mean(dim=1) if pooling == "mean" else states.amax(dim=1)
+    if has_values(states) and has_values(real) and bool(real.all()):
+        # As below to the last bit, in fewer steps.
+        return states.sum(dim=1) / states.shape[1] if pooling == "mean" else states.amax(dim=1)
     real = real[:, :, None].to(states.device)  # tokens may have come from the CPU to an engine on a GPU
     if pooling == "mean":
         # Padding may hold anything, also what 0 does not extinguish.

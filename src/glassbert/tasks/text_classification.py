@@ -293,7 +293,8 @@ def finite(rows: Sequence[Tensor]) -> Sequence[Tensor]:
     Raises:
         InputError: they are NaN or infinite.
     """
-    if not all(bool(torch.isfinite(row).all()) for row in rows):
+    # A sum is finite only where all its parts are; one of finite parts may yet be too large.
+    if not all(math.isfinite(row.sum().item()) or bool(torch.isfinite(row).all()) for row in rows):
         raise InputError("the model's scores are not finite numbers; its weights are damaged")
     return rows
 
