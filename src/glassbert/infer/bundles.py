@@ -28,7 +28,7 @@ from glassbert.model.inputs import Inputs
 # Activations by the numbers that the kernels know them by.
 _ACTIVATIONS: Final = ("gelu", "gelu_new", "relu", "silu")
 # Tokens of a bundle: enough that reading the weights costs little beside computing with them; and of the last ones.
-_TOKENS: Final = 256
+_TOKENS: Final = 192
 _FEWEST: Final = 32
 # How much longer than a fair share a thread may take; else the threads share each bundle.
 _UNEVEN: Final = 1.1

@@ -108,14 +108,15 @@ INLINE const void *block_of(const Panels *weight, long column, long row)
 
 #else
 /* Pairs of rows `first` to `last` of STRIDE rows of a panel, of which `known` are there, in parts: in each part two halves
-   of 16 columns, in them pairs of rows side by side. */
-INLINE void cut(Half *to, const float *from, long first, long last, long known, Ahead ahead)
+   of 16 columns, in them pairs of rows side by side. What is read next is called at the pace of reading. */
+INLINE void cut(Half *to, const float *from, long first, long last, const long known, const char *next)
 {
-    for (long pair = first; pair < last; pair++)
+    for (long pair = first; pair < last; pair++) {
+        if (next)
+            for (long line = 0; line < 2 * PANEL * 4; line += 64)
+                __builtin_prefetch(next + pair * (2 * PANEL * 4) + line, 0, 2);
 #pragma GCC unroll 2
         for (int half = 0; half < 2; half++) {
-            for (long line = 0; line < ahead.pace; line += 64)
-                __builtin_prefetch(ahead.at + (2 * pair + half) * ahead.pace + line, 0, 2);
             const float *place = from + pair * (2 * PANEL) + half * LANES;
             Vector one = 2 * pair < known ? load(place) : all(0.0f);
             Vector other = 2 * pair + 1 < known ? load(place + PANEL) : all(0.0f);
@@ -127,6 +128,13 @@ INLINE void cut(Half *to, const float *from, long first, long last, long known, 
                 other -= (Vector)upper(other);
             }
         }
+    }
+}
+
+/* The same of a weight's last rows, where they do not fill a step. */
+static void __attribute__((noinline)) cut_last(Half *to, const float *from, long first, long last, long known)
+{
+    cut(to, from, first, last, known, NULL);
 }
 #endif
 
@@ -141,8 +149,8 @@ typedef struct {
     long panel_size, source_size;   /* numbers from a panel to the next */
     long depth;
     int goes_on;                    /* with the sums that are there */
-    Ahead calls;                    /* what is called from memory with each pair of rows that is cut, */
-    Ahead ahead;                    /* and with each product */
+    const char *next;               /* what is called from memory while this is cut; or NULL, */
+    Ahead ahead;                    /* and then with each product */
     long bytes;                     /* of the weight, from a panel to the next */
 } Block;
 
@@ -154,17 +162,19 @@ typedef struct {
 #define STEP_OF(row) ((row) / STRIDE % 2 * STEP)
 #define CUT(row, first, last)                                                                                     \
     if (block->source && (row) < block->depth)                                                                    \
-        for (int i = 0; i < wide; i++)                                                                            \
-            cut(block->panel + i * block->panel_size + STEP_OF(row),                                              \
-                block->source + i * block->source_size + (row) * PANEL, first, last,                              \
-                least(STRIDE, block->depth - (row)),                                                              \
-                (Ahead){block->calls.at + i * block->bytes + (row) / 2 * 2 * block->calls.pace, block->calls.pace})
+        for (int i = 0; i < wide; i++) {                                                                          \
+            Half *to = block->panel + i * block->panel_size + STEP_OF(row);                                       \
+            const float *from = block->source + i * block->source_size + (row) * PANEL;                           \
+            const char *next = block->next ? block->next + i * block->bytes + (row) * (PANEL * 4) : NULL;         \
+            if (block->depth - (row) >= STRIDE) cut(to, from, first, last, STRIDE, next);                         \
+            else cut_last(to, from, first, last, block->depth - (row));                                           \
+        }
 #endif
 
-/* What comes with product `number`: a share of cutting the next step, and of calling what is read next. Memory answers
-   a steady stream of calls best. */
-#define MEANWHILE(number)                                                                                         \
-    CUT(row + STRIDE, TALL * (number) / PRODUCTS, TALL * ((number) + 1) / PRODUCTS);                              \
+/* What comes with each product of tiles: a share of cutting the next step. */
+#define MEANWHILE(number) CUT(row + STRIDE, TALL * (number) / (4 * PRODUCTS), TALL * ((number) + 1) / (4 * PRODUCTS))
+/* And with each product of parts: a share of calling what is read next. Memory answers a steady stream of calls best. */
+#define CALL                                                                                                      \
     for (int i = 0; i < wide; i++)                                                                                \
         for (long line = 0; line < ahead.pace; line += 64)                                                        \
             __builtin_prefetch(ahead.at + i * block->bytes + line, 0, 2);                                         \
@@ -227,10 +237,14 @@ static void tall_block(float *sums, const Block *block)
     RIGHT(6, part, 0, 0);                                                                                         \
     RIGHT(7, part, 1, 0);                                                                                         \
     _tile_dpbf16ps(0, 4, 6);                                                                                      \
+    MEANWHILE(4 * number);                                                                                        \
     _tile_dpbf16ps(1, 4, 7);                                                                                      \
+    MEANWHILE(4 * number + 1);                                                                                    \
     _tile_dpbf16ps(2, 5, 6);                                                                                      \
+    MEANWHILE(4 * number + 2);                                                                                    \
     _tile_dpbf16ps(3, 5, 7);                                                                                      \
-    MEANWHILE(number)
+    MEANWHILE(4 * number + 3);                                                                                    \
+    CALL
     ALL_STEPS
 #undef LEFTS
 #undef RIGHTS
@@ -263,15 +277,21 @@ INLINE void flat_block(float *sums, const Block *block, const int wide)
 #define RIGHTS(number, part)                                                                                      \
     RIGHT(5, part, 0, 0);                                                                                         \
     _tile_dpbf16ps(0, 4, 5);                                                                                      \
+    MEANWHILE(4 * number);                                                                                        \
     RIGHT(6, part, 1, 0);                                                                                         \
     _tile_dpbf16ps(1, 4, 6);                                                                                      \
+    MEANWHILE(4 * number + 1);                                                                                    \
     if (wide > 1) {                                                                                               \
         RIGHT(7, part, 0, 1);                                                                                     \
         _tile_dpbf16ps(2, 4, 7);                                                                                  \
+    }                                                                                                             \
+    MEANWHILE(4 * number + 2);                                                                                    \
+    if (wide > 1) {                                                                                               \
         RIGHT(5, part, 1, 1);                                                                                     \
         _tile_dpbf16ps(3, 4, 5);                                                                                  \
     }                                                                                                             \
-    MEANWHILE(number)
+    MEANWHILE(4 * number + 3);                                                                                    \
+    CALL
     ALL_STEPS
 #undef LEFTS
 #undef RIGHTS
@@ -320,9 +340,9 @@ static void multiply(const Panels *weight, Part part, long column, long panels, 
         block.panel_size = 2 * STEP;
         block.source_size = PANEL * weight->depth;
         block.bytes = block.source_size * (long)sizeof(float);
-        if (next && blocks == 1) block.calls = (Ahead){next, step / STRIDE};
+        if (blocks == 1) block.next = next;
 #endif
-        if (next && !block.calls.at) block.ahead = (Ahead){next, (step / PRODUCTS + blocks - 1) / blocks};
+        if (next && !block.next) block.ahead = (Ahead){next, (step / PRODUCTS + blocks - 1) / blocks};
         for (long row = 0; row < depth; row += deep) {
             const int goes_on = row > 0, ends = row + deep >= depth;
             block.depth = least(deep, depth - row);
