@@ -34,8 +34,12 @@ _FEWEST: Final = 32
 _UNEVEN: Final = 1.1
 
 
-# A field of a struct of the kernels: a number, or the address of a tensor.
-_Field = Tensor | int | float
+class _Place(int):
+    """Where a weight begins, among all that are packed."""
+
+
+# A field of a struct of the kernels: a number, or the address of a tensor or of a packed weight.
+_Field = Tensor | _Place | int | float
 
 
 @final
@@ -43,7 +47,7 @@ class NativeBert(Body):
     """Stands in the place of a `BertModel` inside a head: one call of a kernel, on the CPU.
 
     Attributes:
-        rounding: whether the layers' products are those of bfloat16.
+        rounded: whether weights were rounded to bfloat16.
     """
 
     def __init__(self, bert: BertModel, *, bfloat16: bool = False) -> None:
@@ -58,8 +62,11 @@ class NativeBert(Body):
         config, embeddings = bert.config, bert.embeddings
         layers = [cast(BertLayer, layer) for layer in bert.encoder.layer]
         attentions = [layer.attention.self for layer in layers]
-        self.rounding = bfloat16 and native.rounds()
-        self._layers = [list(_layer_fields(layer, bfloat16, self.rounding)) for layer in layers]
+        self.rounded = bfloat16
+        linears = [linear for layer in layers for linear in _linears(layer)]
+        self._weights, places = native.pack([linear.weight.detach() for linear in linears], bfloat16=bfloat16)
+        rest = iter(places)
+        self._layers = [list(_layer_fields(layer, rest)) for layer in layers]
         self._model: list[_Field] = [
             embeddings.word_embeddings.weight.detach(),
             embeddings.position_embeddings.weight.detach(),
@@ -97,13 +104,24 @@ class NativeBert(Body):
 
     def _joined(self) -> tuple[Tensor, Tensor]:
         """Return the structs of the layers and of the model, whose first field is the layers' address."""
-        layers = torch.tensor([[_number(field) for field in fields] for fields in self._layers], device="cpu")
-        return layers, torch.tensor([layers.data_ptr(), *map(_number, self._model)], device="cpu")
+        rows = [[self._number(field) for field in fields] for fields in self._layers]
+        layers = torch.tensor(rows, device="cpu")
+        return layers, torch.tensor([layers.data_ptr(), *map(self._number, self._model)], device="cpu")
+
+    def _number(self, field: _Field) -> int:
+        """Return the 8 bytes of a field, as a whole number."""
+        if isinstance(field, Tensor):
+            return field.data_ptr()
+        if isinstance(field, _Place):
+            return self._weights.data_ptr() + field
+        (number,) = struct.unpack("q", struct.pack("d" if isinstance(field, float) else "q", field))
+        return int(number)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the layers' weights."""
-        return sum(field.nbytes for fields in self._layers for field in fields if isinstance(field, Tensor))
+        others = sum(field.nbytes for fields in self._layers for field in fields if isinstance(field, Tensor))
+        return self._weights.nbytes + others
 
     def encode(
         self, inputs: Inputs, *, rows: Literal["all", "first", "asked"] = "all", asked: Tensor | None = None
@@ -154,7 +172,7 @@ class NativeBert(Body):
             most_tokens=max(sum(layout.lengths[begin:end]) for begin, end in itertools.pairwise(bundles)),
             longest=longest,
             together=together,
-            rounding=self.rounding,
+            bfloat16=self.rounded,
         )
         return Encoded(
             hidden=hidden if order is None else hidden.index_select(0, order),
@@ -163,31 +181,26 @@ class NativeBert(Body):
         )
 
 
-def _layer_fields(layer: BertLayer, bfloat16: bool, rounding: bool) -> Iterator[_Field]:
-    """Give the fields of the struct `Layer`."""
-    attention, mixing, output = layer.attention.self, layer.attention.output, layer.output
-    linears = attention.query, attention.key, attention.value, mixing.dense, layer.intermediate.dense, output.dense
-    for linear in linears:
+def _linears(layer: BertLayer) -> tuple[nn.Linear, ...]:
+    attention = layer.attention.self
+    mixing, inner, output = layer.attention.output.dense, layer.intermediate.dense, layer.output.dense
+    return attention.query, attention.key, attention.value, mixing, inner, output
+
+
+def _layer_fields(layer: BertLayer, places: Iterator[int]) -> Iterator[_Field]:
+    """Give the fields of the struct `Layer`, whose weights begin at the next `places`."""
+    for linear in _linears(layer):
         columns, depth = linear.weight.shape
-        weight = linear.weight.detach()
-        yield native.pack(weight.bfloat16().float() if bfloat16 else weight, rounding=rounding)
+        yield _Place(next(places))
         yield nn.functional.pad(linear.bias.detach(), (0, -columns % native.PANEL))
         yield from (columns, depth)
-    for norm in (mixing.LayerNorm, output.LayerNorm):
+    for norm in (layer.attention.output.LayerNorm, layer.output.LayerNorm):
         yield from _norm_fields(norm)
-    yield attention.num_attention_heads
+    yield layer.attention.self.num_attention_heads
 
 
 def _norm_fields(norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
     return norm.weight.detach(), norm.bias.detach()
-
-
-def _number(field: _Field) -> int:
-    """Return the 8 bytes of a field, as a whole number."""
-    if isinstance(field, Tensor):
-        return field.data_ptr()
-    (number,) = struct.unpack("q", struct.pack("d" if isinstance(field, float) else "q", field))
-    return int(number)
 
 
 class Plan(NamedTuple):

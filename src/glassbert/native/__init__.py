@@ -12,6 +12,7 @@ Letters: B sequences, T tokens in the stream, A heads, D head size.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -194,22 +195,30 @@ def rescale(products: Tensor, least: Tensor, steps: Tensor, sums: Tensor, bias: 
 
 
 def rounds() -> bool:
-    """Return whether this processor multiplies bfloat16 faster than float32, by `encode` with `rounding`."""
+    """Return whether this processor multiplies bfloat16 faster than float32."""
     return available and _kernels.rounds()
 
 
-def pack(weight: Tensor, *, rounding: bool = False) -> Tensor:
-    """Lay out a weight (out, in) for `encode`: flat, and filled up to whole panels of outputs.
+def pack(weights: Sequence[Tensor], *, bfloat16: bool = False) -> tuple[Tensor, list[int]]:
+    """Lay out weights (out, in) for `encode`, each filled up to whole panels of outputs, side by side in memory.
 
     Args:
-        weight: float32.
-        rounding: to bfloat16, half the memory; only where `rounds`.
+        weights: float32.
+        bfloat16: round them to it; they are kept in it, in half the memory, where this processor `rounds`.
+
+    Returns:
+        The memory, bytes, and where in it each weight begins.
     """
-    sizes = (*weight.shape, rounding, torch.get_num_threads())
-    dtype = torch.bfloat16 if rounding else torch.float32
-    packed = torch.empty(_kernels.pack(0, 0, *sizes) // dtype.itemsize, dtype=dtype, device="cpu")
-    _kernels.pack(weight.data_ptr(), packed.data_ptr(), *sizes)
-    return packed
+    rounding, threads = bfloat16 and rounds(), torch.get_num_threads()
+    shapes = [(len(weight), weight.shape[1]) for weight in weights]
+    sizes = [_kernels.pack(0, 0, columns, depth, rounding, threads) for columns, depth in shapes]
+    starts = [0, *itertools.accumulate(sizes)]
+    memory = torch.empty(starts.pop(), dtype=torch.uint8, device="cpu")
+    _kernels.enlarge_pages(memory.data_ptr(), memory.nbytes)
+    for weight, (columns, depth), start in zip(weights, shapes, starts, strict=True):
+        given = weight.bfloat16().float() if bfloat16 and not rounding else weight
+        _kernels.pack(given.data_ptr(), memory.data_ptr() + start, columns, depth, rounding, threads)
+    return memory, starts
 
 
 class Tokens(NamedTuple):
@@ -242,7 +251,7 @@ def encode(
     most_tokens: int,
     longest: int,
     together: bool,
-    rounding: bool = False,
+    bfloat16: bool = False,
 ) -> None:
     """Take sequences through embeddings and layers.
 
@@ -258,12 +267,13 @@ def encode(
         most_tokens: of a bundle.
         longest: tokens of the longest sequence.
         together: all threads compute each bundle; else each bundle is one thread's, and the last is taken first.
-        rounding: inputs of the layers' products to bfloat16, as their weights are.
+        bfloat16: the weights were packed so; where this processor `rounds`, so is what they are multiplied with.
     """
     tensors = (*tokens, starts, bundles, *(picked or (None, None)), result, states)
     addresses = tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
     sizes = len(starts) - 1, len(bundles) - 1, most_tokens, longest, together
     threads = torch.get_num_threads()
+    rounding = bfloat16 and rounds()
     size = _kernels.encode(model, addresses, sizes, 0, rounding, threads)
     memory = torch.empty(size, dtype=torch.float32, device="cpu")
     _kernels.encode(model, addresses, sizes, memory.data_ptr(), rounding, threads)

@@ -108,13 +108,10 @@ INLINE const void *block_of(const Panels *weight, long column, long row)
 
 #else
 /* Pairs of rows `first` to `last` of STRIDE rows of a panel, of which `known` are there, in parts: in each part two halves
-   of 16 columns, in them pairs of rows side by side. What is read next is called at the pace of reading. */
-INLINE void cut(Half *to, const float *from, long first, long last, const long known, const char *next)
+   of 16 columns, in them pairs of rows side by side. */
+INLINE void cut(Half *to, const float *from, long first, long last, const long known)
 {
-    for (long pair = first; pair < last; pair++) {
-        if (next)
-            for (long line = 0; line < 2 * PANEL * 4; line += 64)
-                __builtin_prefetch(next + pair * (2 * PANEL * 4) + line, 0, 2);
+    for (long pair = first; pair < last; pair++)
 #pragma GCC unroll 2
         for (int half = 0; half < 2; half++) {
             const float *place = from + pair * (2 * PANEL) + half * LANES;
@@ -128,13 +125,12 @@ INLINE void cut(Half *to, const float *from, long first, long last, const long k
                 other -= (Vector)upper(other);
             }
         }
-    }
 }
 
 /* The same of a weight's last rows, where they do not fill a step. */
 static void __attribute__((noinline)) cut_last(Half *to, const float *from, long first, long last, long known)
 {
-    cut(to, from, first, last, known, NULL);
+    cut(to, from, first, last, known);
 }
 #endif
 
@@ -149,8 +145,7 @@ typedef struct {
     long panel_size, source_size;   /* numbers from a panel to the next */
     long depth;
     int goes_on;                    /* with the sums that are there */
-    const char *next;               /* what is called from memory while this is cut; or NULL, */
-    Ahead ahead;                    /* and then with each product */
+    Ahead ahead;                    /* what is called from memory with each product */
     long bytes;                     /* of the weight, from a panel to the next */
 } Block;
 
@@ -165,15 +160,14 @@ typedef struct {
         for (int i = 0; i < wide; i++) {                                                                          \
             Half *to = block->panel + i * block->panel_size + STEP_OF(row);                                       \
             const float *from = block->source + i * block->source_size + (row) * PANEL;                           \
-            const char *next = block->next ? block->next + i * block->bytes + (row) * (PANEL * 4) : NULL;         \
-            if (block->depth - (row) >= STRIDE) cut(to, from, first, last, STRIDE, next);                         \
+            if (block->depth - (row) >= STRIDE) cut(to, from, first, last, STRIDE);                               \
             else cut_last(to, from, first, last, block->depth - (row));                                           \
         }
 #endif
 
 /* What comes with each product of tiles: a share of cutting the next step. */
 #define MEANWHILE(number) CUT(row + STRIDE, TALL * (number) / (4 * PRODUCTS), TALL * ((number) + 1) / (4 * PRODUCTS))
-/* And with each product of parts: a share of calling what is read next. Memory answers a steady stream of calls best. */
+/* And with each product of parts: a share of calling what is read next. */
 #define CALL                                                                                                      \
     for (int i = 0; i < wide; i++)                                                                                \
         for (long line = 0; line < ahead.pace; line += 64)                                                        \
@@ -340,9 +334,9 @@ static void multiply(const Panels *weight, Part part, long column, long panels, 
         block.panel_size = 2 * STEP;
         block.source_size = PANEL * weight->depth;
         block.bytes = block.source_size * (long)sizeof(float);
-        if (blocks == 1) block.next = next;
 #endif
-        if (next && !block.next) block.ahead = (Ahead){next, (step / PRODUCTS + blocks - 1) / blocks};
+        /* Where each number is read once, the processor sees by itself what comes next. */
+        if (next && blocks > 1) block.ahead = (Ahead){next, (step / PRODUCTS + blocks - 1) / blocks};
         for (long row = 0; row < depth; row += deep) {
             const int goes_on = row > 0, ends = row + deep >= depth;
             block.depth = least(deep, depth - row);
