@@ -71,48 +71,58 @@ INLINE Share take(const Team *team, long count, int each, int job, Share before)
 /* What becomes of a panel's columns of a product. */
 typedef void Activation(float *at, long row, long rows);
 
-/* Make rows ready to be read by products: each member does its share, and waits for the others. */
-static Input ready(const Team *team, float *memory, Rows rows, long count, long columns)
+/* Rows of a bundle and who computes them: a team together, or one of it alone. */
+typedef struct {
+    const Team *team;
+    long first, last;
+} Band;
+
+INLINE Share rows_of(const Band *band)
+{
+    const Share share = share_of(band->team, band->last - band->first);
+    return (Share){band->first + share.first, band->first + share.last};
+}
+
+/* Make a band of `count` rows ready to be read by products: each member does its share, and waits for the others. */
+static Input ready(const Band *band, float *memory, Rows rows, long count, long columns)
 {
     const Input input = input_in(memory, rows, count, columns);
     if (input_size(count, columns) == 0) return input; /* they are read as they are */
-    const Share share = share_of(team, count);
+    const Share share = rows_of(band);
     make_ready(input, rows, share.first, share.last, columns);
-    meet(team);
+    meet(band->team);
     return input;
 }
 
 /* out = in · part of the weight + bias, or out += that. `in` and `out` begin where the part does; the bias comes with
    the first rows of the weight. `then` is what will be read after it. */
-static void linear(const Team *team, int job, const Panels *weight, Part part, Input in, Rows out, long count, int add,
+static void linear(const Band *band, int job, const Panels *weight, Part part, Input in, Rows out, int add,
                    Activation *activation, const void *then, float *scratch)
 {
-    /* Rows are shared as well, where that leaves enough of them to make a panel worth reading; then threads take one
-       unit after the other, since one may be slower. Of few rows each thread reads its share of the weight at once. */
+    const Team *team = band->team;
+    const long count = band->last - band->first;
+    /* Threads take one panel after the other, since one may be slower. Of few rows each reads its share of the weight at
+       once. */
     const int each = count >= 8 * ROWS;
     const long panels = panels_of(part.columns), some = at_once(count), side = panels < some * team->members ? 1 : some;
     const long sides = (panels + side - 1) / side;
-    long blocks = 1;
-    while (each && sides * blocks < 8 * team->members && count > LEAST_ROWS * blocks) blocks *= 2;
-    const long units = sides * blocks;
+    in = input_from(in, band->first);
+    out = rows_from(out, band->first, 0);
     Share share = {0, 0};
-    while (share = take(team, units, each, job, share), share.first < share.last)
-        for (long unit = share.first; unit < share.last; unit++) {
-            const long panel = unit / blocks * side, block = unit % blocks, first = count * block / blocks;
-            const long rows = count * (block + 1) / blocks - first, own = least(side, panels - panel);
-            const long following = unit + 1 < units ? (unit + 1) / blocks * side : -1;
-            multiply(weight, part, panel * PANEL, own, input_from(in, first), rows_from(out, first, 0), rows, add,
-                     following < 0 ? then : block_of(weight, part.column + following * PANEL, part.row), scratch);
-            for (long i = 0; activation && i < own; i++)
-                activation(out.at + first * out.row + (panel + i) * PANEL, out.row, rows);
+    while (share = take(team, sides, each, job, share), share.first < share.last)
+        for (long panel = share.first * side; panel < least(share.last * side, panels); panel += side) {
+            const long own = least(side, panels - panel), following = panel + side;
+            multiply(weight, part, panel * PANEL, own, in, out, count, add,
+                     following < panels ? block_of(weight, part.column + following * PANEL, part.row) : then, scratch);
+            for (long i = 0; activation && i < own; i++) activation(out.at + (panel + i) * PANEL, out.row, count);
         }
 }
 
 /* The same with a whole weight. */
-static void all_linear(const Team *team, int job, const Panels *weight, Input in, Rows out, long count, int add,
-                       const void *then, float *scratch)
+static void all_linear(const Band *band, int job, const Panels *weight, Input in, Rows out, int add, const void *then,
+                       float *scratch)
 {
-    linear(team, job, weight, (Part){0, weight->columns, 0, weight->depth}, in, out, count, add, NULL, then, scratch);
+    linear(band, job, weight, (Part){0, weight->columns, 0, weight->depth}, in, out, add, NULL, then, scratch);
 }
 
 /* Activations of a panel's columns. */
@@ -260,10 +270,10 @@ static long memory(const Encoding *job)
     return job->together ? area.size + (job->threads - 1) * area.scratch_size : job->threads * area.size;
 }
 
-static void embed(const Encoding *job, const Team *team, Rows hidden, long begin, long tokens)
+static void embed(const Encoding *job, const Band *band, Rows hidden, long begin)
 {
     const Model *model = job->model;
-    const Share share = share_of(team, tokens);
+    const Share share = rows_of(band);
     const long width = model->width;
     for (long i = share.first; i < share.last; i++) {
         float *row = hidden.at + i * hidden.row;
@@ -277,10 +287,10 @@ static void embed(const Encoding *job, const Team *team, Rows hidden, long begin
     normalize(&model->norm, (float)model->epsilon, hidden, share, width);
 }
 
-/* Rows of the stream from `begin` on; a row is `width` numbers. */
-static void give(const Team *team, float *result, Rows rows, long begin, long count, long width)
+/* Rows of the stream, whose first is `begin`; a row is `width` numbers. */
+static void give(const Band *band, float *result, Rows rows, long begin, long width)
 {
-    const Share share = share_of(team, count);
+    const Share share = rows_of(band);
     for (long i = share.first; i < share.last; i++)
         memcpy(result + (begin + i) * width, rows.at + i * rows.row, (size_t)width * sizeof(float));
 }
@@ -317,70 +327,128 @@ static void attend_all(const Encoding *job, const Team *team, const Area *area, 
         }
 }
 
+/* How many bands the threads of a team compute by themselves; 1 is one that they share by outputs. Tokens only meet in
+   attention, so of many rows each thread takes some from one attention to the next: what it reads it has written, and it
+   waits for nobody. More bands than threads even out that one is slower. */
+static long bands_of(const Team *team, long rows)
+{
+    if (team->members == 1 || rows < BAND / 2 * team->members) return 1;
+    return most(1, rows / (BAND * team->members)) * team->members;
+}
+
+/* The next band of so many rows, after one that ends at row `done`; an empty one where there are no more. */
+static Band next_band(const Team *team, long rows, long done)
+{
+    static const Team alone = {NULL, 0, 1};
+    const long count = bands_of(team, rows);
+    if (count == 1) return (Band){team, done, rows};
+    const long number = __atomic_fetch_add(&team->meeting->taken[0], 1, __ATOMIC_RELAXED);
+    /* Whole tiles. */
+    const long first = rows * number / count / 16 * 16, last = rows * (number + 1) / count / 16 * 16;
+    return number < count ? (Band){&alone, first, number + 1 < count ? last : rows} : (Band){&alone, rows, rows};
+}
+
+/* A bundle, as a thread sees it. */
+typedef struct {
+    const Encoding *job;
+    const Team *team;
+    float *scratch;
+    long begin, tokens;   /* in the stream */
+    long rows;            /* that are computed: of all tokens, or of those asked for */
+} Bundle;
+
+/* What goes before attention. */
+static void find_keys(const Bundle *bundle, const Band *band, const Area *area, const Layer *layer, Input input)
+{
+    all_linear(band, 0, &layer->key, input, area->key, 0, block_of(&layer->value, 0, 0), bundle->scratch);
+    all_linear(band, 1, &layer->value, input, area->value, 0, block_of(&layer->query, 0, 0), bundle->scratch);
+}
+
+static void find_queries(const Bundle *bundle, const Band *band, const Area *area, const Layer *layer, Input input)
+{
+    all_linear(band, 2, &layer->query, input, area->query, 0, block_of(&layer->projection, 0, 0), bundle->scratch);
+}
+
+/* What comes after it: area->hidden -> area->other. */
+static void leave_attention(const Bundle *bundle, const Band *band, const Area *area, const Layer *layer, int is_last)
+{
+    const Encoding *job = bundle->job;
+    const Model *model = job->model;
+    const Team *team = band->team;
+    const long width = model->width, chunk = team->members > 1 ? chunk_of(job) : CHUNK;
+    const float epsilon = (float)model->epsilon;
+    float *scratch = bundle->scratch;
+    Input input = ready(band, area->input, area->context, bundle->rows, layer->projection.depth);
+    all_linear(band, 0, &layer->projection, input, area->hidden, 1, block_of(&layer->intermediate, 0, 0), scratch);
+    meet(team);
+    const Share share = rows_of(band);
+    normalize(&layer->attention_norm, epsilon, area->hidden, share, width);
+    /* What comes out is added to a copy, since all parts of the first half read what comes in. */
+    for (long i = share.first; i < share.last; i++) copy_row(area->other, i, area->hidden, i);
+    meet(team);
+    input = ready(band, area->input, area->hidden, bundle->rows, width);
+    for (long from = 0; from < model->inner; from += chunk) {
+        const long some = least(chunk, model->inner - from);
+        linear(band, 0, &layer->intermediate, (Part){from, some, 0, width}, input, area->inner, 0,
+               activations[model->activation], block_of(&layer->output, 0, from), scratch);
+        meet(team);
+        const Input inner = ready(band, area->inner_input, area->inner, bundle->rows, some);
+        const void *then = from + chunk < model->inner ? block_of(&layer->intermediate, from + chunk, 0)
+                            : is_last                  ? NULL
+                                                       : block_of(&layer[1].key, 0, 0);
+        linear(band, 0, &layer->output, (Part){0, width, from, some}, inner, area->other, 1, NULL, then, scratch);
+        meet(team);
+    }
+    normalize(&layer->output_norm, epsilon, area->other, share, width);
+    meet(team);
+}
+
 /* Sequences `first` to `last` through all layers. */
 static void encode(const Encoding *job, float *room, long first, long last, const Team *team)
 {
     const Model *model = job->model;
     const int64_t *starts = job->starts, *asked = job->picked_starts;
-    const long begin = starts[first], tokens = starts[last] - begin, width = model->width;
-    const long chunk = chunk_of(job);
-    const float epsilon = (float)model->epsilon;
+    const long width = model->width, all = starts[job->sequences] * width;
     Area area = area_of(job, room);
-    float *scratch = area.scratch + team->member * area.scratch_size;
-    long rows = tokens;
-    embed(job, team, area.hidden, begin, tokens);
-    if (job->states) give(team, job->states, area.hidden, begin, tokens, width);
-    meet(team);
-    for (long number = 0; number < model->layer_count; number++) {
+    Bundle bundle = {job, team, area.scratch + team->member * area.scratch_size, starts[first],
+                     starts[last] - starts[first], starts[last] - starts[first]};
+    for (long number = 0; number <= model->layer_count; number++) {
         const Layer *layer = model->layers + number;
+        const int begins = number == 0, ends = number == model->layer_count;
         const int narrow = job->picked != NULL && number == model->layer_count - 1;
-        Input input = ready(team, area.input, area.hidden, tokens, width);
-        all_linear(team, 0, &layer->key, input, area.key, tokens, 0, block_of(&layer->value, 0, 0), scratch);
-        all_linear(team, 1, &layer->value, input, area.value, tokens, 0, block_of(&layer->query, 0, 0), scratch);
+        /* Whatever comes between one attention and the next. */
+        for (Band band = {.last = 0}; band = next_band(team, bundle.rows, band.last), band.first < band.last;) {
+            const Rows hidden = begins ? area.hidden : area.other;
+            if (begins) embed(job, &band, hidden, bundle.begin);
+            else leave_attention(&bundle, &band, &area, layer - 1, ends);
+            if (begins) meet(band.team);
+            if (job->states) give(&band, job->states + number * all, hidden, bundle.begin, width);
+            if (ends) {
+                give(&band, job->result, hidden, job->picked ? asked[first] : bundle.begin, width);
+                continue;
+            }
+            const Input input = ready(&band, area.input, hidden, bundle.rows, width);
+            find_keys(&bundle, &band, &area, layer, input);
+            if (!narrow) find_queries(&bundle, &band, &area, layer, input);
+        }
+        meet(team);
+        if (ends) return;
+        if (!begins) swap(&area);
         if (narrow) {
             /* Nobody reads other rows of the last layer than these. */
             const int64_t *picked = job->picked + asked[first];
-            rows = asked[last] - asked[first];
-            const Share own = share_of(team, rows);
-            for (long i = own.first; i < own.last; i++) copy_row(area.other, i, area.hidden, picked[i] - begin);
-            meet(team);
+            bundle.rows = asked[last] - asked[first];
+            const Share own = share_of(team, bundle.rows);
+            for (long i = own.first; i < own.last; i++) copy_row(area.other, i, area.hidden, picked[i] - bundle.begin);
             swap(&area);
-            input = ready(team, area.input, area.hidden, rows, width);
-        }
-        all_linear(team, 2, &layer->query, input, area.query, rows, 0, block_of(&layer->projection, 0, 0), scratch);
-        meet(team);
-        attend_all(job, team, &area, first, last, layer->heads, narrow, scratch);
-        meet(team);
-        input = ready(team, area.input, area.context, rows, layer->projection.depth);
-        all_linear(team, 0, &layer->projection, input, area.hidden, rows, 1,
-                   block_of(&layer->intermediate, 0, 0), scratch);
-        meet(team);
-        const Share share = share_of(team, rows);
-        normalize(&layer->attention_norm, epsilon, area.hidden, share, width);
-        /* What comes out is added to a copy, since all parts of the first half read what comes in. */
-        for (long i = share.first; i < share.last; i++) copy_row(area.other, i, area.hidden, i);
-        meet(team);
-        input = ready(team, area.input, area.hidden, rows, width);
-        for (long from = 0; from < model->inner; from += chunk) {
-            const long some = least(chunk, model->inner - from);
-            linear(team, 0, &layer->intermediate, (Part){from, some, 0, width}, input, area.inner, rows, 0,
-                   activations[model->activation], block_of(&layer->output, 0, from), scratch);
             meet(team);
-            const Input inner = ready(team, area.inner_input, area.inner, rows, some);
-            const void *then = from + chunk < model->inner ? block_of(&layer->intermediate, from + chunk, 0)
-                                : number + 1 < model->layer_count ? block_of(&layer[1].key, 0, 0)
-                                                                  : NULL;
-            linear(team, 0, &layer->output, (Part){0, width, from, some}, inner, area.other, rows, 1, NULL, then, scratch);
+            for (Band band = {.last = 0}; band = next_band(team, bundle.rows, band.last), band.first < band.last;)
+                find_queries(&bundle, &band, &area, layer, ready(&band, area.input, area.hidden, bundle.rows, width));
             meet(team);
         }
-        swap(&area);
-        normalize(&layer->output_norm, epsilon, area.hidden, share, width);
-        if (job->states)
-            give(team, job->states + (number + 1) * starts[job->sequences] * width, area.hidden, begin, rows, width);
+        attend_all(job, team, &area, first, last, layer->heads, narrow, bundle.scratch);
         meet(team);
     }
-    give(team, job->result, area.hidden, job->picked ? asked[first] : begin, rows, width);
-    meet(team);
 }
 
 /* Bundles, each by one thread; from the last on, since the longest sequences are last and the rest evens out. */

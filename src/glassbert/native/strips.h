@@ -8,8 +8,8 @@
 /* Rows of a weight that are worked on at once, so that a panel of them stays in the nearest cache; CHUNK is a multiple. */
 #define DEPTH 192
 
-/* So many rows make a panel worth reading. */
-#define LEAST_ROWS (4 * ROWS)
+/* So many rows of a thread are worth reading a weight for. */
+#define BAND (4 * ROWS)
 
 typedef Rows Input;
 

@@ -19,8 +19,8 @@
 /* Numbers of all parts of as many rows of a panel as a tile has numbers in a row. */
 #define STEP (PARTS * STRIDE * PANEL)
 
-/* So many rows make a panel worth reading, and cutting. */
-#define LEAST_ROWS (PARTS * 4 * TALL)
+/* So many rows of a thread are worth reading a weight for. */
+#define BAND (4 * TALL)
 
 typedef uint16_t Half;
 
