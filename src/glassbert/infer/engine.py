@@ -143,8 +143,9 @@ class Engine:
         dtype: "float32" computes in the floats of the model. "bfloat16" and "int8" round weights and inputs of the
             layers' products to 8 significant bits or to 8 bits in all, which takes less memory and changes the answers
             a little, int8's more. bfloat16 is much faster on processors that multiply it in tiles (AMX); on others it
-            rounds the weights alone and gains nothing. int8 gains for many texts, not for single ones. On CUDA "bfloat16" computes the layers wholly in
-            it, as a model that is bfloat16 or float16 itself computes them in its own; see `glassbert.infer.cuda`.
+            rounds the weights alone and gains nothing. int8 gains for many texts, not for single ones. On CUDA
+            "bfloat16" computes the layers wholly in it, as a model that is bfloat16 or float16 itself computes them in
+            its own; see `glassbert.infer.cuda`.
         tokens_per_call: most tokens that are computed at once; None takes what is fast.
 
     Raises:
