@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import itertools
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, cast, get_args
 
 import pytest
@@ -195,6 +197,29 @@ def test_neither_batch_mates_nor_threads_change_a_bit(config: BertConfig, bfloat
         assert all(map(torch.equal, result, results[0]))
 
 
+# A layer's last step has fewer columns than the others; or its heads have fewer than the layer.
+@pytest.mark.parametrize(("inner", "pruned"), [(385, {}), (512, {}), (1024, {}), (768, {0: [1], 1: [0, 2]})])
+@pytest.mark.parametrize("bfloat16", [False, True])
+@torch.inference_mode()
+def test_threads_at_different_steps_keep_apart(
+    inner: int, pruned: dict[int, list[int]], bfloat16: bool, level: str, threads: int
+) -> None:
+    config = dataclasses.replace(
+        CONFIG, hidden_size=128, intermediate_size=inner, num_hidden_layers=2, max_position_embeddings=512
+    )
+    model = bert(config)
+    model.prune_heads(pruned)
+    body = NativeBert(model, bfloat16=bfloat16)
+    for lengths in ((300,), (64,), (90, 270)):
+        inputs = batch(*lengths, config=config)
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        expected = body.encode(inputs).hidden
+        torch.set_num_threads(before)
+        for _ in range(6):
+            assert torch.equal(body.encode(inputs).hidden, expected)
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 @torch.inference_mode()
 def test_products_are_as_exact_as_those_of_floats(level: str, scale: float) -> None:
@@ -207,6 +232,14 @@ def test_products_are_as_exact_as_those_of_floats(level: str, scale: float) -> N
     exact = copy.deepcopy(model).double().encode(inputs).padded()
     ours, floats = ((body.encode(inputs).padded() - exact).square().mean() for body in (NativeBert(model), model))
     assert ours <= 1.5 * floats
+
+
+@torch.inference_mode()
+def test_what_overflows_is_not_told_as_a_number(level: str) -> None:
+    model = bert()
+    model.get_input_embeddings().weight[7] *= 1e30
+    found = NativeBert(model).encode(Inputs.check(CONFIG, input_ids=torch.tensor([[1, 7, 2]]), use_cache=False))
+    assert found.hidden.isnan().all()
 
 
 @torch.inference_mode()
@@ -228,6 +261,16 @@ def test_copies_and_pickles_stand_for_themselves() -> None:
     with torch.inference_mode():
         assert all(torch.equal(one.encode(inputs).hidden, expected) for one in copies)
     assert junk
+
+
+def test_memory_that_is_moved() -> None:
+    engine = Engine(bert())
+    expected = engine.hidden_states([[1, 2, 3]])[0]
+    for move in (lambda: engine.bert.share_memory(), lambda: ForkingPickler(io.BytesIO(), 2).dump(engine.bert)):
+        move()
+        junk = [torch.zeros(50_000) for _ in range(50)]
+        assert torch.equal(engine.hidden_states([[1, 2, 3]])[0], expected)
+        assert junk
 
 
 def test_threads_of_python() -> None:

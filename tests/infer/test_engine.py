@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import os
+import pickle
 import platform
 import subprocess
 import sys
@@ -105,6 +106,17 @@ def test_the_weights_of_the_layers_go_with_the_model(dtype: Any) -> None:
     assert engine.logits(sequences(3), collate).shape == (3, 4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_pickled_engine_stands_for_itself(dtype: Any) -> None:
+    model: Any = seeded(CONFIG, BertForSequenceClassification)
+    engine = Engine(model, dtype=dtype)
+    other = pickle.loads(pickle.dumps(engine))
+    expected = engine.logits(sequences(), collate)
+    with torch.no_grad():
+        model.classifier.bias.add_(1)
+    assert torch.equal(other.logits(sequences(), collate), expected)
+
+
 def test_no_texts() -> None:
     assert Engine(seeded(CONFIG, BertModel)).hidden_states([]) == []
 
@@ -122,6 +134,15 @@ def test_what_it_cannot_do_it_says() -> None:
     assert engine.head is not None
     with pytest.raises(InputError, match="ask the model itself"):
         engine.head(torch.tensor([[1]]), output_attentions=True)
+
+    for model in (None, "a folder", nn.Linear(2, 2)):
+        with pytest.raises(InputError, match=f"takes a model such as BertModel, not {type(model).__name__}"):
+            Engine(model)  # type: ignore[arg-type]
+    for count in (0, -5, 1.5, "a"):
+        with pytest.raises(ConfigError, match="expected a whole number above 0"):
+            Engine(seeded(CONFIG, BertModel), tokens_per_call=count)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"dtype is \['float32'\]"):
+        Engine(seeded(CONFIG, BertModel), dtype=["float32"])  # type: ignore[arg-type]
 
     class Other(BertPreTrainedModel):
         pass

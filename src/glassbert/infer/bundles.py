@@ -47,7 +47,7 @@ class NativeBert(Body):
     """Stands in the place of a `BertModel` inside a head: one call of a kernel, on the CPU.
 
     Attributes:
-        rounded: whether weights were rounded to bfloat16.
+        rounding: whether the layers' products are those of bfloat16.
     """
 
     def __init__(self, bert: BertModel, *, bfloat16: bool = False) -> None:
@@ -62,7 +62,7 @@ class NativeBert(Body):
         config, embeddings = bert.config, bert.embeddings
         layers = [cast(BertLayer, layer) for layer in bert.encoder.layer]
         attentions = [layer.attention.self for layer in layers]
-        self.rounded = bfloat16
+        self.rounding = bfloat16 and native.rounds()
         linears = [linear for layer in layers for linear in _linears(layer)]
         self._weights, places = native.pack([linear.weight.detach() for linear in linears], bfloat16=bfloat16)
         rest = iter(places)
@@ -102,8 +102,13 @@ class NativeBert(Body):
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._structs = self._joined()
 
+    def _moved(self) -> bool:
+        """Whether memory was moved, as `share_memory` does for processes, all of it or what is the model's own."""
+        return self._addresses != [self._weights.data_ptr(), cast(Tensor, self._model[0]).data_ptr()]
+
     def _joined(self) -> tuple[Tensor, Tensor]:
         """Return the structs of the layers and of the model, whose first field is the layers' address."""
+        self._addresses = [self._weights.data_ptr(), cast(Tensor, self._model[0]).data_ptr()]
         rows = [[self._number(field) for field in fields] for fields in self._layers]
         layers = torch.tensor(rows, device="cpu")
         return layers, torch.tensor([layers.data_ptr(), *map(self._number, self._model)], device="cpu")
@@ -155,6 +160,8 @@ class NativeBert(Body):
             None if inputs.embeds is None else layout.enter(inputs.embeds).float(),
             layout.keys,
         )
+        if self._moved():
+            self._structs = self._joined()
         width = self.config.hidden_size
         count = len(layout.rows) if picked is None else len(picked[0])
         hidden = torch.empty(count, width, dtype=torch.float32, device="cpu")
@@ -172,7 +179,7 @@ class NativeBert(Body):
             most_tokens=max(sum(layout.lengths[begin:end]) for begin, end in itertools.pairwise(bundles)),
             longest=longest,
             together=together,
-            bfloat16=self.rounded,
+            rounding=self.rounding,
         )
         return Encoded(
             hidden=hidden if order is None else hidden.index_select(0, order),

@@ -149,18 +149,22 @@ class Engine:
         tokens_per_call: most tokens that are computed at once; None takes what is fast.
 
     Raises:
-        ConfigError: another dtype.
-        InputError: a model without a BERT that the engine knows, or a decoder; weights on several devices, or on one
-            that is neither the CPU nor CUDA; for int8, weights that are not float32 on the CPU, or a torch without
-            such products.
+        ConfigError: another dtype, or no number of tokens.
+        InputError: something else than a model; one without a BERT that the engine knows, or a decoder; weights on
+            several devices, or on one that is neither the CPU nor CUDA; for int8, weights that are not float32 on the
+            CPU, or a torch without such products.
     """
 
     def __init__(
         self, model: BertPreTrainedModel, *, dtype: Dtype = "float32", tokens_per_call: int | None = None
     ) -> None:
         """Fuse the layers; the head, if there is one, is shared with `model`."""
-        if dtype not in _LINEARS:
+        if not isinstance(dtype, str) or dtype not in _LINEARS:
             raise ConfigError(f"dtype is {dtype!r}, expected one of {', '.join(_LINEARS)}")
+        if not isinstance(model, BertPreTrainedModel):
+            raise InputError(f"the engine takes a model such as BertModel, not {type(model).__name__}")
+        if tokens_per_call is not None and (not isinstance(tokens_per_call, int) or tokens_per_call < 1):
+            raise ConfigError(f"tokens_per_call is {tokens_per_call!r}, expected a whole number above 0")
         watch = Watch(model)
         # Modules of its own, so that the model's train() and eval() do not reach it, around the same tensors.
         shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}

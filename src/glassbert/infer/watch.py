@@ -28,13 +28,19 @@ _place_of: Final = torch.Tensor.data_ptr
 class Watch:
     """Notices that a model was changed, and keeps none of it alive."""
 
-    def __init__(self, model: nn.Module) -> None:
-        """Remember how the parameters of `model` stand now."""
+    def __init__(self, model: nn.Module | None) -> None:
+        """Remember how the parameters of `model` stand now; None is one that nobody can change."""
+        self._model = None if model is None else weakref.ref(model)
+        if model is None:
+            return
         _count_steps()
-        self._model = weakref.ref(model)
         own = [module for module in model.modules() if any(one is not None for one in module._parameters.values())]
         self._modules = [weakref.ref(module) for module in own]
         self._state = _state_of(own)
+
+    def __reduce__(self) -> tuple[type[Watch], tuple[None]]:
+        """Watch nothing in a copy: it has weights of its own."""
+        return Watch, (None,)
 
     def check(self) -> None:
         """Do nothing where the weights are what they were, or where the model is gone.
@@ -42,7 +48,7 @@ class Watch:
         Raises:
             InputError: they are not.
         """
-        if self._model() is None:
+        if self._model is None or self._model() is None:
             return
         modules = [module for reference in self._modules if (module := reference()) is not None]
         if len(modules) < len(self._modules) or _state_of(modules) != self._state:

@@ -251,7 +251,7 @@ def encode(
     most_tokens: int,
     longest: int,
     together: bool,
-    bfloat16: bool = False,
+    rounding: bool = False,
 ) -> None:
     """Take sequences through embeddings and layers.
 
@@ -267,13 +267,12 @@ def encode(
         most_tokens: of a bundle.
         longest: tokens of the longest sequence.
         together: all threads compute each bundle; else each bundle is one thread's, and the last is taken first.
-        bfloat16: the weights were packed so; where this processor `rounds`, so is what they are multiplied with.
+        rounding: weights were packed as bfloat16, and what they are multiplied with is rounded to it.
     """
     tensors = (*tokens, starts, bundles, *(picked or (None, None)), result, states)
     addresses = tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
     sizes = len(starts) - 1, len(bundles) - 1, most_tokens, longest, together
     threads = torch.get_num_threads()
-    rounding = bfloat16 and rounds()
     size = _kernels.encode(model, addresses, sizes, 0, rounding, threads)
     memory = torch.empty(size, dtype=torch.float32, device="cpu")
     _kernels.encode(model, addresses, sizes, memory.data_ptr(), rounding, threads)

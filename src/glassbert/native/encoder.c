@@ -83,11 +83,12 @@ INLINE Share rows_of(const Band *band)
     return (Share){band->first + share.first, band->first + share.last};
 }
 
-/* Make a band of `count` rows ready to be read by products: each member does its share, and waits for the others. */
-static Input ready(const Band *band, float *memory, Rows rows, long count, long columns)
+/* Make a band of rows ready to be read by products: each member does its share, and waits for the others. Bands that are
+   at different steps share `place`, so a row of it lies there whatever its columns are. */
+static Input ready(const Band *band, Input place, Rows rows, long columns)
 {
-    const Input input = input_in(memory, rows, count, columns);
-    if (input_size(count, columns) == 0) return input; /* they are read as they are */
+    const Input input = input_of(place, rows);
+    if (input_size(1, 1) == 0) return input; /* they are read as they are */
     const Share share = rows_of(band);
     make_ready(input, rows, share.first, share.last, columns);
     meet(band->team);
@@ -160,7 +161,9 @@ static void normalize(const Norm *norm, float epsilon, Rows rows, Share share, l
             Vector distance = load(row + at) - mean;
             squares += distance * distance;
         }
-        const float factor = 1.0f / sqrtf(total(squares) / (float)width + epsilon);
+        const float variance = total(squares) / (float)width;
+        /* Where it is too large for a float, nothing is known of the row. */
+        const float factor = variance < INFINITY ? 1.0f / sqrtf(variance + epsilon) : NAN;
         for (long at = 0; at < whole; at += LANES)
             store(row + at, (load(row + at) - mean) * factor * load(norm->weight + at) + load(norm->bias + at));
         if (left) {
@@ -222,7 +225,7 @@ static void attend(Rows query, Rows key, Rows value, Rows context, const uint8_t
 /* What a bundle is worked out in. */
 typedef struct {
     Rows hidden, other, query, key, value, context, inner;
-    float *input, *inner_input;   /* rows made ready for products */
+    Input input, inner_input;   /* rows made ready for products */
     float *scratch;
     long scratch_size;   /* of a thread */
     long size;           /* of all, one scratch included */
@@ -255,8 +258,9 @@ static Area area_of(const Encoding *job, float *memory)
     area.value = (Rows){area.key.at + attended, area.query.row};
     area.context = place(&area, memory, attended + GAP, rows);
     area.inner = place(&area, memory, chunk_of(job) + GAP, rows);
-    area.input = place(&area, memory, input_size(rows, most(width, attended)), 1).at;
-    area.inner_input = place(&area, memory, input_size(rows, chunk_of(job)), 1).at;
+    const long widest = most(width, attended), chunk = chunk_of(job);
+    area.input = input_in(place(&area, memory, input_size(rows, widest), 1).at, rows, widest);
+    area.inner_input = input_in(place(&area, memory, input_size(rows, chunk), 1).at, rows, chunk);
     /* Of `attend`: queries, shares and scores; of products: a panel. */
     const long attention = (model->size + 1) * 128 + 32 * most(job->longest, 256);
     area.scratch_size = most(attention, product_size(rows));
@@ -378,7 +382,7 @@ static void leave_attention(const Bundle *bundle, const Band *band, const Area *
     const long width = model->width, chunk = team->members > 1 ? chunk_of(job) : CHUNK;
     const float epsilon = (float)model->epsilon;
     float *scratch = bundle->scratch;
-    Input input = ready(band, area->input, area->context, bundle->rows, layer->projection.depth);
+    Input input = ready(band, area->input, area->context, layer->projection.depth);
     all_linear(band, 0, &layer->projection, input, area->hidden, 1, block_of(&layer->intermediate, 0, 0), scratch);
     meet(team);
     const Share share = rows_of(band);
@@ -386,13 +390,13 @@ static void leave_attention(const Bundle *bundle, const Band *band, const Area *
     /* What comes out is added to a copy, since all parts of the first half read what comes in. */
     for (long i = share.first; i < share.last; i++) copy_row(area->other, i, area->hidden, i);
     meet(team);
-    input = ready(band, area->input, area->hidden, bundle->rows, width);
+    input = ready(band, area->input, area->hidden, width);
     for (long from = 0; from < model->inner; from += chunk) {
         const long some = least(chunk, model->inner - from);
         linear(band, 0, &layer->intermediate, (Part){from, some, 0, width}, input, area->inner, 0,
                activations[model->activation], block_of(&layer->output, 0, from), scratch);
         meet(team);
-        const Input inner = ready(band, area->inner_input, area->inner, bundle->rows, some);
+        const Input inner = ready(band, area->inner_input, area->inner, some);
         const void *then = from + chunk < model->inner ? block_of(&layer->intermediate, from + chunk, 0)
                             : is_last                  ? NULL
                                                        : block_of(&layer[1].key, 0, 0);
@@ -427,7 +431,7 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
                 give(&band, job->result, hidden, job->picked ? asked[first] : bundle.begin, width);
                 continue;
             }
-            const Input input = ready(&band, area.input, hidden, bundle.rows, width);
+            const Input input = ready(&band, area.input, hidden, width);
             find_keys(&bundle, &band, &area, layer, input);
             if (!narrow) find_queries(&bundle, &band, &area, layer, input);
         }
@@ -443,7 +447,7 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
             swap(&area);
             meet(team);
             for (Band band = {.last = 0}; band = next_band(team, bundle.rows, band.last), band.first < band.last;)
-                find_queries(&bundle, &band, &area, layer, ready(&band, area.input, area.hidden, bundle.rows, width));
+                find_queries(&bundle, &band, &area, layer, ready(&band, area.input, area.hidden, width));
             meet(team);
         }
         attend_all(job, team, &area, first, last, layer->heads, narrow, bundle.scratch);

@@ -28,9 +28,15 @@ static long product_size(long rows)
     return 0;
 }
 
-INLINE Input input_in(float *memory, Rows rows, long count, long columns)
+INLINE Input input_in(float *memory, long count, long columns)
 {
     (void)memory, (void)count, (void)columns;
+    return (Input){NULL, 0};
+}
+
+INLINE Input input_of(Input place, Rows rows)
+{
+    (void)place;
     return rows;
 }
 

@@ -3,8 +3,8 @@
 
    Where PARTS is 3, products are those of float32: a float has 24 bits, a bfloat16 has 8, so each number is cut into three
    of them, exactly, and six of the nine products of parts are added up, the small ones first. What is left out is below
-   the last place of a float, so that is no less exact than multiplying floats; and it takes less time, since a tile does 16
-   times as much at once as vectors do. Weights are kept whole, and cut where they are used, to take no more memory.
+   the last place of a float, so that is no less exact than multiplying floats (of numbers above 1e-33: tiles take the
+   smallest bfloat16 for zero); and it takes less time, since a tile does 16 times as much at once as vectors do. Weights are kept whole, and cut where they are used, to take no more memory.
 
    Where PARTS is 1, all numbers are rounded to bfloat16, and weights kept so. */
 
@@ -43,10 +43,15 @@ static long product_size(long rows) { return LANES + (rows + 2 * TALL) * PANEL +
 /* Numbers of memory that rows take, ready to be read. */
 static long input_size(long rows, long columns) { return PARTS * input_part(rows, columns) / 2; }
 
-INLINE Input input_in(float *memory, Rows rows, long count, long columns)
+INLINE Input input_in(float *memory, long count, long columns)
+{
+    return (Input){(Half *)memory, whole(columns) + STRIDE, input_part(count, columns)};
+}
+
+INLINE Input input_of(Input place, Rows rows)
 {
     (void)rows;
-    return (Input){(Half *)memory, whole(columns) + STRIDE, input_part(count, columns)};
+    return place;
 }
 
 INLINE __m512i upper(Vector values) { return _mm512_and_si512((__m512i)values, _mm512_set1_epi32((int)0xffff0000)); }
