@@ -154,7 +154,7 @@ def _axes(axes: Axes, places: Sequence[int], below: str, beside: str, title: str
     axes.set_yscale("log")
     axes.set_xticks(places, [str(place) for place in places])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "235" else "")
     axes.tick_params(which="both", labelsize=8, colors=_INK, length=2)
     axes.grid(visible=True, which="major", color="#e8eaec", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
