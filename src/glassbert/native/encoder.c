@@ -357,8 +357,8 @@ typedef struct {
     const Encoding *job;
     const Team *team;
     float *scratch;
-    long begin, tokens;   /* in the stream */
-    long rows;            /* that are computed: of all tokens, or of those asked for */
+    long begin;   /* its first token in the stream */
+    long rows;    /* that are computed: all tokens, or those asked for */
 } Bundle;
 
 /* What goes before attention. */
@@ -415,7 +415,7 @@ static void encode(const Encoding *job, float *room, long first, long last, cons
     const long width = model->width, all = starts[job->sequences] * width;
     Area area = area_of(job, room);
     Bundle bundle = {job, team, area.scratch + team->member * area.scratch_size, starts[first],
-                     starts[last] - starts[first], starts[last] - starts[first]};
+                     starts[last] - starts[first]};
     for (long number = 0; number <= model->layer_count; number++) {
         const Layer *layer = model->layers + number;
         const int begins = number == 0, ends = number == model->layer_count;

@@ -213,22 +213,37 @@ typedef struct {
         STEPS;                                                                                                    \
     }
 
+/* The first sums, tiles 0 and 1, stand side by side in memory; 2 and 3, where there are any, at `second`. */
+#define BEGIN_SUMS(second, row_size, four)                                                                        \
+    if (block->goes_on) {                                                                                         \
+        _tile_loadd(0, sums, row_size);                                                                           \
+        _tile_loadd(1, sums + LANES, row_size);                                                                   \
+        if (four) {                                                                                               \
+            _tile_loadd(2, second, row_size);                                                                     \
+            _tile_loadd(3, second + LANES, row_size);                                                             \
+        }                                                                                                         \
+    } else {                                                                                                      \
+        _tile_zero(0);                                                                                            \
+        _tile_zero(1);                                                                                            \
+        if (four) {                                                                                               \
+            _tile_zero(2);                                                                                        \
+            _tile_zero(3);                                                                                        \
+        }                                                                                                         \
+    }
+#define END_SUMS(second, row_size, four)                                                                          \
+    _tile_stored(0, sums, row_size);                                                                              \
+    _tile_stored(1, sums + LANES, row_size);                                                                      \
+    if (four) {                                                                                                   \
+        _tile_stored(2, second, row_size);                                                                        \
+        _tile_stored(3, second + LANES, row_size);                                                                \
+    }
+
 /* A block of sums: two tiles of rows high, and one panel wide. */
 static void tall_block(float *sums, const Block *block)
 {
-    enum { wide = 1, row_size = PANEL * 4 };
+    enum { wide = 1 };
     float *lower = sums + TALL * PANEL;
-    if (block->goes_on) {
-        _tile_loadd(0, sums, row_size);
-        _tile_loadd(1, sums + LANES, row_size);
-        _tile_loadd(2, lower, row_size);
-        _tile_loadd(3, lower + LANES, row_size);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    }
+    BEGIN_SUMS(lower, PANEL * 4, 1)
 #define LEFTS(part)                                                                                               \
     LEFT(4, part, 0);                                                                                             \
     LEFT(5, part, 1)
@@ -247,31 +262,14 @@ static void tall_block(float *sums, const Block *block)
     ALL_STEPS
 #undef LEFTS
 #undef RIGHTS
-    _tile_stored(0, sums, row_size);
-    _tile_stored(1, sums + LANES, row_size);
-    _tile_stored(2, lower, row_size);
-    _tile_stored(3, lower + LANES, row_size);
+    END_SUMS(lower, PANEL * 4, 1)
 }
 
 /* A block of sums: one tile of rows high, and one panel or two wide. */
 INLINE void flat_block(float *sums, const Block *block, const int wide)
 {
-    const long row_size = wide * PANEL * 4;
-    if (block->goes_on) {
-        _tile_loadd(0, sums, row_size);
-        _tile_loadd(1, sums + LANES, row_size);
-        if (wide > 1) {
-            _tile_loadd(2, sums + PANEL, row_size);
-            _tile_loadd(3, sums + PANEL + LANES, row_size);
-        }
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        if (wide > 1) {
-            _tile_zero(2);
-            _tile_zero(3);
-        }
-    }
+    float *right_panel = sums + PANEL;
+    BEGIN_SUMS(right_panel, wide * PANEL * 4, wide > 1)
 #define LEFTS(part) LEFT(4, part, 0)
 #define RIGHTS(number, part)                                                                                      \
     RIGHT(5, part, 0, 0);                                                                                         \
@@ -294,12 +292,7 @@ INLINE void flat_block(float *sums, const Block *block, const int wide)
     ALL_STEPS
 #undef LEFTS
 #undef RIGHTS
-    _tile_stored(0, sums, row_size);
-    _tile_stored(1, sums + LANES, row_size);
-    if (wide > 1) {
-        _tile_stored(2, sums + PANEL, row_size);
-        _tile_stored(3, sums + PANEL + LANES, row_size);
-    }
+    END_SUMS(right_panel, wide * PANEL * 4, wide > 1)
 }
 
 static void take_sums(Rows out, const float *sums, long rows, long columns, int add, const float *bias)
