@@ -262,7 +262,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from its room at first use."""
+    """Load a public name from its room at first use, and the room `inspect` as a whole."""
+    if name == "inspect":
+        return importlib.import_module("glassbert.inspect")
     if name not in _ROOMS:
         raise AttributeError(f"module 'glassbert' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"glassbert.{_ROOMS[name]}"), name)

@@ -22,6 +22,7 @@ import typer
 import glassbert
 from glassbert.cli.convert import convert
 from glassbert.cli.export import export
+from glassbert.cli.inspect import inspect
 from glassbert.cli.prepare import prepare
 from glassbert.cli.pretrain import pretrain
 from glassbert.cli.rank import rank
@@ -70,14 +71,17 @@ app.command()(export)
 app.command()(vocab)
 app.command()(prepare)
 app.command()(pretrain)
+app.add_typer(inspect)
+# What says nothing without a command of its own.
+_GROUPS: Final = (["inspect"],)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = bool(given) and given[0] == "--debug"
-    if not given:
-        given = ["--help"]
+    if not given or given in _GROUPS:
+        given = [*given, "--help"]
     try:
         code = app(args=given, prog_name="glassbert", standalone_mode=False)
         if code == 130:  # how typer reports Ctrl-C

@@ -27,6 +27,12 @@ def out() -> Console:
     return Console(highlight=False, emoji=False)
 
 
+def report_console() -> Console:
+    """Return the console for tables that have many columns: as wide as the terminal, or 150 where there is none."""
+    console = out()
+    return console if console.is_terminal else Console(width=150, highlight=False, emoji=False)
+
+
 def notes() -> Console:
     """Return the console for everything else."""
     return Console(stderr=True, highlight=False, emoji=False)

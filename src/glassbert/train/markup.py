@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import json
 import math
 from collections.abc import Iterable, Sequence
 from importlib import resources
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 # A curve has at most this many points: the lowest and the highest of each of half as many parts.
 MOST_POINTS: Final = 600
@@ -45,23 +48,37 @@ def tag(name: str, *content: str, **attributes: str | float | None) -> Markup:
     return Markup(f"<{name}{given}>{''.join(map(escaped, content))}</{name}>")
 
 
-def document(title: str, *content: str, version: str) -> str:
-    """Return a page that needs nothing else: no script, no font, no network.
+def document(title: str, *content: str, version: str, style: str = "", script: str = "") -> str:
+    """Return a page that needs nothing else: no font, no network, and no script but the one that is given.
 
     Args:
         title: of the page.
         content: what stands in it.
         version: of glassbert, for its last line.
+        style: more rules, after those that all pages have.
+        script: a program of ours that runs when the page stands; never anything that came from data.
     """
-    style = resources.files("glassbert.train").joinpath("report.css").read_text(encoding="utf-8")
+    style = resources.files("glassbert.train").joinpath("report.css").read_text(encoding="utf-8") + style
+    # Whatever the data holds, the browser fetches nothing, and runs nothing but the script of this hash.
+    allowed = "default-src 'none'; style-src 'unsafe-inline'"
+    if script:
+        allowed += f"; script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        # Whatever the data holds, the browser runs nothing and fetches nothing.
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f'<meta http-equiv="Content-Security-Policy" content="{allowed}">'
         f"{tag('title', title)}<style>{style}</style>"
     )
     body = tag("main", *content, tag("footer", f"Written by glassbert {version}".rstrip() + "."))
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+    program = f"<script>{script}</script>" if script else ""
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}{program}</body></html>\n'
+
+
+def data_block(name: str, value: Any) -> Markup:
+    """Return plain values for a page's script, which reads them as JSON from the element of this id."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # Within a script element "<" may begin what ends it; as an escape it is the same JSON.
+    text = text.replace("<", "\\u003c")
+    return Markup(f'<script type="application/json" id="{escaped(name)}">{text}</script>')
 
 
 def section(title: str, *content: str, about: str = "") -> Markup:

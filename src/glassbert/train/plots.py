@@ -31,15 +31,25 @@ _FONTS: Final = (
     "Microsoft YaHei",
     "Noto Sans",
 )
-_BLUE: Final = "#2f5d9b"
-_ORANGE: Final = "#d9762b"
+BLUE: Final = "#2f5d9b"
+ORANGE: Final = "#d9762b"
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, *, extra: str = "train") -> Figure:
+    """Return an empty figure.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        extra: of glassbert, that brings matplotlib to what draws.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingExtraError("matplotlib", "train") from None
+        raise MissingExtraError("matplotlib", extra) from None
     # The Figure object alone, without pyplot, opens no window and keeps no global state.
     return Figure(figsize=(width, height), dpi=150, layout="constrained")
 
@@ -62,12 +72,12 @@ def plot_learning_curve(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = _figure(7.0, 4.0)
+    figure = new_figure(7.0, 4.0)
     axes = figure.add_subplot()
     steps, values = zip(*losses, strict=True)
     every = "loss of each batch" if steps[-1] == len(steps) else "mean losses of some batches each"
-    axes.plot(steps, values, color=_BLUE, alpha=0.25, linewidth=1.0, label=every)
-    axes.plot(steps, smoothed(values), color=_BLUE, linewidth=2.0, label="running mean of the loss")
+    axes.plot(steps, values, color=BLUE, alpha=0.25, linewidth=1.0, label=every)
+    axes.plot(steps, smoothed(values), color=BLUE, linewidth=2.0, label="running mean of the loss")
     axes.spines[["top", "right"]].set_visible(False)
     # On a scale of its own the same quantity could not be compared.
     same = bool(evaluations) and metric == "loss"
@@ -75,7 +85,7 @@ def plot_learning_curve(
     named = metric.replace("_", " ")
     if evaluations:
         at, measured = zip(*evaluations, strict=True)
-        right.plot(at, measured, color=_ORANGE, marker="o", linewidth=1.5, label=f"{named} on held-out data")
+        right.plot(at, measured, color=ORANGE, marker="o", linewidth=1.5, label=f"{named} on held-out data")
     ylabel = "loss" if same else "training loss"
     axes.set(xlabel="step", ylabel=ylabel, ylim=(0.0, None), xlim=(0, 1.02 * steps[-1]))
     handles, names = axes.get_legend_handles_labels()
@@ -87,10 +97,10 @@ def plot_learning_curve(
         handles, names = handles + more[0], names + more[1]
     figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     axes.set_title("Learning curve", loc="left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a picture, with a font for Chinese and its like where the system has one; else such a sign is a box."""
     from matplotlib import font_manager, rc_context
 
@@ -98,7 +108,7 @@ def _save(figure: Figure, path: Path) -> None:
     fonts = ["DejaVu Sans", *(name for name in _FONTS if name in there)]
     with rc_context({"font.family": fonts}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(path)
+        figure.savefig(path, format="png")
 
 
 def plot_confusion_matrix(metrics: ClassificationMetrics, path: Path) -> None:
@@ -109,7 +119,7 @@ def plot_confusion_matrix(metrics: ClassificationMetrics, path: Path) -> None:
     """
     count = len(metrics.labels)
     side = min(14.0, 2.4 + 0.55 * count)
-    figure = _figure(side + 0.4, side)
+    figure = new_figure(side + 0.4, side)
     axes = figure.add_subplot()
     shares = [[value / max(1, sum(row)) for value in row] for row in metrics.confusion]
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
@@ -123,7 +133,7 @@ def plot_confusion_matrix(metrics: ClassificationMetrics, path: Path) -> None:
                 value = metrics.confusion[row][column]
                 colour = "white" if shares[row][column] > 0.5 else "#8a8a8a" if value == 0 else "black"
                 axes.text(column, row, str(value), ha="center", va="center", color=colour, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_tuning(trials: Sequence[Trial], space: Mapping[str, Sequence[float]], path: Path) -> None:
@@ -140,13 +150,13 @@ def plot_tuning(trials: Sequence[Trial], space: Mapping[str, Sequence[float]], p
     count = 1 + len(space)
     columns = 2 if count in (2, 4) else 3
     rows = math.ceil(count / columns)
-    figure = _figure(3.4 * columns, 0.5 + 2.7 * rows)
+    figure = new_figure(3.4 * columns, 0.5 + 2.7 * rows)
     panels: list[Axes] = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     shown = [trial for trial in trials if trial.figure is not None]
     best = best_of(shown)
     name = (best.metric if best else "").replace("_", " ")
     done = best_so_far(shown)
-    panels[0].step([number for number, _ in done], [value for _, value in done], where="post", color=_ORANGE, alpha=0.6)
+    panels[0].step([number for number, _ in done], [value for _, value in done], where="post", color=ORANGE, alpha=0.6)
     panels[0].locator_params("x", integer=True, nbins=10)
     _draw_trials(panels[0], [float(trial.number) for trial in shown], shown, best)
     panels[0].set(xlabel="trial", xlim=(0.5, max(trial.number for trial in trials) + 0.5))
@@ -175,12 +185,12 @@ def plot_tuning(trials: Sequence[Trial], space: Mapping[str, Sequence[float]], p
             panel.set_ylabel(name)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_trials(panel: Axes, places: Sequence[float], trials: Sequence[Trial], best: Trial | None) -> None:
     """Draw a dot for each trial."""
-    for name, filled, colour in (("done", True, _BLUE), ("ended early", False, _BLUE), ("the best", True, _ORANGE)):
+    for name, filled, colour in (("done", True, BLUE), ("ended early", False, BLUE), ("the best", True, ORANGE)):
         kinds = ["the best" if one is best else "done" if one.state == "done" else "ended early" for one in trials]
         points = [(x, one.figure) for x, one, kind in zip(places, trials, kinds, strict=True) if kind == name]
         if points:

@@ -1,0 +1,152 @@
+"""The model and the text that a finding is about, and how a model is run so that nothing of it changes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from glassbert.checkpoint import load, load_model, load_tokenizer
+from glassbert.checkpoint.folder import MODEL_CLASSES
+from glassbert.errors import CheckpointError, ConfigError, InputError
+from glassbert.model import BertConfig, BertPreTrainedModel
+from glassbert.text import BertTokenizer, BertTokenizerFast
+
+# A model, its folder, or its name on the hub.
+Model = BertPreTrainedModel | str | Path
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is looked at.
+
+    Attributes:
+        model: a model.
+        tokenizer: its tokenizer; None where there is none.
+        name: what it is called: the folder, or the model's class.
+    """
+
+    model: BertPreTrainedModel
+    tokenizer: BertTokenizer | None
+    name: str
+
+    @classmethod
+    def of(cls, model: Model, tokenizer: BertTokenizer | None = None, *, kind: str | None = None) -> Subject:
+        """Take a model as it is, or load one with its tokenizer.
+
+        Args:
+            model: a model; or a folder, or a name on the hub.
+            tokenizer: its tokenizer, where that of the folder is not meant.
+            kind: name of the class to load, such as BertModel; None takes what the folder says.
+
+        Raises:
+            CheckpointError: there is no such model.
+            ConfigError: there is no such class, or a model that is there already was to be loaded as another.
+        """
+        if kind is not None and kind not in MODEL_CLASSES:
+            raise ConfigError(f"class is {kind!r}, expected one of {', '.join(MODEL_CLASSES)}")
+        if isinstance(model, BertPreTrainedModel):
+            if kind not in (None, type(model).__name__):
+                raise ConfigError(
+                    f"class is {kind!r}, but the model is a {type(model).__name__} already; give a folder"
+                )
+            return cls(model=model, tokenizer=tokenizer, name=type(model).__name__)
+        loaded = load(model) if kind is None else load_model(MODEL_CLASSES[kind], model)
+        if tokenizer is None:
+            # A model without a tokenizer can be looked at too; what needs one will say so.
+            with contextlib.suppress(CheckpointError):
+                tokenizer = load_tokenizer(BertTokenizerFast, model)
+        return cls(model=loaded, tokenizer=tokenizer, name=Path(model).name or str(model))
+
+    @property
+    def config(self) -> BertConfig:
+        """The model's config."""
+        return self.model.config
+
+    def words(self) -> BertTokenizer:
+        """Return the tokenizer.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.tokenizer is None:
+            raise InputError(f"{self.name} has no tokenizer, so it takes no text; give one as tokenizer=, or token ids")
+        return self.tokenizer
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Batch:
+        """Make the model's input of texts, or of pairs of texts, padded to the longest.
+
+        Raises:
+            InputError: no text, or one that is longer than the model takes, which is never cut here: what was asked to
+                be shown is shown whole.
+        """
+        tokenizer = self.words()
+        if not texts:
+            raise InputError("there is no text; give one or more")
+        limit = min(self.config.max_position_embeddings, tokenizer.model_max_length)
+        encoded = tokenizer.encodings(texts, pairs, details=True)
+        for number, one in enumerate(encoded):
+            if len(one.ids) > limit:
+                which = "the text has" if len(encoded) == 1 else f"text {number + 1} has"
+                raise InputError(f"{which} {len(one.ids)} tokens, the model takes at most {limit}; give a shorter one")
+        longest = max(len(one.ids) for one in encoded)
+
+        def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+            return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows], device=self.model.device)
+
+        return Batch(
+            input_ids=padded([one.ids for one in encoded], self.config.pad_token_id),
+            attention_mask=padded([[1] * len(one.ids) for one in encoded], 0),
+            token_type_ids=padded([one.types for one in encoded], 0),
+            tokens=tuple(tuple(tokenizer.convert_ids_to_tokens(list(one.ids))) for one in encoded),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """A model's input.
+
+    Attributes:
+        input_ids: (B, S) int64.
+        attention_mask: (B, S) int64, 1 at real tokens.
+        token_type_ids: (B, S) int64.
+        tokens: of each text, without padding.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_type_ids: Tensor
+    tokens: tuple[tuple[str, ...], ...]
+
+    def arguments(self) -> dict[str, Tensor]:
+        """Return what a model is called with."""
+        return {
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+            "token_type_ids": self.token_type_ids,
+        }
+
+
+@contextlib.contextmanager
+def quietly(model: torch.nn.Module, *, gradients: bool = False) -> Iterator[contextlib.ExitStack]:
+    """Run a model in eval mode; afterwards every module is in the mode that it was in.
+
+    Args:
+        model: any module.
+        gradients: whether what is computed can be differentiated.
+
+    Gives a stack for what has to be taken back as well, such as hooks: `stack.callback(handle.remove)`. All of it is
+    taken back however the block ends.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    with contextlib.ExitStack() as stack, torch.set_grad_enabled(gradients):
+        try:
+            yield stack
+        finally:
+            for module, training in modes:
+                module.training = training
