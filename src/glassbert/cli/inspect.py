@@ -84,3 +84,24 @@ def tree(
     from glassbert import inspect as room
 
     show(room.tree(model, kind=kind), html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command()
+def heads(
+    model: ModelName,
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What is run.", show_default="a sentence")] = None,
+    layer: Annotated[int, typer.Option("--layer", help="The layer whose heads are listed, from 0.")] = 0,
+    kind: Kind = None,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show which rows and columns of the weights belong to each head, and prove it by computing each head alone.
+
+    Example: glassbert inspect heads FOLDER
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert import inspect as room
+
+    show(room.heads(model, text, layer=layer, kind=kind), html=html, png=png, overwrite=overwrite, json=json)

@@ -5,6 +5,15 @@ Each function returns a finding: a typed object that prints itself, shows itself
 """
 
 from glassbert.inspect.finding import Finding
+from glassbert.inspect.heads import Head, Heads, Reassembly, heads
 from glassbert.inspect.tree import Tree, tree
 
-__all__ = ["Finding", "Tree", "tree"]
+__all__ = [
+    "Finding",
+    "Head",
+    "Heads",
+    "Reassembly",
+    "Tree",
+    "heads",
+    "tree",
+]

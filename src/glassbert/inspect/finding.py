@@ -115,7 +115,7 @@ def _cell(column: Column, value: Value) -> Markup:
     text = column.text(value)
     if column.kind == "share" and isinstance(value, int | float):
         bar = tag("span", class_="sharebar", style=f"--s:{min(1.0, max(0.0, float(value))):.4f}")
-        return tag("td", bar, text, class_="number")
+        return tag("td", bar, tag("span", text, class_="sharetext"), class_="number")
     if column.kind == "number":
         return markup.cell(text)
     return tag("td", tag("code", text)) if column.kind == "code" else tag("td", markup.foreign(text))
