@@ -272,3 +272,12 @@ class ExportDisplay(Display):
         """Take the step that begins."""
         self.drop_bars()
         self.bar(doing, 0, None, "")
+
+
+class StepsDisplay(Display):
+    """Shows how many of some equal steps are done, one kind of step at a time."""
+
+    def show(self, doing: str, done: int, total: int) -> None:
+        """Take what is being done, how much is done, and of how much."""
+        self.drop_bars(but=doing)
+        self.bar(doing, done, total, f"{done:,}/{total:,}")

@@ -22,6 +22,7 @@ import typer
 import glassbert
 from glassbert.cli.convert import convert
 from glassbert.cli.export import export
+from glassbert.cli.heads import heads
 from glassbert.cli.inspect import inspect
 from glassbert.cli.prepare import prepare
 from glassbert.cli.pretrain import pretrain
@@ -72,8 +73,9 @@ app.command()(vocab)
 app.command()(prepare)
 app.command()(pretrain)
 app.add_typer(inspect)
+app.add_typer(heads)
 # What says nothing without a command of its own.
-_GROUPS: Final = (["inspect"],)
+_GROUPS: Final = (["inspect"], ["heads"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

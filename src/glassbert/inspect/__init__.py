@@ -6,14 +6,22 @@ Each function returns a finding: a typed object that prints itself, shows itself
 
 from glassbert.inspect.finding import Finding
 from glassbert.inspect.heads import Head, Heads, Reassembly, heads
+from glassbert.inspect.importance import HeadScore, Importance, importance
+from glassbert.inspect.pruning import Pruned, Size, prune
 from glassbert.inspect.tree import Tree, tree
 
 __all__ = [
     "Finding",
     "Head",
+    "HeadScore",
     "Heads",
+    "Importance",
+    "Pruned",
     "Reassembly",
+    "Size",
     "Tree",
     "heads",
+    "importance",
+    "prune",
     "tree",
 ]
