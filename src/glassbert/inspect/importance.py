@@ -199,9 +199,7 @@ class Importance(Finding):
             image = panel.imshow(values, aspect="auto", **way)
             panel.set_xticks(range(most))
             panel.set_yticks(range(self.layers))
-            title = {"change": f"change of {self.metric.replace('_', ' ')}", "error": "change of the error"}.get(
-                name, name
-            )
+            titles = {"change": f"change of {self.metric.replace('_', ' ')}", "error": "change of the error"}
             panel.set(xlabel="head", ylabel="layer")
             panel.set_title(titles.get(name, name), fontsize=9, loc="left")
             drawn.colorbar(image, ax=panel)
