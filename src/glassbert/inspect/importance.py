@@ -35,6 +35,7 @@ from glassbert.train.markup import Markup, tag
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from rich.console import RenderableType
 
 Method = Literal["both", "ablation", "gradient"]
 OnStep = Callable[[str, int, int], object]
@@ -133,7 +134,9 @@ class Importance(Finding):
         if ablated:
             about = f"By how many thousandths the {self.metric.replace('_', ' ')} changes without this head alone; "
             about += f"below 0 the head {'hinders' if self.lower_is_better else 'helps'}."
-            yield Grid("Each head taken away", self._grid("change", 1000.0), "+.1f", about)
+            yield Grid(
+                "Each head taken away", self._grid("change", 1000.0), "+.1f", about, below=not self.lower_is_better
+            )
             yield Grid(
                 "The same, by the error of the answers",
                 self._grid("error", 1000.0),
@@ -215,33 +218,47 @@ class Importance(Finding):
         return grid
 
 
-class Grid(Table):
-    """A value of each head, layers × heads: a table on a terminal, coloured on a page."""
+@dataclasses.dataclass(frozen=True)
+class Grid(Part):
+    """A value of each head, layers × heads: a table on a terminal, coloured on a page.
 
-    def __init__(self, title: str, values: Sequence[Sequence[float | None]], form: str, about: str) -> None:
-        """Take layers × heads; None stands for a head that is not there."""
-        columns = [
-            Column("layer", "number"),
-            *(Column(str(head), "number", form) for head in range(len(values[0]))),
-        ]
-        super().__init__(title, columns, [[layer, *row] for layer, row in enumerate(values)], about)
+    Attributes:
+        title: of it.
+        values: layers × heads; None stands for a head that is not there.
+        form: of the values.
+        about: a line that says how to read it.
+        below: whether values below 0 are those of heads that help, which are blue, and not those above.
+    """
+
+    title: str
+    values: Sequence[Sequence[float | None]]
+    form: str
+    about: str
+    below: bool = False
+
+    def rich(self) -> Sequence[RenderableType]:
+        """Return a table."""
+        columns = [Column("layer", "number")]
+        columns += [Column(str(head), "number", self.form) for head in range(len(self.values[0]))]
+        rows = [[layer, *row] for layer, row in enumerate(self.values)]
+        return Table(self.title, columns, rows, self.about).rich()
 
     def html(self) -> Markup:
         """Return cells whose colour is the side and the size of the value."""
         heads = [tag("th", "layer \\ head", class_="corner", scope="col")]
-        heads += [tag("th", column.name, scope="col") for column in self.columns[1:]]
-        values = [value for row in self.rows for value in row[1:] if isinstance(value, float)]
-        largest = max(map(abs, values), default=0.0) or 1.0
+        heads += [tag("th", str(head), scope="col") for head in range(len(self.values[0]))]
+        largest = max((abs(value) for row in self.values for value in row if value is not None), default=0.0) or 1.0
         body = []
-        for layer, *row in self.rows:
+        for layer, row in enumerate(self.values):
             cells = [tag("th", str(layer), scope="row")]
-            for column, value in zip(self.columns[1:], row):
-                if not isinstance(value, float):
+            for value in row:
+                if value is None:
                     cells.append(tag("td", "–", class_="none", title="cut out"))
                     continue
                 share = abs(value) / largest
-                kind = " ".join(["right"] * (value < 0 or min(values) >= 0) + ["deep"] * (share > 0.6))
-                cells.append(tag("td", column.text(value), class_=kind or None, style=f"--s:{0.9 * share:.3f}"))
+                helps = value < 0 if self.below else value > 0
+                kind = " ".join(["right"] * helps + ["deep"] * (share > 0.6))
+                cells.append(tag("td", format(value, self.form), class_=kind or None, style=f"--s:{0.9 * share:.3f}"))
             body.append(tag("tr", *cells))
         table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body), class_="heat")
         return markup.section(self.title, tag("div", table, class_="scroll", tabindex="0"), about=self.about)
