@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -105,3 +105,39 @@ def heads(
     from glassbert import inspect as room
 
     show(room.heads(model, text, layer=layer, kind=kind), html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command()
+def why(
+    topic: Annotated[
+        Literal["mask", "positions", "layer-norm", "dropout", "feed-forward", "activation", "transform"],
+        typer.Argument(metavar="TOPIC", help="What is asked about.", show_default=False),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="Model folder, or hub name; none for transform.", show_default=False),
+    ] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT...", help="What is run.", show_default="some sentences")
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", help="Of each training of transform.", min=1)] = 300,
+    seeds: Annotated[int, typer.Option("--seeds", help="How many pairs of trainings transform makes.", min=1)] = 3,
+    kind: Kind = None,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Answer a question that one asks while reading BERT's source, by an experiment on the model.
+
+    Topics: mask (why added and not multiplied), positions (position_embedding_type and the einsums), layer-norm (why
+    not BatchNorm), dropout (where and why there), feed-forward (what for), activation (why GELU, how far off is the
+    tanh form), transform (is it needed before the decoder; trains pairs of small models, a minute or two).
+
+    Example: glassbert inspect why mask FOLDER
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert import inspect as room
+
+    found = room.why(topic, model, texts or None, kind=kind, steps=steps, seeds=seeds)
+    show(found, html=html, png=png, overwrite=overwrite, json=json)

@@ -9,6 +9,7 @@ from glassbert.inspect.heads import Head, Heads, Reassembly, heads
 from glassbert.inspect.importance import HeadScore, Importance, importance
 from glassbert.inspect.pruning import Pruned, Size, prune
 from glassbert.inspect.tree import Tree, tree
+from glassbert.inspect.why import Measure, Reason, why
 
 __all__ = [
     "Finding",
@@ -16,7 +17,9 @@ __all__ = [
     "HeadScore",
     "Heads",
     "Importance",
+    "Measure",
     "Pruned",
+    "Reason",
     "Reassembly",
     "Size",
     "Tree",
@@ -24,4 +27,5 @@ __all__ = [
     "importance",
     "prune",
     "tree",
+    "why",
 ]
