@@ -12,7 +12,8 @@ import torch
 
 from glassbert import BertConfig, BertModel, ConfigError, InputError
 from glassbert.cli.main import main
-from glassbert.inspect import why
+from glassbert.data import load_sentences
+from glassbert.inspect import trial, why
 from glassbert.inspect.heads import bert_of
 from glassbert.inspect.running import Subject
 from glassbert.inspect.trial import _batch, _masking, compare_transforms
@@ -128,14 +129,16 @@ def test_padding_is_there_to_be_seen() -> None:
     assert real.sum(dim=1).min() < real.sum(dim=1).max()
 
 
-def test_a_short_trial_of_the_transform() -> None:
+def test_a_short_trial_of_the_transform(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {part: load_sentences(part)[::60] for part in ("train", "test")}  # type: ignore[arg-type]
+    monkeypatch.setattr(trial, "load_sentences", few.__getitem__)
     state = torch.random.get_rng_state()
     first, again = (compare_transforms(steps=2, seeds=1) for _ in range(2))
     assert first == again
     assert first.with_ != first.without
     assert first.parameters == 128 * 128 + 128 + 2 * 128
-    # After two steps nothing is learned: the loss is near that of even guesses among 3,000 words.
-    assert 6.0 < first.unigram < math.log(3000) < first.with_[0] + 1.0
+    # After two steps nothing is learned.
+    assert 3.0 < first.unigram < first.with_[0] + 1.0
     assert torch.equal(torch.random.get_rng_state(), state)
     found = why("transform", steps=1, seeds=1)
     assert "standard deviation of the difference" not in [one.what for one in found.measures]
