@@ -84,3 +84,45 @@ def tree(
     from glassbert import inspect as room
 
     show(room.tree(model, kind=kind), html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command()
+def tokens(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="Model folder, one with a vocab.txt alone, or name on the hub; the model itself is not loaded.",
+            show_default=False,
+        ),
+    ],
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="Any text.", show_default="the words of --word")
+    ] = None,
+    pair: Annotated[
+        str | None, typer.Argument(metavar="PAIR", help="The second text of a pair.", show_default=False)
+    ] = None,
+    word: Annotated[
+        list[str] | None,
+        typer.Option("--word", help="Show how this word is split; may be given more than once.", show_default=False),
+    ] = None,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show how a text becomes ids: cleaned, split into words, and these into pieces of the vocabulary.
+
+    Also which words are unknown and why, and where Google's rules would give other tokens.
+
+    Example: glassbert inspect tokens FOLDER "An unaffable café" --word unaffable
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert import inspect as room
+    from glassbert.errors import InputError
+
+    words = word or []
+    if text is None and not words:
+        raise InputError("there is no text; give one, or --word with a word")
+    found = room.tokens(model, " ".join(words) if text is None else text, pair, words=words)
+    show(found, html=html, png=png, overwrite=overwrite, json=json)

@@ -5,6 +5,13 @@ Each function returns a finding: a typed object that prints itself, shows itself
 """
 
 from glassbert.inspect.finding import Finding
+from glassbert.inspect.tokens import Tokens, tokens
 from glassbert.inspect.tree import Tree, tree
 
-__all__ = ["Finding", "Tree", "tree"]
+__all__ = [
+    "Finding",
+    "Tokens",
+    "Tree",
+    "tokens",
+    "tree",
+]
