@@ -14,6 +14,7 @@ from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, 
 from glassbert.text import BertTokenizer, BertTokenizerFast, Encoding, WordpieceTokenizer
 from glassbert.text.basic import Normalizer
 from glassbert.text.characters import Rules, characters
+from glassbert.text.checks import check_string, words_of
 from glassbert.text.tokenizer import LONGEST_WORD
 from glassbert.train import markup
 from glassbert.train.markup import Markup, tag
@@ -290,7 +291,7 @@ class Tokens(Finding):
             Column("there", "code"),
         )
         rows = [
-            (place, shown(one.token), one.id, one.type, one.word, one.start, one.stop, shown(one.slice))
+            (place, shown(one.token), one.id, one.type, one.word, one.start, one.stop, shown(_cut(one.slice)))
             for place, one in enumerate(self.tokens[:_ROWS])
         ]
         about = "From and to are places in the given text, and the last column is what stands there. "
@@ -389,6 +390,9 @@ def tokens(
     """
     tokenizer, name = _tokenizer_of(model)
     texts = [text] if pair is None else [text, pair]
+    for kind, one in zip(("text", "pair"), texts):
+        check_string(kind, one)
+    words = words_of("words", words)
     (encoding,) = tokenizer.encodings([text], None if pair is None else [pair], details=True)
     traces = tuple(_trace(tokenizer, one) for one in texts)
     own = tokenizer.rules
@@ -726,6 +730,7 @@ def _fate(tokenizer: BertTokenizer, char: str) -> str:
 
 # -- how it is shown --------------------------------------------------------------------------------------------------
 
+
 def shown(text: str) -> str:
     """Return a text with the number of each character that cannot be seen, or that moves others."""
     if text.isprintable():
@@ -956,13 +961,13 @@ def _segments(found: Tokens, first: Sequence[Token]) -> Iterator[list[tuple[str,
                 members.append(place)
                 continue
             if members:
-                parts.append((shown(trace.text[start:stop]), members))
+                parts.append((shown(_cut(trace.text[start:stop], 200)), members))
                 end = stop
             if token.start > end:
                 parts.append((_gap(trace.text[end : token.start]), []))
             start, stop, members = token.start, token.stop, [place]
         if members:
-            parts.append((shown(trace.text[start:stop]), members))
+            parts.append((shown(_cut(trace.text[start:stop], 200)), members))
             end = stop
         rest = trace.text[end:]
         if rest and len(first) == len(found.tokens):
