@@ -126,3 +126,63 @@ def tokens(
         raise InputError("there is no text; give one, or --word with a word")
     found = room.tokens(model, " ".join(words) if text is None else text, pair, words=words)
     show(found, html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command()
+def training(
+    model: ModelName,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT...|FILE...",
+            help="Texts to mask and pair, or files, with empty lines between documents.",
+            show_default="a few sentences of our own",
+        ),
+    ] = None,
+    kind: Kind = None,
+    steps: Annotated[int, typer.Option("--steps", help="Steps of the optimizer.")] = 1_000,
+    warmup: Annotated[int, typer.Option("--warmup", help="How many of them the rate goes up.")] = 100,
+    learning_rate: Annotated[float, typer.Option("--lr", help="The highest learning rate.")] = 5e-5,
+    weight_decay: Annotated[float, typer.Option("--weight-decay", help="Decay of the weights that have one.")] = 0.01,
+    layer_decay: Annotated[
+        float | None,
+        typer.Option(
+            "--layer-decay", help="Factor of the rate from one layer to the one below.", show_default="one rate"
+        ),
+    ] = None,
+    length: Annotated[int, typer.Option("--length", help="Most tokens of a sequence of the masks and pairs.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", help="Of what is chosen by chance.")] = 0,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show how the model would be trained: what decays, how the learning rate goes, what is masked and paired.
+
+    Nothing is trained. Schedules, masks and pairs are made by what training itself uses.
+
+    Example: glassbert inspect training FOLDER corpus.txt --steps 10000 --warmup 1000
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert import inspect as room
+    from glassbert.data.readers import FORMATS
+
+    def read(one: str) -> str | Path:
+        """Take for a file what is one, or has the ending of one."""
+        endings = (*FORMATS, ".txt")
+        is_file = Path(one.lower().removesuffix(".gz")).suffix in endings or (len(one) < 256 and Path(one).is_file())
+        return Path(one) if is_file else one
+
+    found = room.training(
+        model,
+        [read(one) for one in texts] if texts else None,
+        kind=kind,
+        steps=steps,
+        warmup=warmup,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        layer_decay=layer_decay,
+        length=length,
+        seed=seed,
+    )
+    show(found, html=html, png=png, overwrite=overwrite, json=json)

@@ -6,12 +6,15 @@ Each function returns a finding: a typed object that prints itself, shows itself
 
 from glassbert.inspect.finding import Finding
 from glassbert.inspect.tokens import Tokens, tokens
+from glassbert.inspect.training import Training, training
 from glassbert.inspect.tree import Tree, tree
 
 __all__ = [
     "Finding",
     "Tokens",
+    "Training",
     "Tree",
     "tokens",
+    "training",
     "tree",
 ]
