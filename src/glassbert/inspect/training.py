@@ -27,11 +27,12 @@ from glassbert.inspect.running import Model, Subject
 from glassbert.inspect.tokens import shown
 from glassbert.model import BertPreTrainedModel
 from glassbert.text import BertTokenizer
+from glassbert.text.characters import check_text
 from glassbert.train import markup
 from glassbert.train.checks import check_count, check_number
 from glassbert.train.groups import parameter_groups
 from glassbert.train.markup import Curve, Markup, tag
-from glassbert.train.plots import BLUE
+from glassbert.train.plots import BLUE, ORANGE
 from glassbert.train.schedules import SchedulerType, get_scheduler
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _RESTARTS: Final = 3
 # Readings of the text that are counted, and of them those that are shown.
 _DRAWS: Final = 2_000
 _READINGS: Final = 200
+_COUNTED: Final = 300_000
 _EPOCHS: Final = 3
 _PAIRS: Final = 4
 # In characters: how much of a text is read.
@@ -330,12 +332,8 @@ class Training(Finding):
 
     def _mask_table(self) -> Part:
         columns = [Column("")]
-        values: list[list[str | float]] = [
-            ["chosen, of all tokens"],
-            ["of these: [MASK]"],
-            ["a random token"],
-            ["kept"],
-        ]
+        names = ("chosen, of all tokens", "of these: [MASK]", "of these: a random token", "of these: kept")
+        values: list[list[str | float]] = [[name] for name in names]
         for one in self.masks:
             kind = "whole words" if one.whole_words else "single tokens"
             columns += [Column(f"{kind}, counted", "share", ".2%"), Column("expected", "share", ".2%")]
@@ -354,7 +352,8 @@ class Training(Finding):
         places = drawn.subplots(2, 3, sharex=True, sharey=True)
         for axes, one in zip(places.flat, self.schedules):
             axes.plot(self.points, one.rates, color=BLUE, linewidth=1.8)
-            axes.axvline(self.warmup, color="#d9762b", linewidth=0.8, linestyle="--")
+            if one.name != SchedulerType.CONSTANT:
+                axes.axvline(self.warmup, color=ORANGE, linewidth=0.8, linestyle="--")
             axes.set_title(one.name, fontsize=10)
             axes.set_ylim(bottom=0.0)
             axes.spines[["top", "right"]].set_visible(False)
@@ -450,7 +449,7 @@ def training(
     )
 
 
-# -- parameters and rates -----------------------------------------------------------------------------------------------
+# -- parameters and rates ---------------------------------------------------------------------------------------------
 
 
 def _groups(model: BertPreTrainedModel, groups: Iterable[dict[str, Any]]) -> Iterator[Group]:
@@ -561,9 +560,11 @@ def _documents(
     documents: list[Document] = []
     most = length - 3
     for text in found:
-        sentences = [ids for sentence in split(text) for ids in _ids(tokenizer, sentence, most)]
-        if sentences:
-            documents.append(sentences)
+        # A sentence that is longer than a sequence is divided.
+        pieces = [one.ids for one in tokenizer.pieces(split(text))]
+        document = [ids[begin : begin + most] for ids in pieces for begin in range(0, len(ids), most)]
+        if document:
+            documents.append(document)
     return documents
 
 
@@ -571,18 +572,12 @@ def _read(one: str | Path) -> Iterator[str]:
     """Give the documents of a text, or of the first block of a file."""
     corpus = Corpus(files=[str(one)] if isinstance(one, Path) else [])
     if isinstance(one, str):
+        check_text(one)
         yield from documents_of(one, corpus.boundary)[0]
         return
     for block in islice(corpus.blocks(), 1):
         for text, record in zip(block.texts, block.records, strict=True):
             yield from documents_of(text, None if record else corpus.boundary)[0]
-
-
-def _ids(tokenizer: BertTokenizer, sentence: str, most: int) -> Iterator[list[int]]:
-    """Give the ids of a sentence; a long one is divided, as in `prepare`."""
-    ids = tokenizer.pieces([sentence])[0].ids
-    for begin in range(0, len(ids), most):
-        yield ids[begin : begin + most]
 
 
 # -- masks ------------------------------------------------------------------------------------------------------------
@@ -633,6 +628,7 @@ def _reading(
 
 def _pairs(tokenizer: BertTokenizer, documents: Sequence[Document], length: int, seed: int) -> Iterator[Pairs]:
     sentences = sum(map(len, documents))
+    tokens = sum(map(len, chain.from_iterable(documents)))
     for order in get_args(Order):
         note = ""
         if order == "nsp" and sentences == 1:
@@ -642,7 +638,9 @@ def _pairs(tokenizer: BertTokenizer, documents: Sequence[Document], length: int,
                 "All text is one document, so a second part from elsewhere comes from the same document, and the label "
                 "1 may be wrong; put empty lines between documents."
             )
-        readings = [] if order == "nsp" and sentences == 1 else range(_READINGS)
+        # As many as some hundred thousand tokens make, so that a long text takes no longer than a short one.
+        most = max(1, min(_READINGS, _COUNTED // tokens))
+        readings = range(0 if order == "nsp" and sentences == 1 else most)
         read = [list(_examples(order, documents, length, random.Random(f"{seed} {number}"))) for number in readings]
         counted = sum(map(len, read))
         if not counted and not note:
@@ -728,9 +726,8 @@ class _Charts(Part):
         figures = []
         for one in self.found.schedules:
             curve = Curve("smooth", list(zip(map(float, self.found.points), one.rates)))
-            chart = markup.chart(
-                [curve], steps=float(self.found.steps), title=f"Rate of {one.name}", marked=float(self.found.warmup)
-            )
+            marked = None if one.name == SchedulerType.CONSTANT else float(self.found.warmup)
+            chart = markup.chart([curve], steps=float(self.found.steps), title=f"Rate of {one.name}", marked=marked)
             caption = tag("figcaption", tag("code", one.name), tag("span", f" {one.says}; mean {one.mean:.3g}"))
             figures.append(tag("figure", caption, chart))
         return markup.section("Schedules", tag("div", *figures, class_="charts"), about=self.about)
@@ -754,7 +751,7 @@ class _Masked(Part):
     @property
     def about(self) -> str:
         """How to read it."""
-        about = "What the model sees, and in brackets what it is to guess there; each epoch chooses anew."
+        about = "What the model sees, and with each chosen token what it is to guess. Each epoch chooses anew."
         if self.found.whole_words:
             about += " A word is chosen with all its pieces."
         return about
@@ -817,7 +814,7 @@ class _Paired(Part):
         }[one.order]
         return (
             f"{what} Of {self.training.documents:,} documents with {self.training.sentences:,} sentences, at most "
-            f"{self.training.length} tokens each. Over {one.readings} readings {one.ones:.1%} of {one.counted:,} pairs "
+            f"{self.training.length} tokens each. Over {one.readings} reading{'s' * (one.readings != 1)} {one.ones:.1%} of {one.counted:,} pairs "
             f"have the label 1. {one.note}"
         ).rstrip()
 
