@@ -263,7 +263,8 @@ def test_pruned_heads_and_no_pooler() -> None:
     model.prune_heads({0: [1]})
     found = training(model)
     assert found.numbers == model.num_parameters()
-    assert found.masks == found.pairs == ()
+    assert found.masks == ()
+    assert found.pairs == ()
     assert found.notes == ("BertModel has no tokenizer, so no masks and no pairs are shown.",)
     assert "has no tokenizer" in repr(found)
 
@@ -283,7 +284,8 @@ def test_wrong_numbers_and_texts(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=said):
             of_tiny(**settings)
-    for texts in ("", " \n\n ", []):
+    nothing: list[Any] = ["", " \n\n ", []]
+    for texts in nothing:
         with pytest.raises(InputError, match="there is no text"):
             of_tiny(texts)
     with pytest.raises(InputError, match="lone surrogate"):

@@ -255,7 +255,7 @@ class Tokens(Finding):
     def title(self) -> str:
         """Name the tokenizer and both lengths."""
         characters = sum(len(one.text) for one in self.texts)
-        return f"{self.name}: {_many(characters, 'character')} become {_many(len(self.tokens), 'token')}"
+        return f"{self.name}: {many(characters, 'character')} become {many(len(self.tokens), 'token')}"
 
     def parts(self) -> Iterable[Part]:
         """Give the texts with their pieces, the steps, the tokens, what is unknown, and what other rules would do."""
@@ -296,7 +296,7 @@ class Tokens(Finding):
         ]
         about = "From and to are places in the given text, and the last column is what stands there. "
         fits = "" if len(self.tokens) <= self.limit else ": this text would be cut"
-        about += f"The model takes at most {_many(self.limit, 'token')}{fits}."
+        about += f"The model takes at most {many(self.limit, 'token')}{fits}."
         return Table("Tokens", columns, rows, about + _first(_ROWS, len(self.tokens), "tokens"))
 
     def _unknown_parts(self) -> Iterator[Part]:
@@ -305,7 +305,7 @@ class Tokens(Finding):
             return
         columns = [Column("word", "code"), Column("from", "number"), Column("to", "number"), Column("why")]
         rows = [(shown(_cut(one.word)), one.start, one.stop, one.reason) for one in self.unknown[:_LINES]]
-        about = f"{_many(len(self.unknown), 'word')} the vocabulary has no pieces for."
+        about = f"{many(len(self.unknown), 'word')} the vocabulary has no pieces for."
         yield Table("Unknown words", columns, rows, about + _first(_LINES, len(self.unknown), "words"))
 
     def _search_parts(self) -> Iterator[Part]:
@@ -738,7 +738,8 @@ def shown(text: str) -> str:
     return "".join(char if char.isprintable() else f"‹U+{ord(char):04X}›" for char in text)
 
 
-def _many(count: int, what: str) -> str:
+def many(count: int, what: str) -> str:
+    """Return a number of things in words."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 

@@ -24,7 +24,7 @@ from glassbert.data.sampling import hashed
 from glassbert.errors import ConfigError, InputError
 from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
 from glassbert.inspect.running import Model, Subject
-from glassbert.inspect.tokens import shown
+from glassbert.inspect.tokens import many, shown
 from glassbert.model import BertPreTrainedModel
 from glassbert.text import BertTokenizer
 from glassbert.text.characters import check_text
@@ -812,11 +812,13 @@ class _Paired(Part):
             "where there is one sentence left, nothing follows it, and the label is 1.",
             "sop": "Label 0: two neighbours in their order; 1: swapped. A coin decides.",
         }[one.order]
-        return (
-            f"{what} Of {self.training.documents:,} documents with {self.training.sentences:,} sentences, at most "
-            f"{self.training.length} tokens each. Over {one.readings} reading{'s' * (one.readings != 1)} {one.ones:.1%} of {one.counted:,} pairs "
-            f"have the label 1. {one.note}"
-        ).rstrip()
+        documents, sentences = self.training.documents, self.training.sentences
+        about = (
+            f"{what} Of {many(documents, 'document')} with {many(sentences, 'sentence')}, at most "
+            f"{self.training.length} tokens each. Over {many(one.readings, 'reading')} {one.ones:.1%} of "
+            f"{many(one.counted, 'pair')} have the label 1."
+        )
+        return f"{about} {one.note}".rstrip()
 
     def rich(self) -> Sequence[RenderableType]:
         """Return a table, or why there is none."""
