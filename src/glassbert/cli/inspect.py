@@ -164,14 +164,15 @@ def training(
     Example: glassbert inspect training FOLDER corpus.txt --steps 10000 --warmup 1000
     """
     check_files(html, png, overwrite=overwrite)
+    import os
+
     from glassbert import inspect as room
     from glassbert.data.readers import FORMATS
 
     def read(one: str) -> str | Path:
         """Take for a file what is one, or has the ending of one."""
-        endings = (*FORMATS, ".txt")
-        is_file = Path(one.lower().removesuffix(".gz")).suffix in endings or (len(one) < 256 and Path(one).is_file())
-        return Path(one) if is_file else one
+        ending = Path(one.lower().removesuffix(".gz")).suffix
+        return Path(one) if ending in (*FORMATS, ".txt") or os.path.exists(one) else one
 
     found = room.training(
         model,

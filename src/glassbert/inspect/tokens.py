@@ -255,7 +255,7 @@ class Tokens(Finding):
     def title(self) -> str:
         """Name the tokenizer and both lengths."""
         characters = sum(len(one.text) for one in self.texts)
-        return f"{self.name}: {many(characters, 'character')} become {many(len(self.tokens), 'token')}"
+        return f"{self.name}: {many(characters, 'character')} → {many(len(self.tokens), 'token')}"
 
     def parts(self) -> Iterable[Part]:
         """Give the texts with their pieces, the steps, the tokens, what is unknown, and what other rules would do."""
