@@ -184,6 +184,7 @@ def test_unknown_words_are_pointed_out_with_a_reason() -> None:
         ("a [MASK]", (2, 8), ["[MASK]"], ["[", "mask", "]"], "special token"),
         ("x\ue000y", (0, 3), ["x", "##y"], ["[UNK]"], "U+E000) is dropped under hf, part of a word"),
         ("\ue000", (0, 1), [], ["[UNK]"], "dropped under hf"),
+        ("x\U000111c9y", (1, 3), ["[UNK]", "y"], ["##y"], "a word of its own under hf, a mark that is stripped"),
         ("the ΣΑΣ", (6, 7), ["##σ"], ["##ς"], "end of a word"),
         ("x" * 101, (0, 101), ["[UNK]"], None, "100 characters under hf, 200 under google"),
     ],

@@ -6,6 +6,11 @@ apps.tokens = (root, { tokens, texts, vocabulary }) => {
   const text = make("div", { class: "text", role: "group", "aria-label": "The text, piece by piece" });
   let current = 0;
 
+  /** Numbers of characters stand by themselves, or right-to-left text would part them. */
+  function signs(shown) {
+    return shown.split(/(‹U\+[0-9A-F]{4,6}›)/).map((part, place) => (place % 2 ? make("bdi", {}, part) : part));
+  }
+
   function kindOf(token) {
     if (token.unknown) return "unknown word";
     return { frame: "special token, round the texts", special: "special token, in the text", added: "added token", kept: "word of never_split", word: "piece of a word" }[token.kind];
@@ -21,7 +26,7 @@ apps.tokens = (root, { tokens, texts, vocabulary }) => {
       rows.push(["place in the text", `${token.start} to ${token.stop}`], ["there", token.slice], ["word", `${token.word} (number ${token.number})`]);
       for (const [name, cell] of token.steps) rows.push([name, cell || "nothing left"]);
     }
-    return rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", { dir: "auto" }, String(value))));
+    return rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", { dir: "auto" }, ...signs(String(value)))));
   }
 
   function show(place) {
@@ -34,7 +39,7 @@ apps.tokens = (root, { tokens, texts, vocabulary }) => {
     before.element.tabIndex = -1;
     now.element.tabIndex = 0;
     current = place;
-    panel.replaceChildren(...now.members.flatMap((member) => [make("h3", {}, make("code", { dir: "auto" }, tokens[member].token)), ...facts(tokens[member])]));
+    panel.replaceChildren(...now.members.flatMap((member) => [make("h3", {}, make("code", { dir: "ltr" }, tokens[member].token)), ...facts(tokens[member])]));
   }
 
   function mark(shown, members, parent, word) {
@@ -43,7 +48,8 @@ apps.tokens = (root, { tokens, texts, vocabulary }) => {
     const kind = first.kind === "frame" ? "frame" : `piece ${unknown ? "unknown" : `hue${first.number % HUES}`}`;
     const place = marks.length;
     const label = members.map((member) => `${tokens[member].token}, id ${tokens[member].id}`).join("; ");
-    const element = make("span", { class: kind, role: "button", tabindex: "-1", "aria-label": label, "data-place": place }, shown);
+    const dir = kind === "frame" ? "ltr" : null; // so that the text alone says where a line begins
+    const element = make("span", { class: kind, dir, role: "button", tabindex: "-1", "aria-label": label, "data-place": place }, ...signs(shown));
     marks.push({ element, members, word });
     word.push(element);
     parent.append(element);
@@ -64,7 +70,7 @@ apps.tokens = (root, { tokens, texts, vocabulary }) => {
     let number = null;
     for (const [shown, members] of parts) {
       if (!members.length) {
-        line.append(shown);
+        line.append(...signs(shown));
         continue;
       }
       if (tokens[members[0]].number !== number) {

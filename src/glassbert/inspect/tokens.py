@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -366,7 +367,8 @@ class Tokens(Finding):
             high += len(names) + 1
         axes.set(xlim=(-17.0, _STRIP), ylim=(-high + 0.2, 0.8))
         counted = sum(map(len, lines))
-        title = self.title + _first(counted, sum(one.text == 0 for one in self.tokens), "pieces of the first text")
+        left_out = _first(counted, sum(one.text == 0 for one in self.tokens), "pieces of the first text")
+        title = f"{self.title}.{left_out}" if left_out else self.title
         axes.set_title(shown(title), loc="left", fontsize=10, parse_math=False)
         return drawn
 
@@ -662,8 +664,7 @@ def _differences(plain: Mapping[Rules, BertTokenizer], text: int, given: str) ->
             left, right = left + 1, right + 1
             continue
         begins, end = (left, right), -1
-        # Until neither has a piece that begins before the end of what is taken.
-        while end < 0 or any(piece[1] < end for piece in (*hf[left : left + 1], *google[right : right + 1])):
+        while end < 0 or _belongs(hf[left : left + 1], google[right : right + 1], end):
             behind = right == len(google) or (left < len(hf) and hf[left][2] <= google[right][2])
             end = max(end, (hf[left] if behind else google[right])[2])
             left, right = (left + 1, right) if behind else (left, right + 1)
@@ -678,8 +679,13 @@ def _differences(plain: Mapping[Rules, BertTokenizer], text: int, given: str) ->
             slice=given[start:stop],
             hf=first,
             google=second,
-            reason=_parted(plain, given[start:stop], first),
+            reason=_parted(plain, given[start:stop], first, second),
         )
+
+
+def _belongs(one: Sequence[_Piece], other: Sequence[_Piece], end: int) -> bool:
+    """Whether what comes next begins before the end of what is taken, or goes on with a word under one set alone."""
+    return any(start < end or (one != other and piece.startswith("##")) for piece, start, _ in (*one, *other))
 
 
 def _located_pieces(tokenizer: BertTokenizer, text: str) -> list[_Piece]:
@@ -689,7 +695,7 @@ def _located_pieces(tokenizer: BertTokenizer, text: str) -> list[_Piece]:
     return [(name, start, stop) for name, (start, stop) in zip(names, found.offsets, strict=True)]
 
 
-def _parted(plain: Mapping[Rules, BertTokenizer], text: str, hf: Sequence[str]) -> str:
+def _parted(plain: Mapping[Rules, BertTokenizer], text: str, hf: Sequence[str], google: Sequence[str]) -> str:
     """Say why the rules part on a stretch of text."""
     tokenizer = plain["hf"]
     said = [
@@ -697,16 +703,16 @@ def _parted(plain: Mapping[Rules, BertTokenizer], text: str, hf: Sequence[str]) 
         for token in tokenizer.all_special_tokens
         if token in hf and token in text
     ]
-    for char in dict.fromkeys(text):
+    for char in dict.fromkeys(text) if tokenizer.do_basic_tokenize else ():
         one, other = (_fate(plain[rules], char) for rules in ("hf", "google"))
         if one != other:
             said.append(f"{shown(char)} (U+{ord(char):04X}) is {one} under hf, {other} under google")
-    if "Σ" in text and tokenizer.do_lower_case:
+    if "Σ" in text and any("ς" in piece for piece in google):
         said.append("Σ at the end of a word is lowered to σ under hf, to ς under google")
     longest = {rules: one.wordpiece_tokenizer.max_input_chars_per_word for rules, one in plain.items()}
     if not said and len(text) > min(longest.values()) and longest["hf"] != longest["google"]:
         said.append(f"a word has up to {longest['hf']} characters under hf, {longest['google']} under google")
-    return "; ".join(said) or "accents are stripped before letters are lowered under hf, after it under google"
+    return "; ".join(said) or "hf strips accents and then lowers letters, google lowers them first"
 
 
 def _fate(tokenizer: BertTokenizer, char: str) -> str:
@@ -730,12 +736,21 @@ def _fate(tokenizer: BertTokenizer, char: str) -> str:
 
 # -- how it is shown --------------------------------------------------------------------------------------------------
 
+# What stands for a character that cannot be seen.
+_NUMBER: Final = re.compile(r"(‹U\+[0-9A-F]{4,6}›)")
+
 
 def shown(text: str) -> str:
     """Return a text with the number of each character that cannot be seen, or that moves others."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else f"‹U+{ord(char):04X}›" for char in text)
+
+
+def _signs(text: str) -> Iterator[str]:
+    """Give a text for a page; right-to-left text would part the numbers of characters, which so stand by themselves."""
+    for place, part in enumerate(_NUMBER.split(shown(text))):
+        yield tag("bdi", part) if place % 2 else part
 
 
 def many(count: int, what: str) -> str:
@@ -814,9 +829,11 @@ class _Steps(Part):
             parts: list[str] = []
             for part, change in _marked(stage):
                 if change is None:
-                    parts.append(shown(part))
+                    parts += _signs(part)
                 elif part:
-                    parts.append(tag("mark", shown(part), title=f"{shown(_cut(change.before))} → {shown(_cut(part))}"))
+                    parts.append(
+                        tag("mark", *_signs(part), title=f"{shown(_cut(change.before))} → {shown(_cut(part))}")
+                    )
                 else:
                     parts.append(
                         tag("del", shown(_cut(change.before)), title=f"{shown(_cut(change.before))} is dropped")
@@ -837,7 +854,7 @@ def _row(name: str, says: str, content: Markup) -> Markup:
 
 
 def _piece(token: Token) -> Markup:
-    return tag("span", tag("bdi", shown(token.token)), tag("small", str(token.id)), class_="box")
+    return tag("span", tag("bdi", shown(token.token), dir="ltr"), tag("small", str(token.id)), class_="box")
 
 
 def _spaced(parts: Sequence[Markup]) -> Iterator[str]:
@@ -883,7 +900,8 @@ def _strips(found: Tokens) -> Iterator[list[_Column]]:
     own = (one for one in found.tokens if one.text == 0)
     for token, cells in zip(own, _slices(found, 0), strict=True):
         rows = [(shown(_cut(cell, 20)), number > 0 and cell != cells[number - 1]) for number, cell in enumerate(cells)]
-        rows += [(shown(_cut(token.token, 20)), False), (str(token.id), False)]
+        # A left-to-right mark keeps ## in front, whatever script follows.
+        rows += [("\u200e" + shown(_cut(token.token, 20)), False), (str(token.id), False)]
         width = 1.4 * max(len(text) for text, _ in rows) + 1.4
         if line and sum(one.width for one in line) + width > _STRIP:
             yield line
