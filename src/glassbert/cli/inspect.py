@@ -141,3 +141,106 @@ def why(
 
     found = room.why(topic, model, texts or None, kind=kind, steps=steps, seeds=seeds)
     show(found, html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command()
+def tokens(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="Model folder, one with a vocab.txt alone, or name on the hub; the model itself is not loaded.",
+            show_default=False,
+        ),
+    ],
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="Any text.", show_default="the words of --word")
+    ] = None,
+    pair: Annotated[
+        str | None, typer.Argument(metavar="PAIR", help="The second text of a pair.", show_default=False)
+    ] = None,
+    word: Annotated[
+        list[str] | None,
+        typer.Option("--word", help="Show how this word is split; may be given more than once.", show_default=False),
+    ] = None,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show how a text becomes ids: cleaned, split into words, and these into pieces of the vocabulary.
+
+    Also which words are unknown and why, and where Google's rules would give other tokens.
+
+    Example: glassbert inspect tokens FOLDER "An unaffable café" --word unaffable
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert import inspect as room
+    from glassbert.errors import InputError
+
+    words = word or []
+    if text is None and not words:
+        raise InputError("there is no text; give one, or --word with a word")
+    found = room.tokens(model, " ".join(words) if text is None else text, pair, words=words)
+    show(found, html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command()
+def training(
+    model: ModelName,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT...|FILE...",
+            help="Texts to mask and pair, or files, with empty lines between documents.",
+            show_default="a few sentences of our own",
+        ),
+    ] = None,
+    kind: Kind = None,
+    steps: Annotated[int, typer.Option("--steps", help="Steps of the optimizer.")] = 1_000,
+    warmup: Annotated[int, typer.Option("--warmup", help="How many of them the rate goes up.")] = 100,
+    learning_rate: Annotated[float, typer.Option("--lr", help="The highest learning rate.")] = 5e-5,
+    weight_decay: Annotated[float, typer.Option("--weight-decay", help="Decay of the weights that have one.")] = 0.01,
+    layer_decay: Annotated[
+        float | None,
+        typer.Option(
+            "--layer-decay", help="Factor of the rate from one layer to the one below.", show_default="one rate"
+        ),
+    ] = None,
+    length: Annotated[int, typer.Option("--length", help="Most tokens of a sequence of the masks and pairs.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", help="Of what is chosen by chance.")] = 0,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show how the model would be trained: what decays, how the learning rate goes, what is masked and paired.
+
+    Nothing is trained. Schedules, masks and pairs are made by what training itself uses.
+
+    Example: glassbert inspect training FOLDER corpus.txt --steps 10000 --warmup 1000
+    """
+    check_files(html, png, overwrite=overwrite)
+    import os
+
+    from glassbert import inspect as room
+    from glassbert.data.readers import FORMATS
+
+    def read(one: str) -> str | Path:
+        """Take for a file what is one, or has the ending of one."""
+        ending = Path(one.lower().removesuffix(".gz")).suffix
+        return Path(one) if ending in (*FORMATS, ".txt") or os.path.exists(one) else one
+
+    found = room.training(
+        model,
+        [read(one) for one in texts] if texts else None,
+        kind=kind,
+        steps=steps,
+        warmup=warmup,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        layer_decay=layer_decay,
+        length=length,
+        seed=seed,
+    )
+    show(found, html=html, png=png, overwrite=overwrite, json=json)

@@ -8,6 +8,8 @@ from glassbert.inspect.finding import Finding
 from glassbert.inspect.heads import Head, Heads, Reassembly, heads
 from glassbert.inspect.importance import HeadScore, Importance, importance
 from glassbert.inspect.pruning import Pruned, Size, prune
+from glassbert.inspect.tokens import Tokens, tokens
+from glassbert.inspect.training import Training, training
 from glassbert.inspect.tree import Tree, tree
 from glassbert.inspect.why import Measure, Reason, why
 
@@ -22,10 +24,14 @@ __all__ = [
     "Reason",
     "Reassembly",
     "Size",
+    "Tokens",
+    "Training",
     "Tree",
     "heads",
     "importance",
     "prune",
+    "tokens",
+    "training",
     "tree",
     "why",
 ]

@@ -57,6 +57,9 @@ class PlainCore:
         basic: splits a text into words; None splits at white space alone.
         added: tokens that are found in a text as a whole, and their ids.
         rules: whose white space counts.
+
+    Attributes:
+        raw: finds those of the added tokens that are looked for before the text is normalized.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class PlainCore:
         table = characters(rules)
         self._words = re.compile(f"[^{table.whitespace.pattern}]+") if basic is None else basic.word_pattern
         self._space = re.compile(f"[{table.whitespace.pattern}]")
-        self._raw = Finder([(token, index) for token, index in added if not token.is_normalized], rules)
+        self.raw = Finder([(token, index) for token, index in added if not token.is_normalized], rules)
         normalize = None if basic is None else basic.normalizer.normalize
         self._normalized = Finder([(token, index) for token, index in added if token.is_normalized], rules, normalize)
 
@@ -90,7 +93,7 @@ class PlainCore:
     def _quick(self, text: str) -> list[int]:
         """Return the ids alone."""
         ids: list[int] = []
-        for start, stop, index in self._raw.split(text):
+        for start, stop, index in self.raw.split(text):
             if index is not None:
                 ids.append(index)
             elif self._normalized:  # a token that a user added may hold spaces
@@ -141,7 +144,7 @@ class PlainCore:
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
         words: list[int] = []
-        for number, (word, places, end, index) in enumerate(self._located(text)):
+        for number, (word, places, end, index) in enumerate(self.located(text)):
             if index is not None:
                 ids.append(index)
                 offsets.append((places[0], end))
@@ -165,9 +168,9 @@ class PlainCore:
             ends.append(ends[-1] + len(piece) - 2)
         return ends
 
-    def _located(self, text: str) -> Iterator[tuple[str, Sequence[int], int, int | None]]:
+    def located(self, text: str) -> Iterator[tuple[str, Sequence[int], int, int | None]]:
         """Give each word or added token: where its characters stand in the text, its end there, the id of a token."""
-        for start, stop, index in self._raw.split(text):
+        for start, stop, index in self.raw.split(text):
             if index is not None:
                 yield text[start:stop], (start,), stop, index
                 continue

@@ -45,8 +45,8 @@ from glassbert.text.tokens import ADDITIONAL, SPECIAL, TokenTable
 from glassbert.text.windows import Side, Truncation, check_way, windows
 from glassbert.text.wordpiece import WordpieceTokenizer
 
-# Google's program allows longer words.
-_LONGEST_WORD: Final[dict[str, int]] = {"hf": 100, "google": 200}
+# Characters of the longest word that is split, unless it is said. Google's program allows longer ones.
+LONGEST_WORD: Final[dict[str, int]] = {"hf": 100, "google": 200}
 # Settings by which words are split, and splits remembered.
 _FIXED: Final = (
     "do_lower_case",
@@ -148,7 +148,7 @@ class BertTokenizer(TokenTable):
             clean_text=clean_text,
             rules=rules,
         )
-        longest = _LONGEST_WORD[rules] if max_input_chars_per_word is None else max_input_chars_per_word
+        longest = LONGEST_WORD[rules] if max_input_chars_per_word is None else max_input_chars_per_word
         self.wordpiece_tokenizer = WordpieceTokenizer(self.vocab, unk_token, longest)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -196,7 +196,7 @@ class BertTokenizer(TokenTable):
     @functools.cached_property
     def core(self) -> Core:
         """What splits texts into pieces."""
-        return self._plain_core()
+        return self.plain_core()
 
     @functools.cached_property
     def _basis(self) -> Basis:
@@ -209,7 +209,8 @@ class BertTokenizer(TokenTable):
             padding_side=self.padding_side,
         )
 
-    def _plain_core(self) -> PlainCore:
+    def plain_core(self) -> PlainCore:
+        """Return a new core in plain Python, which can be asked for each of its steps."""
         return PlainCore(
             self.vocab,
             self.wordpiece_tokenizer,
@@ -734,7 +735,7 @@ class BertTokenizerFast(BertTokenizer):
         """What splits texts into pieces."""
         from glassbert.text.fast import LibraryCore, can_find
 
-        plain = self._plain_core()
+        plain = self.plain_core()
         whole = self._whole_tokens()
         basic = self.basic_tokenizer if self.do_basic_tokenize else None
         if self.rules != "hf" or not can_find(whole, basic):
