@@ -4,7 +4,20 @@ Each function returns a finding: a typed object that prints itself, shows itself
 `plot`, `write_html` and `write_png`. Models are run in eval mode and left as they were: no hook stays behind.
 """
 
+from glassbert.inspect.attribution import Attribution, attribution
 from glassbert.inspect.finding import Finding
+from glassbert.inspect.outputs import Outputs, outputs
+from glassbert.inspect.pooling import PoolingComparison, pooling
 from glassbert.inspect.tree import Tree, tree
 
-__all__ = ["Finding", "Tree", "tree"]
+__all__ = [
+    "Attribution",
+    "Finding",
+    "Outputs",
+    "PoolingComparison",
+    "Tree",
+    "attribution",
+    "outputs",
+    "pooling",
+    "tree",
+]
