@@ -192,20 +192,32 @@ class Outputs(Finding):
         return f"{self.name}: what it returns for {_counted(self.texts, 'text')} of {_counted(self.tokens, 'token')}"
 
     def parts(self) -> Iterable[Part]:
-        """Give the outputs, what is said about them, the layers and the vectors of the first text."""
+        """Give the outputs, what is said about them, the layers, the vectors of the first text, and what to do next."""
+        yield from self.sections()
+        yield Prose(
+            "",
+            [
+                "Which of these vectors serves for whole texts is measured on labelled ones: give a file of them, "
+                "glassbert inspect outputs MODEL FILE."
+            ],
+        )
+
+    def sections(self) -> Iterator[Part]:
+        """Give all but the last of `parts`."""
         more = f" Computed in {self.batches} calls; the shapes are those of the last." if self.batches > 1 else ""
         if self.cut:
             more += f" {_counted(self.cut, 'text')} had more tokens than the model takes; the end was left out."
         yield Table(
             "What is returned",
-            (Column("output"), Column("shape", "code"), Column("numbers", "code"), Column("holds")),
-            [(one.name, one.letters, one.shape, one.meaning) for one in self.outputs],
+            (Column("output", "code"), Column("shape", "code"), Column("numbers", "code")),
+            [(one.name, one.letters, one.shape) for one in self.outputs],
             "B texts, S tokens of the longest, H numbers a vector, A heads, L layers." + more,
         )
+        yield Prose("", [f"{one.name}: {one.meaning}" for one in self.outputs])
         yield Table(
             "Their numbers",
             (
-                Column("output"),
+                Column("output", "code"),
                 Column("dtype", "code"),
                 *(Column(name, "number", ".3g") for name in ("mean", "std", "min", "max", "norm")),
             ),
@@ -220,24 +232,18 @@ class Outputs(Finding):
         )
         yield Prose("", list(self._about_pooler()))
         yield Table(
-            "Layer by layer",
-            (
-                Column("after", "text"),
-                *(Column(name, "number", ".3g") for name in ("norm", "mean", "std", "min", "max")),
-                *(Column(name, "number", ".3f") for name in _COSINES.values()),
-            ),
-            [
-                (
-                    _layer_name(one.layer),
-                    *(one.norm, one.mean, one.std, one.low, one.high),
-                    *(getattr(one, name) for name in _COSINES),
-                )
-                for one in self.layers
-            ],
-            "The last four columns are mean cosines: of a token with itself before the layer; of two tokens of one "
-            "text; of two tokens of different texts; of two texts, each the mean of its tokens. Where tokens of "
-            "different texts are near 1, all vectors point much the same way (arXiv 1909.00512), and a high cosine of "
-            "two texts alone does not say that they mean the same.",
+            "Layer by layer: the numbers",
+            (Column("after"), *(Column(name, "number", ".3g") for name in ("norm", "mean", "std", "min", "max"))),
+            [(_layer_name(one.layer), one.norm, one.mean, one.std, one.low, one.high) for one in self.layers],
+        )
+        yield Table(
+            "Layer by layer: the directions",
+            (Column("after"), *(Column(name, "number", ".3f") for name in _COSINES.values())),
+            [(_layer_name(one.layer), *(getattr(one, name) for name in _COSINES)) for one in self.layers],
+            "Mean cosines: of a token with itself before the layer; of two tokens of one text; of two tokens of "
+            "different texts; of two texts, each the mean of its tokens. Where tokens of different texts are near 1, "
+            "all vectors point much the same way (arXiv 1909.00512), and a high cosine of two texts alone does not "
+            "say that they mean the same.",
         )
         yield Drawing("Layer by layer, drawn", tag("div", *_charts(self.layers), class_="charts"))
         if self.vectors:
@@ -266,10 +272,6 @@ class Outputs(Finding):
             )
             if self.pooler.fresh:
                 yield "This pooler has random weights: the files had none for it."
-        yield (
-            "Which of these vectors serves for whole texts is measured on labelled ones: give a file of them, "
-            "glassbert inspect outputs MODEL FILE."
-        )
 
     def plot(self) -> Figure:
         """Draw the norm and the cosines by layer."""
@@ -277,7 +279,7 @@ class Outputs(Finding):
         left, right = drawn.subplots(1, 2)
         places = [one.layer for one in self.layers]
         left.plot(places, [one.norm for one in self.layers], marker="o", color="#2f5d9b")
-        left.set(ylabel="mean norm of a token's vector", ylim=(0.0, None))
+        left.set(ylabel="mean norm of a token's vector", ylim=(0.0, 1.08 * max(one.norm for one in self.layers)))
         styles = zip(_COSINES.items(), ("#2f5d9b", "#d9762b", "#3a8f5c", "#8a5bb0"), "osD^", strict=True)
         for (name, said), colour, marker in styles:
             known = [(one.layer, value) for one in self.layers if (value := getattr(one, name)) is not None]
@@ -285,7 +287,7 @@ class Outputs(Finding):
                 across, up = zip(*known, strict=True)
                 right.plot(across, up, marker=marker, color=colour, label=said)
         right.set(ylabel="mean cosine", ylim=(None, 1.03))
-        right.legend(frameon=False, fontsize=8)
+        drawn.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=4, frameon=False, fontsize=8)
         for axes in (left, right):
             axes.set(xlabel="layer (0: the embeddings)")
             axes.locator_params("x", integer=True)
@@ -296,10 +298,10 @@ class Outputs(Finding):
 
 # What is drawn and listed of a layer, by its field.
 _COSINES: Final = {
-    "before": "with before",
+    "before": "itself before",
     "same_text": "same text",
     "other_texts": "other texts",
-    "texts": "text means",
+    "texts": "two texts",
 }
 
 
@@ -365,7 +367,7 @@ def measured(subject: Subject, batch: Batch, *, cut: int = 0, see: See | None = 
     lengths = batch.attention_mask.sum(dim=1)
     with quietly(subject.model):
         parts = list(_parts(lengths.tolist(), bert.config))
-        for places in with_bar(parts, total=len(parts), label="running"):
+        for places in with_bar(parts, total=len(parts), label="running") if len(parts) > 1 else parts:
             longest = int(lengths[places].max())
             given = {name: tensor[places, :longest] for name, tensor in batch.arguments().items()}
             output = bert(**given, output_hidden_states=True, output_attentions=True, use_cache=False, return_dict=True)
@@ -651,10 +653,10 @@ def _outputs(
         )
 
     last = states[-1]
-    says = "The last layer's vector of every token: row 0 is that of [CLS], the others are those of the words."
+    says = "the last layer's vector of every token; row 0 is that of [CLS], the others are those of the words."
     yield made("last_hidden_state", says, "(B, S, H)", [output.last_hidden_state], last.numbers, last.norm)
     if output.pooler_output is not None:
-        says = "One vector a text: that of [CLS] in the last layer after a Linear and a tanh, which were trained to "
+        says = "one vector a text: that of [CLS] in the last layer after a Linear and a tanh, which were trained to "
         says += "tell whether one sentence follows the other."
         yield made("pooler_output", says, "(B, H)", [output.pooler_output], pooled.numbers, pooled.norm)
     everything = _Numbers(
@@ -665,10 +667,10 @@ def _outputs(
         high=max(one.numbers.high for one in states),
     )
     norm = sum(one.norm for one in states) / len(states)
-    says = "The vectors of every token before the first layer and after each: L + 1 tensors."
+    says = "the vectors of every token before the first layer and after each, L + 1 tensors."
     yield made("hidden_states", says, "(L + 1) × (B, S, H)", output.hidden_states, everything, norm)
     if output.attentions:
-        says = "How much each token (row) takes from each other (column), in each head, after the softmax: L tensors."
+        says = "how much each token (row) takes from each other (column), in each head, after the softmax, L tensors."
         yield made("attentions", says, "L × (B, A, S, S)", output.attentions, weights, None)
 
 
@@ -678,7 +680,7 @@ def _charts(layers: Sequence[LayerVectors]) -> Iterator[Markup]:
     places = [(one.layer, str(one.layer)) for one in layers if one.layer % every == 0]
     for name, said, about in (
         ("norm", "norm", "mean length of a token's vector"),
-        ("before", "cosine with before", "how little each layer turns a token's vector"),
+        ("before", "cosine with itself before", "how little each layer turns a token's vector"),
         ("other_texts", "cosine of tokens of different texts", "near 1: a narrow cone"),
         ("texts", "cosine of two texts", "each the mean of its tokens"),
         ("same_text", "cosine of tokens of one text", "how alike a text's tokens become"),

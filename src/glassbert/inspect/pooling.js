@@ -6,7 +6,7 @@ apps.pooling = (root, data) => {
   const edge = 22;
   const named = 24;
   const shapes = ["M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z", "M-3.6-3.6H3.6V3.6H-3.6Z", "M0-4.8L4.8 0L0 4.8L-4.8 0Z", "M0-4.8L4.4 3.4H-4.4Z"];
-  const ways = { components: "Principal components", held_out: "Said of texts not learned from" };
+  const ways = { components: "Principal components", held_out: "Held-out scores" };
   const state = { picture: 0, way: "components", picked: null, here: null, places: [] };
 
   const mark = (number) => ({ d: shapes[Math.floor(number / 8) % shapes.length], class: `mark k${number % 8}` });

@@ -117,7 +117,8 @@ class PoolingComparison(Finding):
     @property
     def title(self) -> str:
         """Name the winner."""
-        return f"{self.name}: {self.poolings[0].says} tells {self.poolings[0].accuracy:.1%} of {self.examples:,} texts right"
+        first = self.poolings[0]
+        return f"{self.name}: {first.says} tells {first.accuracy:.1%} of {self.examples:,} texts right"
 
     @property
     def clear(self) -> bool:
@@ -164,7 +165,7 @@ class PoolingComparison(Finding):
             "need not be where classes differ. The other picture has what the ridge regression says of texts that "
             "it did not learn from. Point at a dot, or walk over the dots with the arrow keys, to read its text.",
         )
-        yield from self.outputs.parts()
+        yield from self.outputs.sections()
 
     def _verdict(self) -> Iterator[str]:
         first = self.poolings[0]
@@ -302,7 +303,9 @@ def pooling(
     reading = ReadingSettings() if reading is None else reading
     skipped = Skipped() if reading.skip_bad else None
     guessed: list[str] = []
-    everything: list[ClassificationExample] = list(read_examples(TextClassification(), data, reading, skipped=skipped))
+    everything: list[ClassificationExample] = list(
+        read_examples(TextClassification(), data, reading, skipped=skipped, say=guessed.append)
+    )
     sample = _sampled(everything, limit, seed)
     subject = Subject.of(model, tokenizer, kind=kind)
     features = list(
