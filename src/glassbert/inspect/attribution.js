@@ -13,7 +13,7 @@ apps.attribution = (root, data) => {
 
   function says(piece) {
     if (piece.of === null) return "stays the same in the baseline";
-    const share = piece.share === null ? "" : `, ${signed(100 * piece.share, 1)}% of the change`;
+    const share = piece.share === null ? "" : `, ${(100 * piece.share).toFixed(1)}% of the change`;
     return `${signed(piece.value, 4)}${share}`;
   }
 

@@ -251,7 +251,7 @@ class _Contributions(Part):
         columns = (
             Column(self.name),
             Column("attribution", "number", "+.4f"),
-            Column("of the change", "number", "+.1%"),
+            Column("of the change", "number", ".1%"),
             Column(""),
         )
         return Table(self.title, columns, rows, self.about).rich()
@@ -263,7 +263,7 @@ class _Contributions(Part):
         for one in self.pieces:
             side = "for" if one.value >= 0 else "against"
             bar = tag("span", class_=f"leaning {side}", style=f"--s:{abs(one.value) / most:.4f}")
-            share = "–" if one.share is None else f"{one.share:+.1%}"
+            share = "–" if one.share is None else f"{one.share:.1%}"
             name = tag("td", foreign(_named(one)))
             numbers = (tag("td", text, class_="number") for text in (f"{one.value:+.4f}", share))
             rows.append(tag("tr", name, *numbers, tag("td", bar)))
