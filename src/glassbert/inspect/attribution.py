@@ -173,8 +173,9 @@ class Attribution(Finding):
                 f"That is more than {self.limit:.0%}: take the numbers as rough. More points (--steps) may bring the "
                 "sum nearer."
             )
-        if self.label is not None and self.label != self.predicted:
-            yield f"The model itself says “{self.predicted}”; “{self.label}” was asked for."
+        if self.label is not None:
+            asked = f"; “{self.label}” was asked for" if self.label != self.predicted else ""
+            yield f"The model itself says “{self.predicted}”{asked}."
         yield (
             "Positions and segments are the same in both, so that what counts is the words alone. The numbers say "
             "what this model computes with, not what is right; another baseline gives other numbers "
@@ -183,7 +184,8 @@ class Attribution(Finding):
 
     def plot(self) -> Figure:
         """Draw a bar for each token, the first ones where there are many."""
-        pieces = [one for one in self.pieces if one.of is not None][:_ROWS]
+        counted = [one for one in self.pieces if one.of is not None]
+        pieces = counted[:_ROWS]
         drawn = figure(7.0, 1.0 + 0.24 * len(pieces))
         axes = drawn.add_subplot()
         colours = [_PICTURE[one.value < 0] for one in pieces]
@@ -192,7 +194,8 @@ class Attribution(Finding):
         axes.set_yticks(range(len(pieces)), names)
         axes.invert_yaxis()
         axes.axvline(0.0, color="#6b7280", linewidth=0.8)
-        axes.set(xlabel="attribution" + ("" if self.label is None else ", logits"))
+        more = f" (the first {len(pieces)} of {len(counted)})" if len(pieces) < len(counted) else ""
+        axes.set(xlabel="attribution" + ("" if self.label is None else ", logits") + more)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params("y", length=0)
         axes.set_title(_short(self.title, 90).replace("$", r"\$"), loc="left", fontsize=10)
@@ -289,6 +292,7 @@ def _plain(piece: Piece) -> dict[str, str | float | int | None]:
     return {"text": _visible(piece.text), "value": piece.value, "share": piece.share, "of": piece.of}
 
 
+@torch.inference_mode(mode=False)  # in which nothing could be differentiated
 def attribution(
     model: Model,
     text: str,
