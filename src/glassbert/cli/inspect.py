@@ -93,7 +93,7 @@ def attribution(
     model: ModelName,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What is classified.", show_default=False)],
     pair: Annotated[
-        str | None, typer.Argument(metavar="[TEXT]", help="The second text, for a model of pairs.", show_default=False)
+        str | None, typer.Argument(metavar="SECOND", help="The second text, for a model of pairs.", show_default=False)
     ] = None,
     label: Annotated[
         str | None,
@@ -134,7 +134,7 @@ def outputs(
         typer.Argument(
             metavar="TEXT...|FILE...",
             help="Texts; or files of labelled texts, told by their endings (.csv, .tsv, .jsonl, .json, .parquet) or by "
-            "--format; a .txt file has a text without a label each line.",
+            "--format.",
             show_default=False,
         ),
     ],

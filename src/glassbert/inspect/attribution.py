@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from glassbert.errors import ConfigError, InputError, MissingExtraError
+from glassbert.infer.progress import with_bar
 from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure
 from glassbert.inspect.running import Model, Subject, quietly
 from glassbert.model import BertForSequenceClassification
@@ -372,14 +373,16 @@ def attribution(
         change = ends[0] - ends[1]
         # What is no more than the rounding of the two scores says nothing.
         rounding = 8 * torch.finfo(logits.dtype).eps * max(1.0, *map(abs, ends))
-        while True:
+        tried = [steps]
+        while 2 * tried[-1] <= _MOST_STEPS:
+            tried.append(2 * tried[-1])
+        for steps in with_bar(tried, total=None, label="integrating"):
             values = integrate(score, inputs, baseline, steps, max(1, _AT_ONCE // inputs.shape[1]))
             each = values[0].double().sum(dim=-1)  # (S,)
             gap = abs(float(each.sum()) - change)
             complete = gap <= max(_CLOSE * abs(change), rounding)
-            if complete or 2 * steps > _MOST_STEPS:
+            if complete:
                 break
-            steps *= 2
     tokens = _pieces(batch.tokens[0], each.tolist(), encoding, change)
     return Attribution(
         name=subject.name,
