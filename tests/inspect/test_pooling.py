@@ -165,8 +165,6 @@ def test_the_best_comes_first_and_its_lead_is_weighed() -> None:
     assert accuracies == sorted(accuracies, reverse=True)
     assert found.margin == pytest.approx(accuracies[0] - accuracies[1])
     one, two = found.poolings[:2]
-    assert found.margin is not None
-    assert found.margin_spread is not None
     differences = torch.tensor(one.folds).double() - torch.tensor(two.folds).double()
     assert found.margin_spread == pytest.approx(float(differences.std()), abs=1e-6)
     assert (found.only_first - found.only_second) / 60 == pytest.approx(found.margin)
@@ -232,6 +230,18 @@ def test_a_file_is_read_as_it_is_said(tmp_path: Path) -> None:
     file.write_text("".join(f"{row['label']}\t{row['text']}\n" for row in told_by_a_word(20)), "utf-8")
     found = compared(file, reading=ReadingSettings(header=False, label_column=0, text_column=1))
     assert found.labels == ("x", "y")
+
+
+def test_bad_records_are_passed_over_where_that_is_asked_for() -> None:
+    rows = [*told_by_a_word(20), {"text": " ", "label": "x"}, {"text": "a", "label": ""}]
+    found = compared(rows, reading=ReadingSettings(skip_bad=True))
+    assert (found.examples, found.skipped) == (20, 2)
+
+
+def test_every_class_is_named_in_the_picture() -> None:
+    rows = [{**row, "label": {"x": "_x", "y": "$y"}[row["label"]]} for row in told_by_a_word(20)]
+    (legend,) = compared(rows).plot().legends
+    assert [text.get_text() for text in legend.get_texts()] == ["\u200b\\$y", "\u200b_x"]
 
 
 def test_a_real_model_tells_languages_apart() -> None:

@@ -86,7 +86,7 @@ class PoolingComparison(Finding):
         alone: classes of one text alone, which were left out: one text cannot be both learned from and asked about.
         majority: the accuracy of always saying the most frequent class.
         poolings: the best first.
-        margin: by how much the first is more accurate than the second; None where there is one.
+        margin: by how much the first is more accurate than the second.
         margin_spread: standard deviation of that difference over the folds.
         only_first, only_second: how many texts the one gets right and the other does not, and the reverse.
         texts: of each text its beginning.
@@ -106,8 +106,8 @@ class PoolingComparison(Finding):
     alone: tuple[str, ...]
     majority: float
     poolings: tuple[PoolingScore, ...]
-    margin: float | None
-    margin_spread: float | None
+    margin: float
+    margin_spread: float
     only_first: int
     only_second: int
     texts: tuple[str, ...]
@@ -123,7 +123,7 @@ class PoolingComparison(Finding):
     @property
     def clear(self) -> bool:
         """Whether the first is ahead by more than the difference varies from fold to fold."""
-        return self.margin is not None and self.margin_spread is not None and self.margin > self.margin_spread
+        return self.margin > self.margin_spread
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON."""
@@ -168,20 +168,14 @@ class PoolingComparison(Finding):
         yield from self.outputs.sections()
 
     def _verdict(self) -> Iterator[str]:
-        first = self.poolings[0]
-        if self.margin is None or self.margin_spread is None:
-            yield f"{first.says} is the only one."
+        first, second = self.poolings[:2]
+        head = f"First is {first.says}, {100 * self.margin:.1f} points ahead of {second.says}"
+        how = f"the standard deviation of that difference over the folds, {100 * self.margin_spread:.1f} points"
+        if self.clear:
+            yield f"{head}, which is more than {how}."
         else:
-            second = self.poolings[1]
-            head = f"First is {first.says}, {100 * self.margin:.1f} points ahead of {second.says}"
-            how = f"the standard deviation of that difference over the folds, {100 * self.margin_spread:.1f} points"
-            if self.clear:
-                yield f"{head}, which is more than {how}."
-            else:
-                yield f"{head}, which is no more than {how}: on these texts the two cannot be told apart."
-            yield (
-                f"{self.only_first} texts are told right by the first alone, {self.only_second} by the second alone."
-            )
+            yield f"{head}, which is no more than {how}: on these texts the two cannot be told apart."
+        yield f"Told right by the first and not by the second: {self.only_first}; the reverse: {self.only_second}."
         if self.outputs.pooler is None:
             yield f"The pooler is not among them: {self.outputs.remedy}."
         elif self.outputs.pooler.fresh:
@@ -247,7 +241,7 @@ class PoolingComparison(Finding):
                 ]
                 if own:
                     across, up = zip(*own, strict=True)
-                    named = label if number < _NAMED else None
+                    named = _legend(label) if number < _NAMED else None
                     panel.scatter(
                         across, up, s=9, alpha=0.75, linewidths=0, label=named, color=_COLOURS[number % len(_COLOURS)],
                         marker=_MARKERS[number // len(_COLOURS) % len(_MARKERS)],
@@ -259,10 +253,7 @@ class PoolingComparison(Finding):
             panel.set_visible(place < count)
             panel.title.set_fontsize(9)
         handles, labels = panels[1].get_legend_handles_labels()
-        short = [label if len(label) <= 30 else f"{label[:29]}…" for label in labels]
-        # A name that begins with "_" would be left out, and "$" would begin a formula.
-        short = [("\u200b" + label).replace("$", r"\$") for label in short]
-        drawn.legend(handles, short, loc="outside lower center", ncols=min(8, len(short)), frameon=False, fontsize=8)
+        drawn.legend(handles, labels, loc="outside lower center", ncols=min(8, len(labels)), frameon=False, fontsize=8)
         drawn.suptitle(self.title, x=0.01, ha="left", fontsize=10)
         return drawn
 
@@ -306,6 +297,8 @@ def pooling(
     everything: list[ClassificationExample] = list(
         read_examples(TextClassification(), data, reading, skipped=skipped, say=guessed.append)
     )
+    if skipped is not None:
+        everything = list(_with_text(everything, skipped))
     sample = _sampled(everything, limit, seed)
     subject = Subject.of(model, tokenizer, kind=kind)
     features = list(
@@ -325,7 +318,7 @@ def pooling(
     trials = {kind: _tried(vectors[kind], classes, sample.folds) for kind in kinds}
     scores = [trials[kind].score(kind, says) for kind, says in kinds.items()]
     scores.sort(key=lambda one: (-one.accuracy, -(one.scatter or 0.0)))
-    first, second = (trials[one.pooling] for one in (*scores, *scores)[:2])
+    first, second = (trials[one.pooling] for one in scores[:2])
     margins = [one - other for one, other in zip(first.folds, second.folds, strict=True)]
     return PoolingComparison(
         name=subject.name,
@@ -338,14 +331,29 @@ def pooling(
         alone=sample.alone,
         majority=max(Counter(sample.classes).values()) / len(sample.classes),
         poolings=tuple(scores),
-        margin=scores[0].accuracy - scores[1].accuracy if len(scores) > 1 else None,
-        margin_spread=_deviation(margins) if len(scores) > 1 else None,
+        margin=scores[0].accuracy - scores[1].accuracy,
+        margin_spread=_deviation(margins),
         only_first=int((first.right & ~second.right).sum()),
         only_second=int((second.right & ~first.right).sum()),
         texts=tuple(brief(one.text, one.pair) for one in sample.examples),
         classes=tuple(sample.classes),
         outputs=returned,
     )
+
+
+def _with_text(examples: Iterable[ClassificationExample], skipped: Skipped) -> Iterator[ClassificationExample]:
+    """Pass over examples without a text, and count them."""
+    for example in examples:
+        if example.text.strip() and (example.pair is None or example.pair.strip()):
+            yield example
+        else:
+            skipped.add(example.error("the text is empty"))
+
+
+def _legend(label: str) -> str:
+    """Return a class's name for matplotlib, which leaves out names that begin with "_", and takes "$" for a formula."""
+    short = label if len(label) <= 30 else f"{label[:29]}…"
+    return "\u200b" + short.replace("$", r"\$")
 
 
 def _limit(subject: Subject) -> int:
