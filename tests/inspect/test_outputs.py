@@ -139,6 +139,10 @@ def test_many_texts_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
         assert one.texts == pytest.approx(other.texts, abs=1e-5)
     assert [one.token for one in parts.vectors] == ["[CLS]", "a", "b", "c", "[SEP]"]
     assert parts.vectors[1].begins == pytest.approx(whole.vectors[1].begins, abs=1e-5)
+    assert parts.pooler is not None
+    pooled = alone(seeded(), TEXTS[0]).pooler_output[0]
+    assert parts.pooler.begins == pytest.approx(pooled[:3].tolist(), abs=1e-5)
+    assert parts.pooler.norm == pytest.approx(float(pooled.norm()), abs=1e-5)
 
 
 def test_one_text_of_one_token_has_no_pairs() -> None:

@@ -387,6 +387,7 @@ def measured(subject: Subject, batch: Batch, *, cut: int = 0, see: See | None = 
                 weights.add(rows[real[owner][:, None, :].expand_as(rows)].double())
             tests.run(bert, given, output, real)
             if 0 in places:
+                tests.keep_pooled(output, places.index(0))
                 first = _first(output.last_hidden_state[places.index(0)], batch)
             if see is not None:
                 see(places, output.hidden_states, output.pooler_output, real)
@@ -580,8 +581,11 @@ class _Tests:
             self._keep("pooler", torch.tanh(first.double() @ weight.T + bias) - output.pooler_output)
             self._keep("cls", first - output.pooler_output)
             self.cosines.add(F.cosine_similarity(first.double(), output.pooler_output.double(), dim=-1))
-            if self.first is None:
-                self.first = output.pooler_output[0].double()
+
+    def keep_pooled(self, output: BaseModelOutputWithPoolingAndCrossAttentions, row: int) -> None:
+        """Keep the pooler's vector of the first of all texts, if there is one."""
+        if output.pooler_output is not None:
+            self.first = output.pooler_output[row].double()
 
     def _keep(self, name: str, difference: Tensor) -> None:
         if difference.numel():
