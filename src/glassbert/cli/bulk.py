@@ -23,7 +23,7 @@ from glassbert.cli.printing import note, note_cut, note_skipped, print_json
 from glassbert.data import FORMATS, Record, Skipped, read_records
 from glassbert.data.pieces import Pieces, already, check_free
 from glassbert.errors import ConfigError, DataError, InputError
-from glassbert.settings import AnswerSettings
+from glassbert.settings import AnswerSettings, InputSettings
 
 if TYPE_CHECKING:
     from glassbert.data.writing import Writer
@@ -150,7 +150,7 @@ def answer_all(
         run.to_file(folder, out, json=json)
 
 
-def what_is_given(arguments: Sequence[str] | None, settings: AnswerSettings) -> Given:
+def what_is_given(arguments: Sequence[str] | None, settings: InputSettings) -> Given:
     """Tell texts from files.
 
     Raises:
@@ -172,7 +172,7 @@ def what_is_given(arguments: Sequence[str] | None, settings: AnswerSettings) -> 
     if texts and files:
         raise InputError(f"{files[0]} is a file and {texts[0][:40]!r} a text; give files or texts, not both")
     if texts:
-        usual = AnswerSettings()
+        usual = InputSettings()
         for name in ("text_column", "pair_column", "columns", "header", "quoting"):
             if getattr(settings, name) != getattr(usual, name):
                 raise InputError(f"{name} is given, which is about files, and {texts[0][:40]!r} is a text")

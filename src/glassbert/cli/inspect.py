@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from glassbert.cli.flags import takes
 from glassbert.cli.options import Json
+from glassbert.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from glassbert.inspect import Finding
@@ -243,4 +245,95 @@ def training(
         length=length,
         seed=seed,
     )
+    show(found, html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command()
+def attribution(
+    model: ModelName,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is classified.", show_default=False)],
+    pair: Annotated[
+        str | None, typer.Argument(metavar="SECOND", help="The second text, for a model of pairs.", show_default=False)
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", help="The class whose score is explained.", show_default="the predicted one"),
+    ] = None,
+    steps: Annotated[
+        int,
+        typer.Option("--steps", help="Points at which gradients are taken, at first; doubled while they are too few."),
+    ] = 50,
+    words: Annotated[bool, typer.Option("--words", help="Join the pieces of each word.")] = False,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show which tokens of a text made a classifier say what it says, by integrated gradients.
+
+    The attributions sum to what the text changes in the score, which is checked;
+    the baseline has [PAD] in the place of all words. For models of
+    text-classification, multi-label-classification and regression.
+
+    Example: glassbert inspect attribution OUT "The soup was cold."
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert import inspect as room
+
+    found = room.attribution(model, text, pair, label=label, steps=steps, words=words)
+    show(found, html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command()
+@takes(ReadingSettings)
+def outputs(
+    settings: ReadingSettings,
+    model: ModelName,
+    texts: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEXT...|FILE...",
+            help="Texts; or files of labelled texts, told by their endings (.csv, .tsv, .jsonl, .json, .parquet) or by "
+            "--format.",
+            show_default=False,
+        ),
+    ],
+    pair: Annotated[
+        str | None, typer.Option("--pair", help="The second text that goes with each.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", help="Of a file, use at most so many texts, drawn by chance.")] = 500,
+    seed: Annotated[int, typer.Option("--seed", help="Decides which texts are drawn.")] = 0,
+    kind: Kind = None,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show what BERT returns, with numbers; and on labelled texts which of its vectors tells the classes apart best.
+
+    last_hidden_state, pooler_output, hidden_states and attentions: their shapes,
+    what they hold, what they are computed from, and how alike vectors are in
+    each layer. On a file of labelled texts also [CLS], the pooler, means and
+    maxima over the tokens, compared by what a linear classifier tells from them;
+    nothing in the model is trained.
+
+    Example: glassbert inspect outputs FOLDER "How old are you?" "What is your age?" --class BertModel
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert.cli.bulk import what_is_given
+    from glassbert.errors import InputError
+
+    given = what_is_given(texts, settings)
+    if "-" in given.files:
+        raise InputError("outputs does not read standard input (-); give texts or a file")
+    if given.files and pair is not None:
+        raise InputError(f"--pair goes with texts, and {given.files[0]} is a file; name its column with --pair-column")
+    from glassbert import inspect as room
+
+    found: Finding
+    if given.texts:
+        seconds = None if pair is None else [pair] * len(given.texts)
+        found = room.outputs(model, given.texts, pair=seconds, kind=kind)
+    else:
+        found = room.pooling(model, given.files, reading=settings, limit=limit, seed=seed, kind=kind)
     show(found, html=html, png=png, overwrite=overwrite, json=json)

@@ -4,9 +4,12 @@ Each function returns a finding: a typed object that prints itself, shows itself
 `plot`, `write_html` and `write_png`. Models are run in eval mode and left as they were: no hook stays behind.
 """
 
+from glassbert.inspect.attribution import Attribution, attribution
 from glassbert.inspect.finding import Finding
 from glassbert.inspect.heads import Head, Heads, Reassembly, heads
 from glassbert.inspect.importance import HeadScore, Importance, importance
+from glassbert.inspect.outputs import Outputs, outputs
+from glassbert.inspect.pooling import PoolingComparison, pooling
 from glassbert.inspect.pruning import Pruned, Size, prune
 from glassbert.inspect.tokens import Tokens, tokens
 from glassbert.inspect.training import Training, training
@@ -14,12 +17,15 @@ from glassbert.inspect.tree import Tree, tree
 from glassbert.inspect.why import Measure, Reason, why
 
 __all__ = [
+    "Attribution",
     "Finding",
     "Head",
     "HeadScore",
     "Heads",
     "Importance",
     "Measure",
+    "Outputs",
+    "PoolingComparison",
     "Pruned",
     "Reason",
     "Reassembly",
@@ -27,8 +33,11 @@ __all__ = [
     "Tokens",
     "Training",
     "Tree",
+    "attribution",
     "heads",
     "importance",
+    "outputs",
+    "pooling",
     "prune",
     "tokens",
     "training",
