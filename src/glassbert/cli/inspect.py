@@ -84,3 +84,30 @@ def tree(
     from glassbert import inspect as room
 
     show(room.tree(model, kind=kind), html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command(name="torch-encoder")
+def torch_encoder(
+    model: ModelName,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT]...", help="What both read; none: random token ids.", show_default=False),
+    ] = None,
+    kind: Kind = None,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show how the model's layers differ from torch.nn.TransformerEncoderLayer, weight by weight, with both run.
+
+    The layers are put into torch's encoder and both read the same input, by torch's fast path, without it, and in
+    training. Every difference is listed, with what it would do to this model.
+
+    Example: glassbert inspect torch-encoder FOLDER "a text"
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert import inspect as room
+
+    found = room.torch_encoder(model, texts or None, kind=kind)
+    show(found, html=html, png=png, overwrite=overwrite, json=json)
