@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glassbert.cli.flags import takes
 from glassbert.cli.options import Json
+from glassbert.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from glassbert.inspect import Finding
@@ -110,4 +112,41 @@ def torch_encoder(
     from glassbert import inspect as room
 
     found = room.torch_encoder(model, texts or None, kind=kind)
+    show(found, html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command()
+@takes(ReadingSettings)
+def compare(
+    settings: ReadingSettings,
+    a: Annotated[str, typer.Argument(metavar="A", help="Model folder, or name on the hub.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other.", show_default=False)],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="Labelled data as evaluate reads them, or a .txt file of a text each line.",
+            show_default="some English sentences",
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", help="Most examples that are answered, spread over the file.", min=1)
+    ] = 1000,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Put two models side by side: configs, vocabularies, weights, what they see in texts, what they answer.
+
+    Weights are compared by place and part, to the bit; what the layers make of texts by CKA, each layer of A with each
+    of B, whatever their depth and width. Models that have learned the same task answer the file, and what they answer
+    differently is shown.
+
+    Example: glassbert inspect compare BEFORE AFTER test.tsv
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert import inspect as room
+
+    found = room.compare(a, b, file, limit=limit, reading=settings)
     show(found, html=html, png=png, overwrite=overwrite, json=json)

@@ -4,14 +4,17 @@ Each function returns a finding: a typed object that prints itself, shows itself
 `plot`, `write_html` and `write_png`. Models are run in eval mode and left as they were: no hook stays behind.
 """
 
+from glassbert.inspect.compare import ModelComparison, compare
 from glassbert.inspect.finding import Finding
 from glassbert.inspect.torch_encoder import TorchEncoder, torch_encoder
 from glassbert.inspect.tree import Tree, tree
 
 __all__ = [
     "Finding",
+    "ModelComparison",
     "TorchEncoder",
     "Tree",
+    "compare",
     "torch_encoder",
     "tree",
 ]
