@@ -7,17 +7,18 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import torch
 from torch import Tensor
 
 from glassbert.data import Skipped, Source
-from glassbert.errors import ConfigError, DataError, GlassbertError
+from glassbert.errors import ConfigError, GlassbertError
 from glassbert.infer import Pipeline, equal_answers, pipeline
 from glassbert.inspect.finding import Column, Drawing, Finding, Part, Prose, Table, figure
-from glassbert.inspect.running import Model, Subject, quietly
-from glassbert.model import BertConfig, BertModel, BertPreTrainedModel
+from glassbert.inspect.likeness import SENTENCES, Likeness, likeness
+from glassbert.inspect.running import Model, Subject
+from glassbert.model import BertConfig, BertPreTrainedModel
 from glassbert.settings import ReadingSettings, paths_of
 from glassbert.tasks import AnyTask, FeatureExtraction, TextClassification, task_of
 from glassbert.tasks.multiple_choice import MultipleChoiceExample
@@ -25,7 +26,7 @@ from glassbert.tasks.question_answering import QuestionAnsweringExample
 from glassbert.tasks.task import Verdict, counted
 from glassbert.tasks.texts import brief
 from glassbert.tasks.token_classification import TokenClassificationExample
-from glassbert.text import BertTokenizer, Encoding
+from glassbert.text import BertTokenizer
 from glassbert.train import markup
 from glassbert.train.examples import read_examples, records_of
 from glassbert.train.markup import Markup, tag
@@ -34,57 +35,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
-# Texts that the representations are compared on, vectors of theirs, and texts in one call.
-_TEXTS: Final = 200
-_POINTS: Final = 1000
-_AT_ONCE: Final = 16
-# With fewer there is no unbiased estimate.
-_FEWEST: Final = 4
 # What is shown of long lists.
 _SHOWN: Final = 12
 _DIFFERING: Final = 20
 # Columns of a heat map that a terminal has room for.
 _ROOM: Final = 14
-
-# What representations are compared on where no file is given.
-SENTENCES: Final = (
-    "The cat slept on the warm windowsill all afternoon.",
-    "Two engineers argued about the colour of the bridge.",
-    "It has not rained here since the end of March.",
-    "Could you please send me the report before Friday?",
-    "The soup was cold, but nobody wanted to complain.",
-    "Prices rose by four percent in the last quarter.",
-    "She learned to play the violin when she was six.",
-    "The train to the coast leaves from platform nine.",
-    "He opened the letter with shaking hands.",
-    "A small boat drifted slowly towards the harbour.",
-    "This phone is slow, heavy and far too expensive.",
-    "What a wonderful evening, thank you all for coming!",
-    "The court will hear the case again next month.",
-    "Plants turn sunlight, water and air into sugar.",
-    "My grandmother bakes bread every Sunday morning.",
-    "The team lost both games without scoring once.",
-    "Why is the sky blue and the sunset red?",
-    "The new law protects the bank of the river.",
-    "Her bank account was empty after the holiday.",
-    "Turn left at the church and follow the road.",
-    "The film is a quiet story about two brothers.",
-    "Scientists found ice beneath the dust of the moon.",
-    "He fixed the old radio with a paper clip.",
-    "The museum is closed on Mondays and on holidays.",
-    "Children ran through the garden with paper kites.",
-    "The doctor told him to sleep more and worry less.",
-    "A storm broke three windows of the school.",
-    "I never read the instructions before I begin.",
-    "The company sold its oldest factory in Ohio.",
-    "Nobody knew who had painted the blue door.",
-    "The recipe needs two eggs and a cup of flour.",
-    "In winter the lake freezes from shore to shore.",
-    "The speech was long, dull and badly prepared.",
-    "They built a house of stone above the village.",
-    "The dog barked at the postman, as it always did.",
-    "Water boils at a lower temperature in the mountains.",
-)
 
 Value = str | int | float | bool | None | list[Any] | dict[str, Any]
 
@@ -163,27 +118,6 @@ class Reshaped:
     name: str
     a: tuple[int, ...]
     b: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Likeness:
-    """Linear CKA of the states of all layers, each of one model with each of the other.
-
-    The estimate is the unbiased one, of which unrelated representations have about 0 however few vectors there are;
-    it may be a little below 0.
-
-    Attributes:
-        of: "tokens" compares the vectors of tokens, "texts" the means of each text's.
-        points: how many vectors.
-        texts: of how many texts.
-        matrix: rows are the first model's states, from the embeddings (0) to the last layer, columns the second's; 1 is
-            the same but for rotation and scale. None where all vectors of a layer are one.
-    """
-
-    of: Literal["tokens", "texts"]
-    points: int
-    texts: int
-    matrix: tuple[tuple[float | None, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -298,8 +232,8 @@ class ModelComparison(Finding):
             yield from _answer_parts(self.answers)
 
     def _answer(self) -> str:
-        kinds = [f"{name} is a {kind} of {counted(size, 'parameter')}" for name, kind, size in self._named()]
-        text = f"A, {kinds[0]}. B, {kinds[1]}. "
+        both = zip("AB", (self.a, self.b), self.classes, self.parameters, strict=True)
+        text = " ".join(f"{side} is {name}, a {kind} of {size:,} parameters." for side, name, kind, size in both) + " "
         if self.equal:
             return text + "All weights are equal to the bit."
         same = sum(one.equal for one in self.changes)
@@ -310,10 +244,6 @@ class ModelComparison(Finding):
             f"{len(names)} stand in {model} alone" for model, names in (("A", self.only_a), ("B", self.only_b)) if names
         ]
         return text + "; ".join(said) + "."
-
-    def _named(self) -> Iterator[tuple[str, str, str]]:
-        for name, kind, size in zip((self.a, self.b), self.classes, self.parameters, strict=True):
-            yield name, kind, f"{size:,}"
 
     def _configs(self) -> Part:
         if not self.settings:
@@ -356,9 +286,14 @@ class ModelComparison(Finding):
         rows += [[name, "here", "–"] for name in self.only_a[:_SHOWN]]
         rows += [[name, "–", "here"] for name in self.only_b[:_SHOWN]]
         left = len(self.only_a) + len(self.only_b) + len(self.reshaped) - len(rows)
-        about = "Weights of other shapes, and those of one model alone" + (f"; {left} more are not shown." if left else ".")
+        about = "Weights of other shapes, and those of one model alone" + (
+            f"; {left} more are not shown." if left else "."
+        )
         return Table(
-            "Weights that have no counterpart", (Column("weight", "code"), Column("A", "code"), Column("B", "code")), rows, about
+            "Weights that have no counterpart",
+            (Column("weight", "code"), Column("A", "code"), Column("B", "code")),
+            rows,
+            about,
         )
 
     def _alike(self, found: Likeness) -> Iterator[Part]:
@@ -403,8 +338,13 @@ class ModelComparison(Finding):
             drawn.colorbar(shown, ax=heat, fraction=0.046)
         bars = axes[-1]
         known = [one for one in self.places if one.relative is not None]
-        bars.barh(range(len(known)), [100.0 * (one.relative or 0.0) for one in known], color="#2f5d9b")
+        top = 100.0 * _full(known)
+        lengths = [min(top, 100.0 * (one.relative or 0.0)) for one in known]
+        bars.barh(range(len(known)), lengths, color="#2f5d9b")
+        for place, (one, length) in enumerate(zip(known, lengths, strict=True)):
+            bars.text(length + 0.02 * top, place, _change_text(one), va="center", fontsize=7)
         bars.set_yticks(range(len(known)), [one.place for one in known], fontsize=8)
+        bars.set_xlim(0.0, 1.35 * top)
         bars.invert_yaxis()
         bars.set(xlabel="‖A - B‖ / ‖A‖, percent")
         bars.spines[["top", "right"]].set_visible(False)
@@ -541,7 +481,7 @@ def compare(
             for name in ours
             if name in theirs and name not in shared
         ),
-        likeness=_likeness(one, two, texts, notes),
+        likeness=likeness(one, two, texts, notes),
         answers=answers,
         notes=tuple(notes),
     )
@@ -638,7 +578,7 @@ def _answered(
         metrics_b=_figures(found[1][0]),
         equal=None if equal is None else sum(equal) / len(equal),
         outcomes=outcomes,
-        differing=tuple(_differing(examples, *verdicts, said)),
+        differing=tuple(_differing(examples, said, *verdicts)),
     ), [_text_of(example) for example in examples]
 
 
@@ -670,15 +610,15 @@ def _figures(metrics: Any) -> dict[str, float | None]:
 
 
 def _outcomes(ours: Sequence[Verdict], theirs: Sequence[Verdict]) -> dict[str, int]:
-    names = {(True, True): "both right", (True, False): "A alone", (False, True): "B alone", (False, False): "none right"}
-    counts = dict.fromkeys(names.values(), 0)
+    counts = {"both right": 0, "A alone right": 0, "B alone right": 0, "none right": 0}
+    names = list(reversed(counts))
     for one, two in zip(ours, theirs, strict=True):
-        counts[names[one.answered == one.expected, two.answered == two.expected]] += 1
+        counts[names[2 * (one.answered == one.expected) + (two.answered == two.expected)]] += 1
     return counts
 
 
 def _differing(
-    examples: Sequence[Any], ours: Sequence[Verdict], theirs: Sequence[Verdict], equal: Sequence[bool]
+    examples: Sequence[Any], equal: Sequence[bool], ours: Sequence[Verdict], theirs: Sequence[Verdict]
 ) -> Iterator[Differing]:
     places = [place for place in range(len(examples)) if not equal[place]]
     for place in sorted(places, key=lambda place: -abs(ours[place].error - theirs[place].error))[:_DIFFERING]:
@@ -883,147 +823,34 @@ def _joined(measured: Sequence[_Measured], key: Callable[[_Measured], tuple[str,
         ).change()
 
 
+def _full(places: Sequence[Change]) -> float:
+    """Return the change of a full bar: the largest of a layer, as fresh heads would leave nothing to see of these."""
+    body = [one.relative or 0.0 for one in places if one.place not in ("pooler", "head")]
+    return max(body, default=0.0) or max((one.relative or 0.0 for one in places), default=0.0) or 1.0
+
+
+def _change_text(one: Change) -> str:
+    return "equal to the bit" if one.equal else "–" if one.relative is None else f"{one.relative:.3%}"
+
+
 def _bars(places: Sequence[Change]) -> Markup:
-    """Draw a bar for each place, the longest over the whole width."""
-    top = max((one.relative or 0.0 for one in places), default=0.0) or 1.0
+    """Draw a bar for each place."""
+    top = _full(places)
     high, left, wide = 24, 110, 520
     parts: list[Markup] = []
     for number, one in enumerate(places):
         y = number * high
-        length = wide * (one.relative or 0.0) / top
-        said = "equal to the bit" if one.equal else "–" if one.relative is None else f"{one.relative:.3%}"
+        share = (one.relative or 0.0) / top
+        length = wide * min(1.0, share)
         parts.append(tag("text", one.place, class_="in", x=left - 10, y=y + 16, text_anchor="end"))
-        parts.append(tag("rect", class_="change", x=left, y=y + 4, width=f"{max(1.0, length):.1f}", height=high - 8, rx=3))
+        bar = f"{max(1.0, length):.1f}"
+        parts.append(tag("rect", class_="change", x=left, y=y + 4, width=bar, height=high - 8, rx=3))
+        said = _change_text(one) + (" (bar cut)" if share > 1.0 else "")
         parts.append(tag("text", said, x=f"{left + length + 8:.1f}", y=y + 16))
-    width = left + wide + 110
+    width = left + wide + 150
     title = tag("title", "Relative change of the weights, a bar for each place")
-    return tag(
-        "svg", title, *parts, viewBox=f"0 0 {width} {len(places) * high}", role="img", style=f"max-width:{width}px"
-    )
-
-
-# Representations
-
-
-def _likeness(one: Subject, two: Subject, texts: Sequence[str], notes: list[str]) -> Likeness | None:
-    if one.tokenizer is None or two.tokenizer is None:
-        return None
-    texts = [texts[number * len(texts) // _TEXTS] for number in range(_TEXTS)] if len(texts) > _TEXTS else texts
-    limit = min(
-        *(each.model_max_length for each in (one.tokenizer, two.tokenizer)),
-        *(each.config.max_position_embeddings for each in (one, two)),
-    )
-    both = [each.encodings(texts, truncation=True, max_length=limit) for each in (one.tokenizer, two.tokenizer)]
-    # A text of which a tokenizer leaves nothing has no vector to compare.
-    kept = [place for place in range(len(texts)) if all(each[place].first for each in both)]
-    if len(kept) < len(texts):
-        notes.append(f"{counted(len(texts) - len(kept), 'text')} without tokens left out.")
-    both = [[each[place] for place in kept] for each in both]
-    cut = sum(any(encoding.cut for encoding in pair) for pair in zip(*both, strict=True))
-    if cut:
-        notes.append(f"{cut} of {counted(len(kept), 'text')} cut to {limit} tokens to compare representations.")
-    aligned = all(
-        _tokens(first, one.tokenizer) == _tokens(second, two.tokenizer) for first, second in zip(*both, strict=True)
-    )
-    total = sum(encoding.first for encoding in both[0]) if aligned else len(kept)
-    if total < _FEWEST:
-        notes.append(
-            f"Representations are not compared: {counted(total, 'vector')}, and {_FEWEST} or more are needed; give more "
-            "texts."
-        )
-        return None
-    if not aligned:
-        notes.append(
-            "The tokenizers part the texts differently, so that tokens have no counterparts: representations are "
-            "compared text by text."
-        )
-    points = min(total, _POINTS)
-    picked = [number * total // points for number in range(points)]
-    sides = [
-        [_centred(layer) for layer in _states(subject, encodings, picked, tokens=aligned)]
-        for subject, encodings in zip((one, two), both, strict=True)
-    ]
-    return Likeness(
-        of="tokens" if aligned else "texts",
-        points=points,
-        texts=len(kept),
-        matrix=tuple(tuple(_cosine(mine, other) for other in sides[1]) for mine in sides[0]),
-    )
-
-
-def _tokens(encoding: Encoding, tokenizer: BertTokenizer) -> list[str]:
-    return tokenizer.convert_ids_to_tokens(encoding.ids)
-
-
-def _states(subject: Subject, encodings: Sequence[Encoding], picked: Sequence[int], *, tokens: bool) -> list[Tensor]:
-    """Return the chosen vectors of each layer, (N, H), special tokens left out.
-
-    Args:
-        subject: whose.
-        encodings: of the texts.
-        picked: numbers of the vectors, counted over all texts, in order.
-        tokens: of each token a vector; else the mean of each text's.
-    """
-    bert = subject.model.base_model
-    assert isinstance(bert, BertModel)
-    chosen = torch.tensor(picked)
-    found: list[list[Tensor]] = [[] for _ in range(len(bert.encoder.layer) + 1)]
-    begin = 0
-    with quietly(bert):
-        for start in range(0, len(encodings), _AT_ONCE):
-            some = encodings[start : start + _AT_ONCE]
-            longest = max(map(len, some))
-            ids = torch.tensor([[*one.ids, *[subject.config.pad_token_id] * (longest - len(one))] for one in some])
-            mask = torch.tensor([[1] * len(one) + [0] * (longest - len(one)) for one in some])
-            words = torch.tensor([[*(not one for one in each.special), *[False] * (longest - len(each))] for each in some])
-            states = bert(
-                ids.to(bert.device),
-                mask.to(bert.device),
-                output_hidden_states=True,
-                output_attentions=False,
-                return_dict=True,
-            ).hidden_states
-            count = int(words.sum()) if tokens else len(some)
-            here = chosen[(chosen >= begin) & (chosen < begin + count)] - begin
-            begin += count
-            for rows, layer in zip(found, states, strict=True):
-                layer = layer.float().cpu()
-                if tokens:
-                    vectors = layer[words]
-                else:
-                    real = words[:, :, None]
-                    vectors = layer.masked_fill(~real, 0.0).sum(dim=1) / real.sum(dim=1)
-                rows.append(vectors[here])
-    return [torch.cat(rows) for rows in found]
-
-
-def _centred(points: Tensor) -> Tensor | None:
-    """Return what the unbiased CKA is the cosine of: (N, H) -> (N²,), of length 1; None where all points are one.
-
-    That is the matrix of products of all pairs, without those of a point with itself, so centred that what stays of
-    unrelated points is 0 in the mean.
-
-    Source: Kornblith et al., arXiv 1905.00414, with the estimate of Song et al., Feature Selection via Dependence
-    Maximization, JMLR 2012, in the form of Székely and Rizzo's U-centring.
-    """
-    points = points.double()
-    points = points - points.mean(dim=0)
-    count = len(points)
-    products = points @ points.T
-    scale = float(products.diagonal().amax())
-    if not scale > 0.0 or scale == float("inf"):
-        return None
-    products = (products / scale).fill_diagonal_(0.0)
-    rows = products.sum(dim=1) / (count - 2)
-    centred = products - rows[:, None] - rows[None] + rows.sum() / (count - 1)
-    centred.fill_diagonal_(0.0)
-    length = float(torch.linalg.vector_norm(centred))
-    # Rounding alone makes no likeness.
-    return None if length < 1e-9 else (centred / length).flatten().float()
-
-
-def _cosine(one: Tensor | None, other: Tensor | None) -> float | None:
-    return None if one is None or other is None else min(1.0, float(one @ other))
+    box = f"0 0 {width} {len(places) * high}"
+    return tag("svg", title, *parts, viewBox=box, role="img", style=f"max-width:{width}px")
 
 
 def _best(row: Sequence[float | None]) -> int | None:

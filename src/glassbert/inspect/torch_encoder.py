@@ -1,4 +1,4 @@
-"""`inspect torch-encoder`: how BERT's layers differ from `torch.nn.TransformerEncoderLayer`, weight by weight and run."""
+"""`inspect torch-encoder`: BERT's layers beside `torch.nn.TransformerEncoderLayer`, weight by weight and in a run."""
 
 from __future__ import annotations
 
@@ -203,8 +203,9 @@ class TorchEncoder(Finding):
     @property
     def title(self) -> str:
         """Name the model and the largest difference."""
-        return f"{self.name}: its {counted(self.layers, 'layer')} in torch.nn.TransformerEncoder, largest difference " + (
-            _said(_largest([self.end_fast, self.end_plain]))
+        return (
+            f"{self.name}: its {counted(self.layers, 'layer')} in torch.nn.TransformerEncoder, largest difference "
+            + (_said(_largest([self.end_fast, self.end_plain])))
         )
 
     def parts(self) -> Iterable[Part]:
@@ -262,8 +263,8 @@ class TorchEncoder(Finding):
                 Column("gradients", "number", ".1e"),
             ),
             [[gap.layer, gap.fast, gap.plain, gap.training, gap.gradient] for gap in self.gaps],
-            f"Largest difference after each layer, over all numbers of {counted(self.tokens, 'token')}; in training with "
-            "all rates of dropout at 0, gradients as a share of the layer's largest.",
+            f"Largest difference after each layer, over all numbers of {counted(self.tokens, 'token')}; in training "
+            "with all rates of dropout at 0, gradients as a share of the layer's largest.",
         )
         yield _Differences(self.differences)
         yield Table(
@@ -276,10 +277,7 @@ class TorchEncoder(Finding):
                 Column("torch", "share"),
                 Column("BERT", "share"),
             ),
-            [
-                [one.place, one.torch, one.bert, one.rate, one.torch_dropped, one.bert_dropped]
-                for one in self.droppings
-            ],
+            [[one.place, one.torch, one.bert, one.rate, one.torch_dropped, one.bert_dropped] for one in self.droppings],
             "Share of the numbers that the first layer set to 0 in one training step.",
         )
         yield Table(
@@ -303,10 +301,10 @@ class TorchEncoder(Finding):
         modules = self.linear_modules
         yield (
             "BERT does not have one Linear more. What stands behind its attention, attention.output.dense, is torch's "
-            f"self_attn.out_proj. One layer of BERT has {modules['bert']} nn.Linear and torch's {modules['torch']}, but "
-            "torch keeps query, key and value in one in_proj_weight, so there are "
-            f"{maps['torch']} linear maps in torch's and {maps['bert']} in BERT's, and {self.layer_parameters['torch']:,} "
-            f"and {self.layer_parameters['bert']:,} numbers."
+            f"self_attn.out_proj. One layer of BERT has {modules['bert']} nn.Linear and torch's {modules['torch']}, "
+            "but torch keeps query, key and value in one in_proj_weight, so there are "
+            f"{maps['torch']} linear maps in torch's and {maps['bert']} in BERT's, with "
+            f"{self.layer_parameters['torch']:,} and {self.layer_parameters['bert']:,} numbers."
         )
         path = (
             f"by its fast path {_said(self.end_fast)}, without it {_said(self.end_plain)}"
@@ -318,14 +316,14 @@ class TorchEncoder(Finding):
         read = "the texts" if self.texts else "random ids"
         yield (
             f"With the same weights both compute the same. On {read}, {counted(self.tokens, 'token')}, the last states "
-            f"differ by at most: {path}. In training without dropout they differ by {_said(training)}, and the gradients by "
-            f"{_said(gradient)} of the largest."
+            f"differ by at most: {path}. In training without dropout layers differ by {_said(training)}, and the "
+            f"gradients by {_said(gradient)} of the largest."
         )
         inner = next(one for one in self.droppings if one.bert is None)
         yield (
-            "The one difference in what is computed is in training: torch also drops out inside the feed-forward, between "
-            f"activation and linear2 ({inner.torch_dropped:.1%} of the numbers there; BERT {inner.bert_dropped:.1%}). "
-            "All else is defaults, names and layout."
+            "The one difference in what is computed is in training: torch also drops out inside the feed-forward, "
+            f"between activation and linear2 ({inner.torch_dropped:.1%} of the numbers there; BERT "
+            f"{inner.bert_dropped:.1%}). All else is defaults, names and layout."
         )
 
     def plot(self) -> Figure:
@@ -487,7 +485,7 @@ class _Seen(TorchDispatchMode):
     """Remembers which operations of torch ran."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
 
     def __torch_dispatch__(
@@ -668,7 +666,8 @@ class _Run:
         """Give the differences in what is computed, and what each would do to this model."""
         config = self.bert.config
         default = {
-            name: parameter.default for name, parameter in inspect.signature(nn.TransformerEncoderLayer).parameters.items()
+            name: parameter.default
+            for name, parameter in inspect.signature(nn.TransformerEncoderLayer).parameters.items()
         }
         act = _act_name(config)
         yield Difference(
@@ -745,8 +744,9 @@ class _Run:
             torch="src_key_padding_mask: True hides a token",
             bert="attention_mask: 1 shows a token",
             effect=inverted,
-            measured=f"Given the wrong way round, {lost:.0%} of the numbers are NaN." if lost else "Given as it is, it "
-            "hides the text and shows the padding.",
+            measured=f"Given the wrong way round, {lost:.0%} of the numbers are NaN."
+            if lost
+            else "Given as it is, it hides the text and shows the padding.",
             remedy="Give src_key_padding_mask=attention_mask == 0.",
         )
         if fast_path:
@@ -936,7 +936,9 @@ def _beginning_differences(fresh: Sequence[Fresh], copies: bool) -> Iterator[Dif
         torch="copies of the one layer that TransformerEncoder is given",
         bert="each drawn by itself",
         effect=None,
-        measured="Two fresh layers of torch's are equal to the bit." if copies else "Two fresh layers of torch's differ.",
+        measured="Two fresh layers of torch's are equal to the bit."
+        if copies
+        else "Two fresh layers of torch's differ.",
         remedy="Draw each layer again before training." if copies else "",
     )
 
@@ -967,7 +969,9 @@ def _error_curve() -> Markup:
     at = torch.linspace(0.0, 6.0, 241, dtype=torch.float64)
     apart = F.gelu(at, approximate="tanh") - F.gelu(at)
     points = list(zip(at.tolist(), apart.tolist(), strict=True))
-    curve = markup.chart([markup.Curve("smooth", points)], steps=6.0, title="tanh form less exact GELU, from x = 0 to 6")
+    curve = markup.chart(
+        [markup.Curve("smooth", points)], steps=6.0, title="tanh form less exact GELU, from x = 0 to 6"
+    )
     return tag("div", tag("figure", curve), class_="charts")
 
 
@@ -991,7 +995,9 @@ _STEPS: Final = (
 
 def _sides(found: TorchEncoder) -> dict[str, Any]:
     """Return the rows of the drawing: both sides, and of weights what there is to say."""
-    held = {bert.rpartition(".")[0]: [] for match in found.matches for bert in match.bert}
+    held: dict[str, list[dict[str, str]]] = {
+        bert.rpartition(".")[0]: [] for match in found.matches for bert in match.bert
+    }
     for match in found.matches:
         for bert, shape, (begin, end) in zip(match.bert, match.bert_shapes, match.rows, strict=True):
             held[bert.rpartition(".")[0]].append(
