@@ -38,8 +38,8 @@ WORDS = [
 ]
 
 
-def words(*more: str) -> BertTokenizerFast:
-    return BertTokenizerFast({word: index for index, word in enumerate([*WORDS, *more])}, model_max_length=24)
+def words() -> BertTokenizerFast:
+    return BertTokenizerFast({word: index for index, word in enumerate(WORDS)}, model_max_length=24)
 
 
 def tiny(**changes: object) -> BertConfig:

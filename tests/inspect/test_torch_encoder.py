@@ -95,7 +95,7 @@ def test_where_numbers_are_dropped_in_training() -> None:
     assert inner.torch == "dropout"
     assert inner.bert_dropped == 0.0
     assert inner.torch_dropped == pytest.approx(0.25, abs=0.05)
-    rates = {"attention weights": 0.5, "what attention gives": 0.25, "what the feed-forward gives": 0.25}
+    rates = {"attention weights": 0.5, "after attention": 0.25, "after feed-forward": 0.25}
     for one in found.droppings:
         if one.bert is not None:
             assert one.torch_dropped == pytest.approx(rates[one.place], abs=0.08)

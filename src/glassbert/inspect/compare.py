@@ -237,7 +237,7 @@ class ModelComparison(Finding):
         if self.equal:
             return text + "All weights are equal to the bit."
         same = sum(one.equal for one in self.changes)
-        said = [f"{same} of {counted(len(self.changes), 'shared weight')} are equal to the bit"]
+        said = [f"Of {counted(len(self.changes), 'weight')} of the same name and shape, {same} are equal to the bit"]
         if self.reshaped:
             said.append(f"{len(self.reshaped)} have other shapes")
         said += [
@@ -342,9 +342,10 @@ class ModelComparison(Finding):
         lengths = [min(top, 100.0 * (one.relative or 0.0)) for one in known]
         bars.barh(range(len(known)), lengths, color="#2f5d9b")
         for place, (one, length) in enumerate(zip(known, lengths, strict=True)):
-            bars.text(length + 0.02 * top, place, _change_text(one), va="center", fontsize=7)
+            cut = 100.0 * (one.relative or 0.0) > top
+            bars.text(length + 0.02 * top, place, _change_text(one, cut=cut), va="center", fontsize=7)
         bars.set_yticks(range(len(known)), [one.place for one in known], fontsize=8)
-        bars.set_xlim(0.0, 1.35 * top)
+        bars.set_xlim(0.0, 1.5 * top)
         bars.invert_yaxis()
         bars.set(xlabel="‖A - B‖ / ‖A‖, percent")
         bars.spines[["top", "right"]].set_visible(False)
@@ -403,7 +404,7 @@ class _Heat(Part):
             tag("tr", tag("th", name, scope="row"), *(self._cell(value, top) for value in row))
             for name, row in zip(self.rows, self.values, strict=True)
         ]
-        class_ = " ".join(["heat", *(["many"] if many else []), *(["tilted"] if tilted else [])])
+        class_ = " ".join(["heat", "named", *(["many"] if many else []), *(["tilted"] if tilted else [])])
         table = tag("table", tag("thead", head), tag("tbody", *rows), class_=class_)
         return markup.section(self.title, tag("div", table, class_="scroll", tabindex="0"), about=self.about)
 
@@ -456,8 +457,6 @@ def compare(
     answers, texts = None, list(SENTENCES)
     if data is not None:
         answers, texts = _read(one, two, data, reading, limit, notes)
-    elif fault := _apart(one, two):
-        notes.append(fault)
     names = [subject.name for subject in (one, two)]
     if names[0] == names[1]:  # many folders are called alike, not so those that they stand in
         names = [_longer(given, name) for given, name in zip((a, b), names, strict=True)]
@@ -829,8 +828,10 @@ def _full(places: Sequence[Change]) -> float:
     return max(body, default=0.0) or max((one.relative or 0.0 for one in places), default=0.0) or 1.0
 
 
-def _change_text(one: Change) -> str:
-    return "equal to the bit" if one.equal else "–" if one.relative is None else f"{one.relative:.3%}"
+def _change_text(one: Change, *, cut: bool) -> str:
+    if one.relative is None:
+        return "–"
+    return "equal to the bit" if one.equal else f"{one.relative:.3%}" + (" (bar cut)" if cut else "")
 
 
 def _bars(places: Sequence[Change]) -> Markup:
@@ -845,8 +846,7 @@ def _bars(places: Sequence[Change]) -> Markup:
         parts.append(tag("text", one.place, class_="in", x=left - 10, y=y + 16, text_anchor="end"))
         bar = f"{max(1.0, length):.1f}"
         parts.append(tag("rect", class_="change", x=left, y=y + 4, width=bar, height=high - 8, rx=3))
-        said = _change_text(one) + (" (bar cut)" if share > 1.0 else "")
-        parts.append(tag("text", said, x=f"{left + length + 8:.1f}", y=y + 16))
+        parts.append(tag("text", _change_text(one, cut=share > 1.0), x=f"{left + length + 8:.1f}", y=y + 16))
     width = left + wide + 150
     title = tag("title", "Relative change of the weights, a bar for each place")
     box = f"0 0 {width} {len(places) * high}"

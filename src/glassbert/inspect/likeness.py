@@ -117,8 +117,8 @@ def likeness(one: Subject, two: Subject, texts: Sequence[str], notes: list[str])
     total = sum(encoding.first for encoding in both[0]) if aligned else len(kept)
     if total < _FEWEST:
         notes.append(
-            f"Representations are not compared: {counted(total, 'vector')}, and {_FEWEST} or more are needed; give more "
-            "texts."
+            f"Representations are not compared: there are {counted(total, 'vector')}, expected {_FEWEST} or more; give "
+            "more texts."
         )
         return None
     if not aligned:

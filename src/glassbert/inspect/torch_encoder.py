@@ -220,29 +220,10 @@ class TorchEncoder(Finding):
         )
         yield Table(
             "Which weight is which",
-            (
-                Column("torch.nn.TransformerEncoderLayer", "code"),
-                Column("shape", "code"),
-                Column("rows", "code"),
-                Column("BertLayer", "code"),
-                Column("shape", "code"),
-                Column("equal to the bit", "code"),
-            ),
-            [
-                [
-                    match.torch if not place else "",
-                    _shape(match.torch_shape) if not place else "",
-                    f"{begin}–{end - 1}" if len(match.bert) > 1 else "all",
-                    bert,
-                    _shape(shape),
-                    f"{match.equal_layers} of {self.layers}" if not place else "",
-                ]
-                for match in self.matches
-                for place, (bert, shape, (begin, end)) in enumerate(
-                    zip(match.bert, match.bert_shapes, match.rows, strict=True)
-                )
-            ],
-            "At the right, in how many layers of this model both hold the same numbers.",
+            (Column("torch", "code"), Column("BERT", "code"), Column("shape", "code"), Column("equal in", "code")),
+            list(self._map()),
+            "TransformerEncoderLayer and BertLayer; at the right, in how many layers both hold the same numbers to the "
+            "bit.",
         )
         yield Table(
             "Counted",
@@ -295,6 +276,16 @@ class TorchEncoder(Finding):
             f"tells small inputs apart. Measured in float64 at {_POINTS:,} places from -{_END:g} to {_END:g}.",
         )
         yield Drawing("The tanh form, less the exact one, over x", _error_curve(), "The same for -x.")
+
+    def _map(self) -> Iterator[list[str | None]]:
+        for match in self.matches:
+            equal = f"{match.equal_layers} of {self.layers}"
+            if len(match.bert) == 1:
+                yield [match.torch, match.bert[0], _shape(match.torch_shape), equal]
+                continue
+            yield [match.torch, "", _shape(match.torch_shape), equal]
+            for name, shape, (begin, end) in zip(match.bert, match.bert_shapes, match.rows, strict=True):
+                yield [f"  rows {begin}–{end - 1}", name, _shape(shape), ""]
 
     def _answer(self) -> Iterator[str]:
         maps = self.linear_maps
@@ -631,7 +622,7 @@ class _Run:
         theirs(states, src_key_padding_mask=~self.real)
         inner = _share(*made)
         yield Dropping(
-            place="what attention gives",
+            place="after attention",
             torch="dropout1",
             bert="attention.output.dropout",
             rate=hidden,
@@ -639,7 +630,7 @@ class _Run:
             bert_dropped=shares[ours.attention.output.dropout],
         )
         yield Dropping(
-            place="inside the feed-forward",
+            place="inside feed-forward",
             torch="dropout",
             bert=None,
             rate=hidden,
@@ -647,7 +638,7 @@ class _Run:
             bert_dropped=inner,
         )
         yield Dropping(
-            place="what the feed-forward gives",
+            place="after feed-forward",
             torch="dropout2",
             bert="output.dropout",
             rate=hidden,
@@ -972,7 +963,7 @@ def _error_curve() -> Markup:
     curve = markup.chart(
         [markup.Curve("smooth", points)], steps=6.0, title="tanh form less exact GELU, from x = 0 to 6"
     )
-    return tag("div", tag("figure", curve), class_="charts")
+    return tag("div", tag("figure", curve), class_="charts", style="max-width:34rem")
 
 
 # The steps of a layer, from top to bottom, as torch and as BERT name them.
