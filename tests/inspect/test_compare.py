@@ -350,7 +350,7 @@ def test_long_empty_and_few_texts(tmp_path: Path) -> None:
     assert "1 text without tokens left out." in found.notes
     assert found.likeness is not None
     assert found.likeness.points == 23
-    found = compare(model, model, [{"text": "good cat"}])
+    found = compare(model, model, iter([{"text": "good cat"}]))
     assert found.likeness is None
     assert any("give more texts" in note for note in found.notes)
     found.plot()

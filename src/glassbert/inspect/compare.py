@@ -297,8 +297,7 @@ class ModelComparison(Finding):
         )
 
     def _alike(self, found: Likeness) -> Iterator[Part]:
-        rows = [_layer_name(number) for number in range(len(found.matrix))]
-        columns = [_layer_name(number) for number in range(len(found.matrix[0]))]
+        rows, columns = (list(map(str, range(count))) for count in (len(found.matrix), len(found.matrix[0])))
         what = "vectors of tokens" if found.of == "tokens" else "texts, the mean of each one's tokens"
         yield _Heat(
             "How alike the representations are (CKA)",
@@ -449,6 +448,8 @@ def compare(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}, expected 1 or more")
+    if data is not None and not isinstance(data, str | Path):
+        data = list(data)  # it is read more than once
     reading = _as_text(data, reading or ReadingSettings())
     if data is not None:
         next(records_of(data, reading, Skipped()), None)  # what cannot be read at all is told before models are loaded
@@ -592,7 +593,7 @@ def _spread(examples: list[Any], limit: int | None, notes: list[str]) -> list[An
 
 
 def _text_of(example: Any) -> str:
-    """Return the text of an example of any task."""
+    """Return the text of an example of any task; of a pair the first, of a question what it is about."""
     if isinstance(example, TokenClassificationExample):
         return example.text or " ".join(example.words)
     if isinstance(example, QuestionAnsweringExample):
@@ -884,10 +885,6 @@ def _answer_parts(found: Answers) -> Iterator[Part]:
             [[one.text, one.expected, one.a, one.b, one.line] for one in found.differing],
             "Those first of which one model is much surer of what is right than the other.",
         )
-
-
-def _layer_name(number: int) -> str:
-    return str(number)
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -220,7 +220,7 @@ class TorchEncoder(Finding):
         )
         yield Table(
             "Which weight is which",
-            (Column("torch", "code"), Column("BERT", "code"), Column("shape", "code"), Column("equal in", "code")),
+            (Column("torch", "code"), Column("BERT", "code"), Column("shape", "code"), Column("equal", "code")),
             list(self._map()),
             "TransformerEncoderLayer and BertLayer; at the right, in how many layers both hold the same numbers to the "
             "bit.",
