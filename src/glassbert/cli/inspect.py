@@ -93,7 +93,7 @@ def torch_encoder(
     model: ModelName,
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TEXT]...", help="What both read; none: random token ids.", show_default=False),
+        typer.Argument(metavar="TEXT", help="What both read; none: random token ids.", show_default=False),
     ] = None,
     kind: Kind = None,
     html: Html = None,
@@ -124,7 +124,7 @@ def compare(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help="Labelled data as evaluate reads them, or a .txt file of a text each line.",
             show_default="some English sentences",
         ),

@@ -237,7 +237,8 @@ class ModelComparison(Finding):
         if self.equal:
             return text + "All weights are equal to the bit."
         same = sum(one.equal for one in self.changes)
-        said = [f"Of {counted(len(self.changes), 'weight')} of the same name and shape, {same} are equal to the bit"]
+        shared = f"Of {counted(len(self.changes), 'weight')} of the same name and shape, {same} are equal to the bit"
+        said = [shared if self.changes else "No weight has the same name and shape in both"]
         if self.reshaped:
             said.append(f"{len(self.reshaped)} have other shapes")
         said += [
@@ -517,7 +518,7 @@ def _read(
     skipped = Skipped() if reading.skip_bad else None
     # Columns of labels are none of this.
     plain = dataclasses.replace(reading, label_column=None)
-    examples = list(read_examples(FeatureExtraction(), data, plain, skipped=skipped, labelled=False))
+    examples = list(read_examples(FeatureExtraction(), data, plain, skipped=skipped, say=notes.append, labelled=False))
     return None, [_text_of(example) for example in _spread(examples, limit, notes)]
 
 
@@ -550,7 +551,7 @@ def _answered(
     both: list[Pipeline] = [pipeline(model=each.model, tokenizer=each.words()) for each in (one, two)]
     task = both[0].learned
     skipped = Skipped() if reading.skip_bad else None
-    examples = _spread(list(read_examples(task, data, reading, skipped=skipped)), limit, notes)
+    examples = _spread(list(read_examples(task, data, reading, skipped=skipped, say=notes.append)), limit, notes)
     if skipped is not None and skipped.count:
         notes.extend(str(skipped).splitlines())
     found = [each.evaluate(examples) for each in both]
