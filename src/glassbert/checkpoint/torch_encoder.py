@@ -74,6 +74,12 @@ _ARGUMENTS: Final = {
 _FIXED: Final = {"norm_first": False, "bias": True}
 
 
+def torch_names() -> dict[str, tuple[str, ...]]:
+    """Return the parameters of torch's layer, each with those of BERT's layer that it holds, one under the other."""
+    names = {f"self_attn.in_proj_{kind}": tuple(f"{name}.{kind}" for name in _JOINED) for kind in _KINDS}
+    return names | {f"{theirs}.{kind}": (f"{ours}.{kind}",) for theirs, ours in _SAME.items() for kind in _KINDS}
+
+
 def to_torch_encoder(encoder: BertEncoder, config: BertConfig) -> nn.TransformerEncoder:
     """Return a `torch.nn.TransformerEncoder` with a copy of the weights of `encoder`, batch first, in the same mode.
 

@@ -337,3 +337,67 @@ def outputs(
     else:
         found = room.pooling(model, given.files, reading=settings, limit=limit, seed=seed, kind=kind)
     show(found, html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command(name="torch-encoder")
+def torch_encoder(
+    model: ModelName,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TEXT", help="What both read; none: random token ids.", show_default=False),
+    ] = None,
+    kind: Kind = None,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show how the model's layers differ from torch.nn.TransformerEncoderLayer, weight by weight, with both run.
+
+    The layers are put into torch's encoder and both read the same input, by torch's fast path, without it, and in
+    training. Every difference is listed, with what it would do to this model.
+
+    Example: glassbert inspect torch-encoder FOLDER "a text"
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert import inspect as room
+
+    found = room.torch_encoder(model, texts or None, kind=kind)
+    show(found, html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command()
+@takes(ReadingSettings)
+def compare(
+    settings: ReadingSettings,
+    a: Annotated[str, typer.Argument(metavar="A", help="Model folder, or name on the hub.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other.", show_default=False)],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Labelled data as evaluate reads them, or a .txt file of a text each line.",
+            show_default="some English sentences",
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", help="Most examples that are answered, spread over the file.", min=1)
+    ] = 1000,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Put two models side by side: configs, vocabularies, weights, what they see in texts, what they answer.
+
+    Weights are compared by place and part, to the bit; what the layers make of texts by CKA, each layer of A with each
+    of B, whatever their depth and width. Models that have learned the same task answer the file, and what they answer
+    differently is shown.
+
+    Example: glassbert inspect compare BEFORE AFTER test.tsv
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert import inspect as room
+
+    found = room.compare(a, b, file, limit=limit, reading=settings)
+    show(found, html=html, png=png, overwrite=overwrite, json=json)

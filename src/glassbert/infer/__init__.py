@@ -2,7 +2,7 @@
 
 from glassbert.infer.batches import BatchAnswers
 from glassbert.infer.choosing import abilities, pipeline
-from glassbert.infer.comparison import Comparison, compare
+from glassbert.infer.comparison import Comparison, compare, equal_answers
 from glassbert.infer.engine import Engine
 from glassbert.infer.exporting import Difference, Exported, Quantized, export
 from glassbert.infer.onnx_engine import OnnxEngine
@@ -26,6 +26,7 @@ __all__ = [
     "Searcher",
     "abilities",
     "compare",
+    "equal_answers",
     "export",
     "pipeline",
     "rank",

@@ -116,6 +116,17 @@ def compare(
         Measured(metrics=task.measure(examples, found), seconds=spent, weight_bytes=one.runner.nbytes)
         for one, found, spent in zip(both, answers, seconds, strict=True)
     ]
-    said = _SAID.get(type(answers[0][0]))
-    equal = None if said is None else sum(said(one) == said(same) for one, same in zip(*answers)) / len(examples)
-    return Comparison(reference=measured[0], other=measured[1], equal_answers=equal), answers[1]
+    equal = equal_answers(*answers)
+    share = None if equal is None else sum(equal) / len(equal)
+    return Comparison(reference=measured[0], other=measured[1], equal_answers=share), answers[1]
+
+
+def equal_answers(answers: Sequence[Any], others: Sequence[Any]) -> list[bool] | None:
+    """Return of which examples two lists of answers say the same; None where answers are numbers.
+
+    Args:
+        answers: of a pipeline, one or more.
+        others: to the same examples.
+    """
+    said = _SAID.get(type(answers[0]))
+    return None if said is None else [said(one) == said(same) for one, same in zip(answers, others, strict=True)]

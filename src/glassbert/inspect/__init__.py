@@ -5,6 +5,7 @@ Each function returns a finding: a typed object that prints itself, shows itself
 """
 
 from glassbert.inspect.attribution import Attribution, attribution
+from glassbert.inspect.compare import ModelComparison, compare
 from glassbert.inspect.finding import Finding
 from glassbert.inspect.heads import Head, Heads, Reassembly, heads
 from glassbert.inspect.importance import HeadScore, Importance, importance
@@ -12,6 +13,7 @@ from glassbert.inspect.outputs import Outputs, outputs
 from glassbert.inspect.pooling import PoolingComparison, pooling
 from glassbert.inspect.pruning import Pruned, Size, prune
 from glassbert.inspect.tokens import Tokens, tokens
+from glassbert.inspect.torch_encoder import TorchEncoder, torch_encoder
 from glassbert.inspect.training import Training, training
 from glassbert.inspect.tree import Tree, tree
 from glassbert.inspect.why import Measure, Reason, why
@@ -24,6 +26,7 @@ __all__ = [
     "Heads",
     "Importance",
     "Measure",
+    "ModelComparison",
     "Outputs",
     "PoolingComparison",
     "Pruned",
@@ -31,15 +34,18 @@ __all__ = [
     "Reassembly",
     "Size",
     "Tokens",
+    "TorchEncoder",
     "Training",
     "Tree",
     "attribution",
+    "compare",
     "heads",
     "importance",
     "outputs",
     "pooling",
     "prune",
     "tokens",
+    "torch_encoder",
     "training",
     "tree",
     "why",
