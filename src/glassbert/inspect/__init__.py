@@ -5,6 +5,13 @@ Each function returns a finding: a typed object that prints itself, shows itself
 """
 
 from glassbert.inspect.finding import Finding
+from glassbert.inspect.shapes import Shapes, shapes
 from glassbert.inspect.tree import Tree, tree
 
-__all__ = ["Finding", "Tree", "tree"]
+__all__ = [
+    "Finding",
+    "Shapes",
+    "Tree",
+    "shapes",
+    "tree",
+]
