@@ -173,7 +173,7 @@ def shapes(
     if model is None:
         usual = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 4 * (width or 0)}
         usual_kind = "BertModel" if labels is None else "BertForSequenceClassification"
-        subject, kind = random_model(BertConfig(**{**usual, **given}), kind or usual_kind), None
+        subject, kind = random_model(BertConfig.from_dict({**usual, **given}), kind or usual_kind), None
     found = room.shapes(subject, texts, kind=kind, input_ids=rows or None, backend=backend)
     show(found, html=html, png=png, overwrite=overwrite, json=json)
 

@@ -138,7 +138,7 @@ class Twins:
             try:
                 twin = _twin(case, mask, number)
                 run = record(twin.model, twin.arguments, backend=backend)
-            except (GlassbertError, TypeError, ValueError, RuntimeError):
+            except (AttributeError, GlassbertError, LookupError, RuntimeError, TypeError, ValueError):
                 # A class of the user's own may be made otherwise, or work with its own sizes alone: no letters then.
                 self._runs.clear()
                 return
@@ -147,12 +147,13 @@ class Twins:
             self._names.append({name: tuple(one.shape) for name, one in twin.model.named_parameters()})
             self._outputs.append(run.outputs)
             self._inputs.append(
-                {name: tuple(one.shape) for name, one in twin.arguments.items() if torch.is_tensor(one)}
+                {name: tuple(one.shape) for name, one in twin.arguments.items() if isinstance(one, Tensor)}
             )
         own, *others = (sizes.terms() for sizes in self._sizes)
-        self._terms: dict[tuple[int, int], tuple[str, int]] = {}
+        # Several terms are alike where they are one by nature: of all groups of a stream, k is the same in a twin.
+        self._terms: dict[tuple[int, int], list[tuple[str, int]]] = {}
         for (name, size), (_, first), (_, second) in zip(own, *others, strict=True):
-            self._terms.setdefault((first, second), (name, size))
+            self._terms.setdefault((first, second), []).append((name, size))
 
     @property
     def found(self) -> bool:
@@ -191,8 +192,9 @@ class Twins:
         return tuple(Dim(self._letters(*sizes), sizes[0]) for sizes in zip(own, first, second))
 
     def _letters(self, own: int, first: int, second: int) -> str | None:
-        name, size = self._terms.get((first, second), (None, own))
-        return name if size == own and first != second else None
+        if first == second:
+            return None
+        return next((name for name, size in self._terms.get((first, second), ()) if size == own), None)
 
 
 def _aligned(own: Sequence[Event], others: Sequence[Event]) -> list[Event | None]:

@@ -29,7 +29,7 @@ from glassbert.model import BertPreTrainedModel, ModelOutput
 from glassbert.model.attention import AttentionBackend
 
 _PACKAGE: Final = Path(glassbert.__file__).parent
-_TORCH: Final = str(Path(torch.__file__).parent)
+_NOT_OURS: Final = (str(Path(torch.__file__).parent / "_")[:-1], __file__)  # torch's files, and this one
 
 
 class Place(NamedTuple):
@@ -124,7 +124,8 @@ def record(model: BertPreTrainedModel, arguments: Mapping[str, Any], *, backend:
         with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter:
             with _Recorder(model, path, counter.get_total_flops) as recorder:
                 output = model(**arguments)
-            return recorder.recording(_named(output))
+        found: Recording = recorder.recording(_named(output))
+    return found
 
 
 def _uncounted() -> dict[Any, Callable[..., int]]:
@@ -282,7 +283,7 @@ def _name(func: Callable[..., Any]) -> str:
 
 def _place(frame: FrameType | None) -> Place:
     """Return the innermost place outside of torch from which a frame was called."""
-    while frame is not None and frame.f_code.co_filename.startswith((_TORCH, __file__)):
+    while frame is not None and frame.f_code.co_filename.startswith(_NOT_OURS):
         frame = frame.f_back
     assert frame is not None
     return _read(frame.f_code, frame.f_lasti // 2)

@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -111,7 +111,7 @@ class Step:
         return _LAYER.sub("", self.module).removeprefix(".")
 
 
-_LAYER: Final = re.compile(r"^(?:bert\.)?encoder\.layer\.(\d+)(?=\.|$)")
+_LAYER: Final = re.compile(r"^(?:.+\.)?encoder\.layer\.(\d+)(?=\.|$)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +207,7 @@ class Shapes(Finding):
         """Draw the work and the memory of one layer, step by step."""
         blocks = [block for block in self.blocks() if block.steps and block.steps[0].layer is not None]
         block = (blocks or self.blocks())[0]
-        steps = [step for step in block.steps if not step.view]
+        steps = [step for step, _ in _folded(block.steps) if not step.view]
         drawn = figure(11.0, 1.3 + 0.3 * len(steps))
         left, right = drawn.subplots(1, 2, sharey=True)
         for axes, values, label, colour in (
@@ -216,6 +216,7 @@ class Shapes(Finding):
         ):
             axes.barh(range(len(steps)), values, color=colour)
             axes.set_xlabel(label)
+            axes.margins(y=0.01)
             axes.spines[["top", "right"]].set_visible(False)
         labels = [f"{step.inside} {_doing(step)}   {in_letters(step.results[0])}" for step in steps]
         left.set_yticks(range(len(steps)), labels, fontsize=8)
@@ -226,8 +227,8 @@ class Shapes(Finding):
 
 _PACKED: Final = ("packed", "varlen")
 _HOW: Final = (
-    "Shapes in letters and in numbers, as they were in the run; a number without a letter does not change with any of them. "
-    "A view moves nothing in memory. ×3: so many times in a row, with the sizes of the first."
+    "Shapes in letters and in numbers, as they were in the run; a number without a letter does not change with any of "
+    "them. A view moves nothing in memory. ×3: so many times in a row, with the sizes of the first."
 )
 
 
@@ -262,16 +263,20 @@ def shapes(
     subject = Subject.of(model, tokenizer, kind=kind)
     arguments = _arguments(subject, texts, input_ids, attention_mask)
     chosen: AttentionBackend = "eager" if backend is None else backend
-    mask = arguments["attention_mask"].detach().cpu() != 0
+    mask = arguments["attention_mask"] != 0
     choices = mask.shape[1] if takes_choices(subject.model) else None
     mask = mask.reshape(-1, mask.shape[-1])
     if len(mask) > MOST_TEXTS:
         raise InputError(f"there are {len(mask)} texts; a ledger is of at most {MOST_TEXTS}")
-    flags = _flags(subject.model, chosen)
-    run = record(subject.model, {**arguments, **flags}, backend=chosen)
+    if subject.model.device.type == "meta" and chosen in _PACKED:
+        raise InputError(f"a model on the meta device has no numbers to pack by, so attention {chosen!r} cannot run")
+    on_device = {name: one.to(subject.model.device) for name, one in arguments.items()}
+    call = {**on_device, **_flags(subject.model, chosen)}
+    run = record(subject.model, call, backend=chosen)
+    if not run.outputs:
+        raise InputError(f"{subject.name} gives no tensor")
     sizes = sizes_of(subject.model, mask, choices=choices, packed=chosen in _PACKED)
-    twins = Twins(Case(subject.model, {**arguments, **flags}, sizes), run.events, mask, chosen)
-    # A view that changes letters changes something, although it may not in these numbers.
+    twins = Twins(Case(subject.model, call, sizes), run.events, mask, chosen)
     steps = [_step(twins, place, event) for place, event in enumerate(run.events) if event.reached and not event.idle]
     outputs = tuple(Named(name=name, shape=twins.output(name, shape)) for name, shape in run.outputs.items())
     inputs = tuple(Named(name=name, shape=twins.input(name, tuple(one.shape))) for name, one in arguments.items())
@@ -315,7 +320,7 @@ def _arguments(
     input_ids: Tensor | Sequence[Sequence[int]] | None,
     attention_mask: Tensor | Sequence[Sequence[int]] | None,
 ) -> dict[str, Tensor]:
-    """Return what the model is called with."""
+    """Return what the model is called with, on the CPU."""
     if isinstance(texts, str):
         texts = [texts]
     if input_ids is None:
@@ -325,7 +330,9 @@ def _arguments(
             raise InputError("there is neither a text nor a row of ids; give one or more")
         if len(texts) > MOST_TEXTS:
             raise InputError(f"there are {len(texts)} texts; a ledger is of at most {MOST_TEXTS}")
-        arguments = subject.encode(texts).arguments()
+        if subject.model.device.type == "meta":
+            raise InputError("the model is on the meta device, which holds no text; give input_ids")
+        arguments = {name: one.cpu() for name, one in subject.encode(texts).arguments().items()}
     else:
         if texts:
             raise InputError("there are texts and ids; give one of them")
@@ -340,14 +347,14 @@ def _of_ids(
     input_ids: Tensor | Sequence[Sequence[int]],
     attention_mask: Tensor | Sequence[Sequence[int]] | None,
 ) -> dict[str, Tensor]:
-    ids = _rows("input_ids", input_ids).to(model.device)
+    ids = _rows("input_ids", input_ids)
     if ids.dim() != 2 and not (ids.dim() == 3 and takes_choices(model)):
         raise InputError(f"input_ids has the shape {tuple(ids.shape)}, expected (batch, sequence)")
     if attention_mask is None:
         # 1 up to the last id that is not padding
         mask = (ids != model.config.pad_token_id).flip(-1).long().cummax(dim=-1).values.flip(-1)
     else:
-        mask = _rows("attention_mask", attention_mask).to(model.device)
+        mask = _rows("attention_mask", attention_mask)
         if mask.shape != ids.shape:
             raise InputError(f"attention_mask has the shape {tuple(mask.shape)}, expected {tuple(ids.shape)}")
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
@@ -355,7 +362,7 @@ def _of_ids(
 
 def _rows(name: str, values: Tensor | Sequence[Sequence[int]]) -> Tensor:
     if isinstance(values, Tensor):
-        found = values
+        found = values.detach().cpu()
     else:
         rows = [list(row) if isinstance(row, list | tuple) else row for row in values]
         for number, row in enumerate(rows):
@@ -416,7 +423,7 @@ def _says(event: Event, inputs: Sequence[Shape], result: Shape) -> str:
     """Say what happens to heads, padding and rows, as the letters tell it."""
     before = [dim.letters or "" for dim in inputs[0]] if inputs else []
     after = [dim.letters or "" for dim in result]
-    if event.view and "D" in after and "D" not in before:
+    if event.view and "D" in after and "D" not in before and len(after) == len(before) + 1:
         return "heads split"
     if "D" in before and "D" not in after and before[:-2] == after[:-1]:
         return "heads merged"
@@ -428,35 +435,28 @@ def _says(event: Event, inputs: Sequence[Shape], result: Shape) -> str:
         rows = [name for name in ("S", "T") if name in before and name not in after]
         if event.operation in ("index", "index_select") and rows and before[-1] == after[-1] == "H":
             if _LAYER.match(event.module):
-                return "first tokens alone, since the head reads no others; keys and values stay those of all"
+                return "first tokens alone: the head reads no others"
             return "first tokens alone"
     return ""
 
 
 def _blocks(steps: Sequence[Step]) -> list[Block]:
     found: list[Block] = []
-    numbers: list[tuple[int, int]] = []
-    for layer, group in itertools.groupby(steps, lambda step: step.layer):
-        here = tuple(group)
-        if layer is None:
-            before = not any(first >= 0 for first, _ in numbers)
-            words = any(_is_before_layers(step) for step in here)
-            found.append(Block("Input and embeddings" if before and words else "After the layers", here))
-            numbers.append((-1, -1))
-            continue
+    first: int | None = None  # of the layers that the last block stands for
+    groups = [(layer, tuple(group)) for layer, group in itertools.groupby(steps, lambda step: step.layer)]
+    for place, (layer, here) in enumerate(groups):
         last = found[-1] if found else None
-        if last is not None and numbers[-1][1] == layer - 1 and numbers[-1][0] >= 0 and _alike(last.steps, here):
-            first = numbers[-1][0]
+        if layer is None:
+            title = "Input and embeddings" if place == 0 else "Between layers"
+            title = "After the layers" if 0 < place == len(groups) - 1 else title
+            found.append(Block(title if len(groups) > 1 else "All steps", here))
+            first = None
+        elif last is not None and first is not None and first + last.layers == layer and _alike(last.steps, here):
             found[-1] = Block(f"Layers {first} to {layer}, each", last.steps, last.layers + 1)
-            numbers[-1] = (first, layer)
         else:
             found.append(Block(f"Layer {layer}", here))
-            numbers.append((layer, layer))
+            first = layer
     return found
-
-
-def _is_before_layers(step: Step) -> bool:
-    return "embeddings" in step.module.split(".")
 
 
 def _alike(first: Sequence[Step], second: Sequence[Step]) -> bool:
@@ -471,7 +471,8 @@ def _looks(step: Step) -> object:
 
 def _shown(blocks: Sequence[Block]) -> list[Block]:
     """Return the blocks that there is room for."""
-    found, count = [], 0
+    found: list[Block] = []
+    count = 0
     for block in blocks:
         count += len(block.steps)
         if count <= _MOST_STEPS or not found:
