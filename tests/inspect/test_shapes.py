@@ -16,11 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import glassbert
 from glassbert import (
     BertConfig,
-    BertForMaskedLM,
     BertForMultipleChoice,
-    BertForQuestionAnswering,
     BertForSequenceClassification,
-    BertLMHeadModel,
     BertModel,
     SentenceEncoder,
 )
@@ -162,7 +159,7 @@ def test_heads_are_split_and_merged_and_rows_left_out_where_it_says() -> None:
 @pytest.mark.parametrize("backend", ["eager", "sdpa", "packed"])
 @pytest.mark.parametrize("name", MODEL_CLASSES)
 def test_every_number_of_every_class_has_its_letter(name: str, backend: AttentionBackend) -> None:
-    found = shapes(made(name, type_vocab_size=1), input_ids=PADDED, backend=backend)
+    found = shapes(made(name, type_vocab_size=1, num_hidden_layers=2), input_ids=PADDED, backend=backend)
     assert found.lettered
     two = {"BertForQuestionAnswering", "BertForNextSentencePrediction", "BertForPreTraining"}
     every = [shape for step in found.steps for shape in (*step.inputs, *step.results)]
@@ -186,19 +183,22 @@ def test_letters_do_not_depend_on_numbers_that_are_equal_by_chance(
     longer = [[1, 2, 3, 4, 5, 6, 7, 8]] * 3 + [[1, 2, 3, 4, 5, 6, 7, 0]] * 3
     found = shapes(alike, input_ids=ids, backend=backend)
     other = shapes(made("BertForTokenClassification", **more), input_ids=longer, backend=backend)
-    told = [[(step.module, step.operation, *map(in_letters, step.results)) for step in one.steps] for one in (found, other)]
-    assert told[0] == told[1]
-    assert "(B, S, A, D)" in {name for one in told[0] for name in one} or backend == "packed"
+
+    def told(one: Shapes) -> list[tuple[str, ...]]:
+        return [(step.module, step.operation, *map(in_letters, step.results)) for step in one.steps]
+
+    assert told(found) == told(other)
+    assert ("(T, A, D)" if backend == "packed" else "(B, S, A, D)") in {name for one in told(found) for name in one}
 
 
-def independent_flops(model: BertPreTrainedModel, found: Shapes, ids: list[list[int]]) -> int:
+def independent_flops(model: BertPreTrainedModel, ids: list[list[int]]) -> int:
     """Count a plain call."""
     given = torch.tensor(ids)
     given = given[None] if isinstance(model, BertForMultipleChoice) else given
     model.attention_backend = "eager"
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.eval()(given, (given != 0).long(), torch.zeros_like(given))
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 @pytest.mark.parametrize("changes", [{}, {"hidden_size": 36, "num_attention_heads": 6, "num_hidden_layers": 1},
@@ -211,7 +211,7 @@ def independent_flops(model: BertPreTrainedModel, found: Shapes, ids: list[list[
 def test_flops_are_those_that_torch_counts(name: str, changes: dict[str, object]) -> None:
     model = made(name, **changes)
     found = shapes(model, input_ids=PADDED)
-    assert sum(step.flops for step in found.steps) == found.flops == independent_flops(model, found, PADDED)
+    assert sum(step.flops for step in found.steps) == found.flops == independent_flops(model, PADDED)
 
 
 def test_the_fused_kernel_of_cpus_counts_as_the_two_products_that_it_is() -> None:
@@ -236,7 +236,7 @@ def test_the_line_of_source_is_the_line_that_ran() -> None:
     package = Path(glassbert.__file__).parent
     for step in found.steps:
         line = linecache.getline(str(package / step.file), step.line)
-        assert step.code.split("(")[0].split()[0] in line
+        assert step.code.split()[0] in line
     scores = only(found, "encoder.layer.0.attention.self", "matmul", "scores")
     assert (scores.file, scores.code) == ("model/attention.py", "query @ key.transpose(-1, -2)")
     assert {step.file for step in found.steps} == {
@@ -297,7 +297,7 @@ def test_no_two_terms_are_alike_in_both_twins() -> None:
     """What always is the same number may be: a batch without padding is one group."""
     same = [{"B", "k"}, {"B·N", "k"}, {"S", "n"}, {"T", "k·n", "B·S", "B·N·S"}]
     generator = random.Random(0)
-    for number in (1, 2, 3, 4, 6, 9, 17, 33, 64):
+    for number in (1, 2, 3, 4, 6, 9, 17, 32):
         for name in ("BertModel", "BertForMultipleChoice"):
             pruned = {0: [0], 1: [0, 1, 2], 2: [3, 1]} if number % 2 else {}
             model = made(name, num_attention_heads=14, pruned_heads=pruned)
@@ -310,7 +310,9 @@ def test_no_two_terms_are_alike_in_both_twins() -> None:
                 for (term, first), (_, second) in zip(*twins, strict=True):
                     found.setdefault((first, second), set()).add(term)
                     assert first != second or term == "N·S"
-                assert not [names for names in found.values() if len(names) > 1 and not any(names <= one for one in same)]
+                assert not [
+                    names for names in found.values() if len(names) > 1 and not any(names <= one for one in same)
+                ]
 
 
 class Odd(BertPreTrainedModel):
@@ -324,7 +326,9 @@ class Odd(BertPreTrainedModel):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> dict[str, Tensor]:
         hidden = self.bert(input_ids, attention_mask, token_type_ids).last_hidden_state
-        return {"small": self.down(hidden)}
+        small = self.down(hidden)
+        small[:, 0] = 0.0
+        return {"small": small.relu_()}
 
 
 class Even(Odd):
@@ -341,12 +345,15 @@ def test_models_of_a_users_own() -> None:
     assert "could not be found" in repr(odd)
     even = shapes(Even(tiny()), input_ids=PADDED)
     assert (in_letters(even.outputs[0].shape), numbers(even.outputs[0].shape)) == ("(B, S, 3)", (3, 6, 3))
+    # What is written in place is work, although the same tensor comes out.
+    assert [one.operation for one in even.steps[-3:]] == ["linear", "setitem", "relu"]
+    assert not any(one.view for one in even.steps[-3:])
     (step,) = (one for one in even.steps if one.module == "down")
     assert (step.file, step.code) == ("test_shapes.py", "self.down(hidden)")
 
 
 def test_the_model_is_left_as_it_was() -> None:
-    model = made("BertForSequenceClassification")
+    model = BertForSequenceClassification(tiny())
     model.train()
     model.bert.encoder.layer[1].eval()
     model.attention_backend = "sdpa"
@@ -393,7 +400,7 @@ def test_a_sentence_encoder_that_people_use() -> None:
         ({"input_ids": [1, 2]}, "expected whole numbers"),
         ({"input_ids": [[1, 41]]}, "input_ids holds 41, expected 0 to 40"),
         ({"input_ids": [[1] * 20]}, "sequences of 20 tokens"),
-        ({"input_ids": [[1]] * 65}, "at most 64"),
+        ({"input_ids": [[1]] * 33}, "at most 32"),
         ({"input_ids": torch.ones(2, 2, 2, dtype=torch.int64)}, r"the shape \(2, 2, 2\), expected"),
         ({"input_ids": torch.ones(2, 2)}, "dtype torch.float32"),
         ({"input_ids": WHOLE, "attention_mask": [[1, 1]]}, "attention_mask has the shape"),

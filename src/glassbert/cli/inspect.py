@@ -172,8 +172,9 @@ def shapes(
     subject: Any = model
     if model is None:
         usual = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 4 * (width or 0)}
-        usual_kind = "BertModel" if labels is None else "BertForSequenceClassification"
-        subject, kind = random_model(BertConfig.from_dict({**usual, **given}), kind or usual_kind), None
+        chosen = kind or ("BertModel" if labels is None else "BertForSequenceClassification")
+        config = BertConfig.from_dict({**usual, "is_decoder": chosen == "BertLMHeadModel", **given})
+        subject, kind = random_model(config, chosen), None
     found = room.shapes(subject, texts, kind=kind, input_ids=rows or None, backend=backend)
     show(found, html=html, png=png, overwrite=overwrite, json=json)
 

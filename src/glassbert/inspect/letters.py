@@ -137,7 +137,7 @@ class Twins:
         for number in (0, 1):
             try:
                 twin = _twin(case, mask, number)
-                run = record(twin.model, twin.arguments, backend=backend)
+                run = record(twin.model, twin.arguments, backend=backend, counted=False)
             except (AttributeError, GlassbertError, LookupError, RuntimeError, TypeError, ValueError):
                 # A class of the user's own may be made otherwise, or work with its own sizes alone: no letters then.
                 self._runs.clear()
@@ -151,9 +151,9 @@ class Twins:
             )
         own, *others = (sizes.terms() for sizes in self._sizes)
         # Several terms are alike where they are one by nature: of all groups of a stream, k is the same in a twin.
-        self._terms: dict[tuple[int, int], list[tuple[str, int]]] = {}
+        self._terms: dict[tuple[int, int], dict[int, str]] = {}
         for (name, size), (_, first), (_, second) in zip(own, *others, strict=True):
-            self._terms.setdefault((first, second), []).append((name, size))
+            self._terms.setdefault((first, second), {}).setdefault(size, name)
 
     @property
     def found(self) -> bool:
@@ -192,9 +192,7 @@ class Twins:
         return tuple(Dim(self._letters(*sizes), sizes[0]) for sizes in zip(own, first, second))
 
     def _letters(self, own: int, first: int, second: int) -> str | None:
-        if first == second:
-            return None
-        return next((name for name, size in self._terms.get((first, second), ()) if size == own), None)
+        return None if first == second else self._terms.get((first, second), {}).get(own)
 
 
 def _aligned(own: Sequence[Event], others: Sequence[Event]) -> list[Event | None]:

@@ -102,13 +102,16 @@ class Recording(NamedTuple):
     flops: int
 
 
-def record(model: BertPreTrainedModel, arguments: Mapping[str, Any], *, backend: AttentionBackend) -> Recording:
+def record(
+    model: BertPreTrainedModel, arguments: Mapping[str, Any], *, backend: AttentionBackend, counted: bool = True
+) -> Recording:
     """Run a model in eval mode and write down what it does; afterwards it is as it was.
 
     Args:
         model: any model.
         arguments: of its call.
         backend: how attention is computed.
+        counted: whether FLOPs are counted, which takes a third of the time; else they are 0.
     """
     inner = [module for module in model.modules() if isinstance(module, BertPreTrainedModel)]
     before = [(module, module.attention_backend) for module in inner]
@@ -121,11 +124,11 @@ def record(model: BertPreTrainedModel, arguments: Mapping[str, Any], *, backend:
         stack.callback(restore)
         model.attention_backend = backend
         path = _follow(model, stack)
-        with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter:
-            with _Recorder(model, path, counter.get_total_flops) as recorder:
-                output = model(**arguments)
-        found: Recording = recorder.recording(_named(output))
-    return found
+        counter = FlopCounterMode(display=False, custom_mapping=_uncounted())
+        recorder = _Recorder(model, path, counter.get_total_flops)
+        with counter if counted else contextlib.nullcontext(), recorder:
+            output = model(**arguments)
+        return recorder.recording(_named(output))
 
 
 def _uncounted() -> dict[Any, Callable[..., int]]:
@@ -194,18 +197,28 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         """Run an operation, and write it down where tensors come out."""
         kwargs = {} if kwargs is None else kwargs
-        # What is set in place keeps its id, so what went in is looked up before.
+        # What is written in place keeps its id, so what went in is looked up before.
         given = list(_tensors((args, kwargs)))
         feeds = {self._made[id(one)] for one in given if id(one) in self._made}
-        before = self._flops()
+        flops, versions = self._flops(), [_version(one) for one in given]
         result = func(*args, **kwargs)
-        name = _name(func)
-        made = given[:1] if name == "setitem" else list(_tensors(result))
+        written = [one for one, version in zip(given, versions) if _version(one) != version]
+        # Writing to places of a tensor gives nothing back.
+        made = list(_tensors(result)) or written
         if made:
-            self._note(name, given, made, feeds, self._flops() - before)
+            self._note(_name(func), given, made, feeds, self._flops() - flops, in_place=bool(written))
         return result
 
-    def _note(self, name: str, given: Sequence[Tensor], made: Sequence[Tensor], feeds: set[int], flops: int) -> None:
+    def _note(
+        self,
+        name: str,
+        given: Sequence[Tensor],
+        made: Sequence[Tensor],
+        feeds: set[int],
+        flops: int,
+        *,
+        in_place: bool,
+    ) -> None:
         running = self._path[-1]
         memory = {one.untyped_storage()._cdata for one in given}
         parameters = [(self._parameters[id(one)], tuple(one.shape)) for one in given if id(one) in self._parameters]
@@ -220,8 +233,8 @@ class _Recorder(TorchFunctionMode):
                 results=tuple(tuple(one.shape) for one in made),
                 dtype=str(made[0].dtype).removeprefix("torch."),
                 bytes=sum(one.numel() * one.element_size() for one in made),
-                view=all(one.untyped_storage()._cdata in memory for one in made) and name != "setitem",
-                idle=name != "setitem" and any(_same(made[0], one) for one in given),
+                view=all(one.untyped_storage()._cdata in memory for one in made) and not in_place,
+                idle=not in_place and any(_same(made[0], one) for one in given),
                 reached=False,
                 flops=flops,
             )
@@ -253,6 +266,11 @@ def _tensors(value: object) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for one in value:
             yield from _tensors(one)
+
+
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor was written to; one of inference mode does not know."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _same(made: Tensor, given: Tensor) -> bool:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 # Texts of one batch: what is to be read is not longer, and each length more is a group of its own in a packed stream.
-MOST_TEXTS: Final = 64
+MOST_TEXTS: Final = 32
 # Numbers of a random model: 4 GB of float32.
 _MOST_PARAMETERS: Final = 1_000_000_000
 # Steps that a page or a terminal shows.
@@ -474,7 +474,7 @@ def _shown(blocks: Sequence[Block]) -> list[Block]:
     found: list[Block] = []
     count = 0
     for block in blocks:
-        count += len(block.steps)
+        count += len(_folded(block.steps))
         if count <= _MOST_STEPS or not found:
             found.append(block)
     return found
