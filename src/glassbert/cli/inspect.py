@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,7 +31,6 @@ Html = Annotated[
 ]
 Png = Annotated[Path | None, typer.Option("--png", help="Write a picture.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of --html and --png.")]
-AttentionName = Literal["eager", "sdpa", "packed", "varlen"]
 
 
 def show(finding: Finding, *, html: Path | None, png: Path | None, overwrite: bool, json: bool) -> None:
@@ -85,6 +84,9 @@ def tree(
     from glassbert import inspect as room
 
     show(room.tree(model, kind=kind), html=html, png=png, overwrite=overwrite, json=json)
+
+
+AttentionName = Literal["eager", "sdpa", "packed", "varlen"]
 
 
 @inspect.command()
@@ -167,10 +169,12 @@ def shapes(
         raise InputError("a random model has no tokenizer; give it rows of token ids with --ids")
     from glassbert import inspect as room
     from glassbert.inspect.shapes import random_model
-    from glassbert.model import BertConfig
+    from glassbert.model import BertConfig, BertPreTrainedModel
 
-    subject: Any = model
-    if model is None:
+    subject: BertPreTrainedModel | str
+    if model is not None:
+        subject = model
+    else:
         usual = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 4 * (width or 0)}
         chosen = kind or ("BertModel" if labels is None else "BertForSequenceClassification")
         config = BertConfig.from_dict({**usual, "is_decoder": chosen == "BertLMHeadModel", **given})
