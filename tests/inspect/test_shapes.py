@@ -265,6 +265,18 @@ def test_layers_that_look_the_same_are_shown_once() -> None:
     assert [block.title for block in none.blocks()] == ["All steps"]
 
 
+def test_many_different_layers_are_not_all_shown() -> None:
+    pruned = {layer: list(range(layer % 3)) for layer in range(20)}
+    found = shapes(made("BertForMaskedLM", num_hidden_layers=20, pruned_heads=pruned), input_ids=WHOLE)
+    text = repr(found)
+    assert {step.layer for step in found.steps} == {None, *range(20)}
+    assert "Layer 9 ·" in text
+    assert "Layer 19 ·" not in text
+    assert "After the layers ·" in text
+    shown = text.count(" steps ·")
+    assert f"left out here: {len(found.blocks()) - shown}; to_dict" in text
+
+
 def test_steps_that_repeat_for_each_length_stand_once_with_their_number() -> None:
     text = repr(shapes(made("BertModel"), input_ids=[[1, 0, 0], [1, 2, 0], [1, 2, 3]], backend="packed"))
     assert "scaled_dot_product_attention → context ×3" in text

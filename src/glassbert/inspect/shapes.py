@@ -45,7 +45,7 @@ MOST_TEXTS: Final = 32
 # Numbers of a random model: 4 GB of float32.
 _MOST_PARAMETERS: Final = 1_000_000_000
 # Steps that a page or a terminal shows.
-_MOST_STEPS: Final = 2000
+_MOST_STEPS: Final = 400
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -470,14 +470,10 @@ def _looks(step: Step) -> object:
 
 
 def _shown(blocks: Sequence[Block]) -> list[Block]:
-    """Return the blocks that there is room for."""
-    found: list[Block] = []
-    count = 0
-    for block in blocks:
-        count += len(_folded(block.steps))
-        if count <= _MOST_STEPS or not found:
-            found.append(block)
-    return found
+    """Return the blocks that there is room for: the last one always, and of the others the first ones."""
+    counts = itertools.accumulate(len(_folded(block.steps)) for block in (*blocks[-1:], *blocks[:-1]))
+    room = sum(count <= _MOST_STEPS for count in counts)
+    return [*blocks[: max(1, room - 1)], *blocks[-1:]] if len(blocks) > 1 else list(blocks)
 
 
 def _folded(steps: Sequence[Step]) -> list[tuple[Step, int]]:
@@ -587,7 +583,9 @@ class Ledger(Part):
     def _missing(self) -> list[str]:
         missing = len(self.found.blocks()) - len(self.blocks)
         return (
-            [f"{missing} more layers that look different each are left out here; to_dict has them"] if missing else []
+            [f"Layers of other looks that are left out here: {missing}; to_dict and --json have them"]
+            if missing
+            else []
         )
 
     def html(self) -> Markup:
@@ -596,9 +594,9 @@ class Ledger(Part):
         style = resources.files("glassbert.inspect").joinpath("shapes.css").read_text(encoding="utf-8")
         rules = "".join(
             f".is-{letter}{{--hue:{_HUES[letter]}}}"
-            f".ledger:has(.steps .is-{letter}:hover) .steps .is-{letter},"
-            f".ledger:has(.key .is-{letter}:hover) .is-{letter},"
-            f'.ledger:has([value="{letter}"]:checked) .is-{letter}'
+            f".steps:has(.line .is-{letter}:hover) .is-{letter},"
+            f"fieldset:has(.is-{letter}:hover)~.steps .is-{letter},"
+            f'fieldset:has([value="{letter}"]:checked)~.steps .is-{letter}'
             "{background:hsl(var(--hue) 65% 38%);color:#fff}"
             for letter in used
         )
