@@ -401,3 +401,115 @@ def compare(
 
     found = room.compare(a, b, file, limit=limit, reading=settings)
     show(found, html=html, png=png, overwrite=overwrite, json=json)
+
+
+AttentionName = Literal["eager", "sdpa", "packed", "varlen"]
+
+
+@inspect.command()
+def shapes(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="Model folder, or name on the hub; without one, --width, --layers and --heads make a random model.",
+            show_default=False,
+        ),
+    ] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT...", help="Texts of one batch.", show_default=False)
+    ] = None,
+    ids: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ids",
+            help="In place of texts, a row of token ids, such as 101,7592,102; several of these make a batch. The id "
+            "of padding at the end of a row is padding.",
+            show_default=False,
+        ),
+    ] = None,
+    backend: Annotated[
+        AttentionName,
+        typer.Option(
+            "--backend",
+            help="How attention is computed: eager, padded with scores and weights in sight; sdpa, padded; packed, "
+            "without padding, as models do by themselves; varlen, the same on CUDA.",
+        ),
+    ] = "eager",
+    width: Annotated[int | None, typer.Option("--width", help="Of a random model: H.", show_default=False)] = None,
+    layers: Annotated[int | None, typer.Option("--layers", help="Of a random model.", show_default="2")] = None,
+    heads: Annotated[int | None, typer.Option("--heads", help="Of a random model: A.", show_default="2")] = None,
+    intermediate: Annotated[
+        int | None, typer.Option("--intermediate", help="Of a random model: I.", show_default="4 times the width")
+    ] = None,
+    vocab: Annotated[
+        int | None, typer.Option("--vocab", help="Of a random model: words, V.", show_default="30522")
+    ] = None,
+    labels: Annotated[
+        int | None,
+        typer.Option("--labels", help="Of a random model, which classifies: classes, C.", show_default=False),
+    ] = None,
+    kind: Kind = None,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show the shape of everything from input_ids to the logits, in letters and in numbers, as one real run has it.
+
+    Each step stands with its parameters, FLOPs, bytes and the line of source that does it.
+
+    Example: glassbert inspect shapes FOLDER "one text" "another"
+
+    Without a model: glassbert inspect shapes --width 464 --layers 2 --heads 8 --labels 5 --ids 101,1188,102
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert.errors import ConfigError, InputError
+
+    sizes = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": intermediate,
+        "vocab_size": vocab,
+        "num_labels": labels,
+    }
+    given = {name: size for name, size in sizes.items() if size is not None}
+    if model is not None and given:
+        raise ConfigError(
+            f"{model!r} is a model, and --width and what goes with it are of a random one; give one or the other"
+        )
+    if model is None and width is None:
+        raise ConfigError("there is no model; give a folder or a name, or --width for a random one")
+    rows = [_ids(row) for row in ids or []]
+    if model is None and not rows:
+        raise InputError("a random model has no tokenizer; give it rows of token ids with --ids")
+    from glassbert import inspect as room
+    from glassbert.inspect.shapes import random_model
+    from glassbert.model import BertConfig, BertPreTrainedModel
+
+    subject: BertPreTrainedModel | str
+    if model is not None:
+        subject = model
+    else:
+        usual = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 4 * (width or 0)}
+        chosen = kind or ("BertModel" if labels is None else "BertForSequenceClassification")
+        config = BertConfig.from_dict({**usual, "is_decoder": chosen == "BertLMHeadModel", **given})
+        subject, kind = random_model(config, chosen), None
+    found = room.shapes(subject, texts, kind=kind, input_ids=rows or None, backend=backend)
+    show(found, html=html, png=png, overwrite=overwrite, json=json)
+
+
+def _ids(row: str) -> list[int]:
+    """Read a row of token ids.
+
+    Raises:
+        InputError: something else stands there.
+    """
+    from glassbert.errors import InputError
+
+    parts = [part.strip() for part in row.split(",")]
+    wrong = [part for part in parts if not (part.isascii() and part.isdigit())]
+    if wrong:
+        raise InputError(f"--ids {row!r} holds {wrong[0]!r}, expected whole numbers with commas: 101,7592,102")
+    return [int(part) for part in parts]

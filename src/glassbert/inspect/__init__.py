@@ -12,6 +12,7 @@ from glassbert.inspect.importance import HeadScore, Importance, importance
 from glassbert.inspect.outputs import Outputs, outputs
 from glassbert.inspect.pooling import PoolingComparison, pooling
 from glassbert.inspect.pruning import Pruned, Size, prune
+from glassbert.inspect.shapes import Shapes, shapes
 from glassbert.inspect.tokens import Tokens, tokens
 from glassbert.inspect.torch_encoder import TorchEncoder, torch_encoder
 from glassbert.inspect.training import Training, training
@@ -32,6 +33,7 @@ __all__ = [
     "Pruned",
     "Reason",
     "Reassembly",
+    "Shapes",
     "Size",
     "Tokens",
     "TorchEncoder",
@@ -44,6 +46,7 @@ __all__ = [
     "outputs",
     "pooling",
     "prune",
+    "shapes",
     "tokens",
     "torch_encoder",
     "training",
