@@ -4,7 +4,14 @@ Each function returns a finding: a typed object that prints itself, shows itself
 `plot`, `write_html` and `write_png`. Models are run in eval mode and left as they were: no hook stays behind.
 """
 
+from glassbert.inspect.attention import Attention, attention
 from glassbert.inspect.finding import Finding
 from glassbert.inspect.tree import Tree, tree
 
-__all__ = ["Finding", "Tree", "tree"]
+__all__ = [
+    "Attention",
+    "Finding",
+    "Tree",
+    "attention",
+    "tree",
+]
