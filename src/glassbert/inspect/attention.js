@@ -60,13 +60,16 @@ function paint(canvas, columns, rows, cell) {
   canvas.width = columns;
   canvas.height = rows;
   if (!columns || !rows) return;
-  const blue = colour("--blues");
-  const orange = colour("--oranges");
+  const [blue, orange] = [colour("--blues"), colour("--oranges")];
   const image = new ImageData(columns, rows);
+  const { data } = image;
   for (let place = 0; place < columns * rows; place += 1) {
     const value = cell(place);
-    image.data.set(value < 0 ? orange : blue, 4 * place);
-    image.data[4 * place + 3] = Math.round(255 * Math.min(1, Math.abs(value)));
+    const [at, ink] = [4 * place, value < 0 ? orange : blue];
+    data[at] = ink[0];
+    data[at + 1] = ink[1];
+    data[at + 2] = ink[2];
+    data[at + 3] = 255 * Math.abs(value) + 0.5;
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
@@ -84,6 +87,11 @@ function sized(canvas, width, height) {
   return pen;
 }
 
+/** Write a text where it is another: to write what stands there already costs time in a long list. */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /** Move the focus among elements of which one can be reached with Tab. */
 function focusOne(elements, chosen) {
   for (const one of elements) one.tabIndex = one === chosen ? 0 : -1;
@@ -91,8 +99,13 @@ function focusOne(elements, chosen) {
 }
 
 const NUMBER = (value, digits = 3) => (Object.is(value, -0) ? 0 : value).toFixed(digits).replace("-", "−");
+// Pixels of lines that are drawn at once, and from which on lines are thin: a click is to be answered at once.
+const MOST = 800000;
+const THIN = 150000;
 const VIEWS = [["arcs", "Arcs"], ["matrix", "Matrix"], ["neurons", "Neurons"]];
 const PARTS = [["all", "all"], ["00", "A → A"], ["01", "A → B"], ["10", "B → A"], ["11", "B → B"]];
+
+const STRIPS = "Blue is above zero and orange below; the darkest is the largest of its strip. Point at a strip to read its numbers.";
 
 class AttentionViews {
   constructor(root, data) {
@@ -138,7 +151,7 @@ class AttentionViews {
 
   rounding() {
     const { kept, steps } = this.data;
-    const error = (0.5 / steps).toExponential(0).replace("e-", " · 10^−");
+    const error = (0.5 / steps).toFixed(6);
     if (kept === this.count) return `Every weight is in this file, rounded to 1/${steps} (an error of at most ${error}).`;
     return `Of each query the ${kept} largest of its ${this.count} weights are in this file, rounded to 1/${steps} (an error `
       + `of at most ${error}); the others are shown as 0, and what they sum to is said as left out.`;
@@ -348,8 +361,8 @@ class AttentionViews {
       list.addEventListener("click", (event) => at(event) && this.hold({ side, token: Number(at(event).dataset.token) }));
       this.lists[side] = list;
     }
-    const heads = make("div", { class: "arc-heads", "aria-hidden": "true" }, make("span", {}, "query"), make("span", {}, "key"));
-    this.panels.arcs.append(heads, make("div", { class: "arcs" }, this.lists.query, make("div", { class: "lines" }, this.arcs), this.lists.key));
+    const heads = ["query", "", "key"].map((name) => make("span", { class: "top", "aria-hidden": "true" }, name));
+    this.panels.arcs.append(make("div", { class: "arcs" }, ...heads, this.lists.query, make("div", { class: "lines" }, this.arcs), this.lists.key));
   }
 
   fillList(side) {
@@ -421,38 +434,49 @@ class AttentionViews {
       : this.lists.key.firstChild ? this.lists.key.firstChild.offsetHeight : 24;
     const wide = this.arcs.parentElement.clientWidth;
     const pen = sized(this.arcs, wide, high * Math.max(this.queries.length, this.keys.length));
-    const lines = new Map(); // by colour and opacity, so that each pair of them is one path
+    const { links, all } = this.links(alone, wide, high);
+    const length = links.reduce((sum, link) => sum + link.length, 0);
+    const colours = [colour("--blues").join(" "), colour("--oranges").join(" ")];
+    for (const { weight, row, column, across } of links) {
+      const [from, to] = [(row + 0.5) * high, (column + 0.5) * high];
+      pen.strokeStyle = `rgb(${colours[Number(across)]} / ${weight})`;
+      // One pixel of the screen is what browsers draw fast.
+      pen.lineWidth = length > THIN ? 1 / pen.getTransform().a : alone ? 1 + 2.5 * weight : 1.6;
+      pen.beginPath();
+      pen.moveTo(0, from);
+      pen.bezierCurveTo(wide * 0.45, from, wide * 0.55, to, wide, to);
+      pen.stroke();
+    }
+    this.markTokens(alone, links.length, all);
+  }
+
+  /** Return the links that are drawn, strongest first where not all are, and how many can be seen. */
+  links(alone, wide, high) {
+    const found = [];
     for (const [row, query] of this.queries.entries()) {
       if (alone && alone.side === "query" && alone.token !== query) continue;
       for (const [column, key] of this.keys.entries()) {
         if (alone && alone.side === "key" && alone.token !== key) continue;
-        const shade = Math.round(255 * this.weight(query, key));
-        if (!shade) continue;
+        const weight = this.weight(query, key);
+        if (weight < 1 / 510) continue; // no screen shows so little
         const across = this.data.segments[query] !== this.data.segments[key];
-        const name = `${across ? "--oranges" : "--blues"}/${shade}`;
-        if (!lines.has(name)) lines.set(name, new Path2D());
-        const [from, to] = [(row + 0.5) * high, (column + 0.5) * high];
-        lines.get(name).moveTo(0, from);
-        lines.get(name).bezierCurveTo(wide * 0.45, from, wide * 0.55, to, wide, to);
+        found.push({ weight, row, column, across, length: wide + Math.abs(row - column) * high });
       }
     }
-    const colours = { "--blues": colour("--blues"), "--oranges": colour("--oranges") };
-    for (const [name, path] of lines) {
-      const [which, shade] = name.split("/");
-      pen.strokeStyle = `rgb(${colours[which].join(" ")} / ${shade / 255})`;
-      pen.lineWidth = alone ? 1 + (2.5 * shade) / 255 : 1.6;
-      pen.stroke(path);
-    }
-    this.markTokens(alone);
+    let room = MOST;
+    if (alone || found.reduce((sum, link) => sum + link.length, 0) <= room) return { links: found, all: found.length };
+    found.sort((one, other) => other.weight - one.weight);
+    const cut = found.findIndex((link) => { room -= link.length; return room < 0; });
+    return { links: found.slice(0, cut), all: found.length };
   }
 
-  markTokens(alone) {
+  markTokens(alone, drawn, all) {
     for (const side of ["query", "key"]) {
       for (const option of this.lists[side].children) {
         const token = Number(option.dataset.token);
         const own = alone !== null && alone.side === side;
         const weight = alone === null || own ? null : side === "key" ? this.weight(alone.token, token) : this.weight(token, alone.token);
-        option.firstChild.textContent = weight === null ? "" : NUMBER(weight);
+        write(option.firstChild, weight === null ? "" : NUMBER(weight));
         option.style.setProperty("--w", weight === null ? 0 : weight.toFixed(3));
         option.classList.toggle("own", own && alone.token === token);
         option.classList.toggle("other", own && alone.token !== token);
@@ -462,7 +486,8 @@ class AttentionViews {
     }
     if (alone === null) {
       const across = this.data.segments.includes(1) ? " Orange goes from one text to the other." : "";
-      this.say(`The opacity of a line is the weight. Point at a token to see its weights; a click keeps it.${across}`);
+      const cut = drawn < all ? `The ${drawn} strongest of ${all} links are drawn. ` : "";
+      this.say(`${cut}The opacity of a line is the weight. Point at a token to see all its weights; a click keeps it.${across}`);
     } else if (alone.side === "query") this.sayRow(alone.token);
     else {
       const sum = this.queries.reduce((total, query) => total + this.weight(query, alone.token), 0);
@@ -475,10 +500,11 @@ class AttentionViews {
     let all = 0;
     for (let key = 0; key < this.count; key += 1) all += this.weight(query, key);
     const shown = this.keys.reduce((total, key) => total + this.weight(query, key), 0);
-    const said = [`: the weights that are shown sum to ${NUMBER(shown)}`];
+    const said = [more.length ? "The weights of this row" : "Query ", ...(more.length ? [] : [this.named(query), ": its weights"]),
+      ` that are shown sum to ${NUMBER(shown)}`];
     if (this.keys.length < this.count) said.push(`, hidden ones to ${NUMBER(Math.max(0, all - shown))}`);
     if (this.data.kept < this.count) said.push(`, those left out of this file to ${NUMBER(this.lost[query])}`);
-    this.say(...more, "Query ", this.named(query), ...said, ".");
+    this.say(...more, ...said, ".");
   }
 
   // -- matrix --------------------------------------------------------------------------------------------------------
@@ -524,7 +550,7 @@ class AttentionViews {
       this.label(inner, this.queries[row], edge - 6, edge + (row + 0.5) * cell, 0);
     }
     for (let column = 0; column < columns; column += every) {
-      this.label(inner, this.keys[column], edge + (column + 0.5) * cell, edge - 6, Math.PI / 2);
+      this.label(inner, this.keys[column], edge + (column + 0.5) * cell, edge - 6, -Math.PI / 2);
     }
     this.sayPair();
   }
@@ -535,7 +561,7 @@ class AttentionViews {
     pen.save();
     pen.translate(x, y);
     pen.rotate(turned);
-    pen.textAlign = "right";
+    pen.textAlign = turned ? "left" : "right";
     pen.fillText(text, 0, 0);
     pen.restore();
   }
@@ -617,7 +643,7 @@ class AttentionViews {
     }, make("span", { class: "name" }, this.token(place)), ...heads.slice(3).map(() => make("span", { class: "value" }))));
     const list = make("div", {
       class: "neurons", role: "listbox", "aria-label": "Keys with their score and weight",
-      style: `grid-template-columns:minmax(5rem,1fr) minmax(6rem,11rem) minmax(6rem,11rem) repeat(${heads.length - 3}, 4.6rem)`,
+      style: `--values:${heads.length - 3}`,
       keydown: (event) => this.onKeyKey(event),
       click: (event) => { const row = event.target.closest("[data-token]"); if (row) this.chooseKey(Number(row.dataset.token)); },
       pointermove: (event) => this.onStrip(event),
@@ -678,18 +704,21 @@ class AttentionViews {
       const one = this.results.found[key];
       const values = one === null ? ["not seen", ...(spread ? [""] : []), "", "0"]
         : [NUMBER(one.dot, 2), ...(spread ? [NUMBER(one.byQuery + one.byKey, 2)] : []), NUMBER(one.score, 3), NUMBER(one.weight, 4)];
-      for (const [place, value] of values.entries()) row.children[place + 1].textContent = value;
-      row.style.setProperty("--w", one === null ? 0 : one.weight.toFixed(4));
+      for (const [place, value] of values.entries()) write(row.children[place + 1], value);
+      row.style.setProperty("--w", one === null ? 0 : one.weight.toFixed(3));
     }
     this.chooseKey(this.pair[1]);
   }
 
   chooseKey(key) {
     this.pair[1] = key;
-    for (const [place, row] of this.grown.rows.entries()) {
-      row.setAttribute("aria-selected", String(place === key));
-      row.tabIndex = place === key ? 0 : -1;
-    }
+    const row = this.grown.rows[key];
+    if (this.grown.chosen) this.grown.chosen.setAttribute("aria-selected", "false");
+    if (this.grown.chosen) this.grown.chosen.tabIndex = -1;
+    row.setAttribute("aria-selected", "true");
+    row.tabIndex = 0;
+    this.grown.chosen = row;
+    this.say(STRIPS);
     this.sum.replaceChildren(...this.checked().map((line) => make("p", {}, ...line)));
   }
 
@@ -716,10 +745,10 @@ class AttentionViews {
       head,
       [terms.join(" + ")],
       [`score, ${this.near ? "all of that" : "that"} ÷ √${size}: `, make("b", {}, NUMBER(one.score, 4))],
-      [`weight, e^(${NUMBER(one.score, 3)} − ${NUMBER(most, 3).replace("−", "−")}) ÷ ${NUMBER(total, 3)}, the sum of that over ${seen} keys: `,
+      [`weight, e^(${NUMBER(one.score, 3)} − ${NUMBER(most, 3)}) ÷ ${NUMBER(total, 3)}, the sum of that over ${seen} keys: `,
         make("b", {}, NUMBER(one.weight, 5))],
       [`In the run it was ${this.weightText(query, key)}. Over all ${kept < this.count ? "weights of this row in the file" : "keys"} the two differ by `
-        + `at most ${off.toFixed(5)} (q and k stand here in 16 bits), and the weights of the row sum to ${NUMBER(sum, 5)}.`],
+        + `at most ${off.toFixed(5)} (q and k are rounded here, to the largest ÷ ${this.data.vector_steps}), and the weights of the row sum to ${NUMBER(sum, 5)}.`],
     ];
   }
 
@@ -738,7 +767,7 @@ class AttentionViews {
       const box = one.getBoundingClientRect();
       return event.clientX >= box.left && event.clientX < box.right && event.clientY >= box.top && event.clientY < box.bottom;
     });
-    if (!strip) { this.say(); return; }
+    if (!strip) { this.say(STRIPS); return; }
     const box = strip.getBoundingClientRect();
     const { size } = this.data;
     const at = Math.floor(((event.clientX - box.left) / box.width) * size);

@@ -207,7 +207,7 @@ class Attention(Finding):
 
     def parts(self) -> Iterable[Part]:
         """Give the views, the kinds of heads, the strongest of each, and what was chosen."""
-        yield _Views("Attention", "attention", self)
+        yield _Views("Attention", "attention", self, _HOW)
         yield Lines("Kinds of heads", list(_grid(self)), "Rows are layers and columns are heads, both counted from 0.")
         yield Prose("", [_LEGEND])
         yield Table(
@@ -295,6 +295,10 @@ class Attention(Finding):
         yield Table(f"The strongest links of layer {layer}, head {head}", columns, rows)
 
 
+_HOW: Final = (
+    "Choose a head by a click, or with the arrow keys and Enter. The frame of a head has the colour of its kind. Layers, "
+    "heads and tokens are counted from 0."
+)
 _LARGE: Final = ("weights", "queries", "keys", "distances")
 _LEGEND: Final = (
     ", ".join(f"{one.sign} {one.says}" for one in SIGNS.values())

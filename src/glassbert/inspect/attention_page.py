@@ -6,8 +6,8 @@ base64; a browser unpacks a head when it is looked at. The finest rounding that 
 - Up to 128 tokens every weight is there, in steps of 1/65535 or, where that is too long, down to 1/1023: an error of at
   most 5e-4.
 - Beyond, or where even that is too long, the largest weights of each query are there, and how much was left out.
-- Queries and keys of a head are in steps of their largest value / 32767. They are there for as many layers as fit, the
-  chosen one first.
+- Queries and keys of a head are in steps of their largest value / 32767 or, where not all fit, / 4095. They are there
+  for as many layers as fit, the chosen one first.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ Words = NDArray[np.uint16]
 
 # Tokens up to which every weight is in the page.
 _EXACT: Final = 128
-# Characters of base64: of all weights, and with the queries and keys; a page has 10 MB at most.
+# Characters of base64: of all weights, and of all that is packed; a page has 10 MB at most.
 _WEIGHTS: Final = 7_000_000
-_ALL: Final = 9_300_000
+_ALL: Final = 9_800_000
 _STEPS: Final = (65535, 4095, 2047, 1023)
-_KEPT: Final = (64, 32, 24, 16, 12, 8, 6, 4, 2, 1)
+_VECTOR_STEPS: Final = (32767, 4095)
+_KEPT: Final = (64, 48, 40, 32, 24, 16, 12, 8, 6, 4, 2, 1)
 # Pixels of a side of a head in the overview.
 _THUMB: Final = 32
 
@@ -65,9 +66,11 @@ def packed(found: Attention, signs: Mapping[Any, Sequence[str]]) -> dict[str, An
     """
     layers, heads, count, _ = found.weights.shape
     weights = pack_weights(found.weights, [one.kind == "pruned" for one in found.heads])
-    room = _ALL - sum(len(one) for one in weights.heads if one is not None)
     # Darker from small weights on; the largest of a tile, so that thin diagonals stay.
-    thumbs = F.adaptive_max_pool2d(found.weights.sqrt(), min(count, _THUMB))
+    pooled = F.adaptive_max_pool2d(found.weights.sqrt(), min(count, _THUMB))
+    thumbs = _text((pooled * 255.0).round().to(torch.uint8).numpy().tobytes())
+    room = _ALL - len(thumbs) - sum(len(one) for one in weights.heads if one is not None)
+    vectors, steps = _vectors(found, room)
     return {
         "tokens": found.tokens,
         "segments": found.segments,
@@ -81,11 +84,12 @@ def packed(found: Attention, signs: Mapping[Any, Sequence[str]]) -> dict[str, An
         "scores": [list(dataclasses.astuple(one)[2:]) for one in found.heads],
         "names": [field.name for field in dataclasses.fields(found.heads[0])][2:],
         "thumb": min(count, _THUMB),
-        "thumbs": _text((thumbs * 255.0).round().to(torch.uint8).numpy().tobytes()),
+        "thumbs": thumbs,
         "steps": weights.steps,
         "kept": weights.kept,
         "weights": weights.heads,
-        "vectors": _vectors(found, room),
+        "vectors": vectors,
+        "vector_steps": steps,
         "chosen": _start(found),
     }
 
@@ -135,26 +139,35 @@ def _packed_heads(flat: Tensor, gone: Sequence[bool], kept: int, steps: int) -> 
             yield _text(b"".join(map(_two_bytes, (rounded, distances.numpy().astype(np.uint16), lost))))
 
 
-def _vectors(found: Attention, room: int) -> list[dict[str, Any] | None]:
-    """Return queries, keys and distances of as many layers as fit into so many characters; None for the others."""
+def _vectors(found: Attention, room: int) -> tuple[list[dict[str, Any] | None], int]:
+    """Return queries, keys and distances of as many layers as fit, None for the others, and their steps.
+
+    Args:
+        found: what is shown.
+        room: characters that they may have.
+    """
     layers = found.queries.shape[0]
     first = _start(found)[0]
-    made: list[dict[str, Any] | None] = [None] * layers
-    for layer in sorted(range(layers), key=lambda one: (one != first, one)):
-        one = _layer_vectors(found, layer)
-        room -= sum(len(text) for text in (*one["heads"], one["distances"]) if text is not None)
-        if room < 0:
+    for steps in _VECTOR_STEPS:
+        made: list[dict[str, Any] | None] = [None] * layers
+        left = room
+        for layer in sorted(range(layers), key=lambda one: (one != first, one)):
+            one = _layer_vectors(found, layer, steps)
+            left -= sum(len(text) for text in (*one["heads"], one["distances"]) if text is not None)
+            if left < 0:
+                break
+            made[layer] = one
+        if None not in made:
             break
-        made[layer] = one
-    return made
+    return made, steps
 
 
-def _layer_vectors(found: Attention, layer: int) -> dict[str, Any]:
+def _layer_vectors(found: Attention, layer: int, steps: int) -> dict[str, Any]:
     """Return of each head (2, S, D) queries and keys, and of the layer (2S - 1, D) distances, with their scales."""
     both = torch.stack([found.queries[layer], found.keys[layer]], dim=1)  # (A, 2, S, D)
     heads = found.heads[layer * len(both) : (layer + 1) * len(both)]
-    scaled = [_scaled(one) for one in both]
-    near = None if found.distances is None else _scaled(found.distances[layer])
+    scaled = [_scaled(one, steps) for one in both]
+    near = None if found.distances is None else _scaled(found.distances[layer], steps)
     return {
         "scales": [scale for scale, _ in scaled],
         "heads": [None if one.kind == "pruned" else text for one, (_, text) in zip(heads, scaled, strict=True)],
@@ -172,9 +185,9 @@ def _start(found: Attention) -> list[int]:
     return [best.layer, best.head]
 
 
-def _scaled(values: Tensor) -> tuple[float, str]:
+def _scaled(values: Tensor, steps: int) -> tuple[float, str]:
     """Return numbers as whole ones of two bytes with 32768 for zero, and what one of them is worth."""
-    scale = max(float(values.abs().max()), 1e-30) / 32767.0
+    scale = max(float(values.abs().max()), 1e-30) / steps
     return scale, _text(_two_bytes(((values / scale).round() + 32768.0).numpy().astype(np.uint16)))
 
 
