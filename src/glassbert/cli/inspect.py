@@ -107,9 +107,9 @@ def attention(
 ) -> None:
     """Show which token looks at which, in every layer and head, and what each head mostly looks at.
 
-    The weights come from a run on your text. The page of --html has views to click through: arcs, a matrix, and how each
-    weight comes about from queries and keys. With --layer and --head the terminal shows the weights of that head, and
-    --png draws them.
+    The weights come from a run on your text. The page of --html has views to click through: arcs, a matrix, and how
+    each weight comes about from queries and keys. With --layer and --head the terminal shows the weights of that head,
+    and --png draws them.
 
     Example: glassbert inspect attention FOLDER "The cat sat down." --layer 2 --head 5 --html attention.html
     """

@@ -294,6 +294,10 @@ class AttentionViews {
       ...Object.entries(shares).map(([name, value]) => make("span", {}, `${name} `, make("b", {}, NUMBER(value, 2)))),
       make("span", {}, "entropy ", make("b", {}, NUMBER(entropy, 2)), " nats"),
     );
+    if (this.data.kept < this.count) {
+      const mean = this.lost.reduce((sum, one) => sum + one, 0) / this.count;
+      this.facts.append(make("span", {}, "left out of this file ", make("b", {}, NUMBER(mean, 2))));
+    }
     await this.show();
     if (turn === this.turn) this.root.setAttribute("aria-busy", "false");
   }

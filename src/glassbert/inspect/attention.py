@@ -68,9 +68,9 @@ _DARKER: Final = "darker is more, by the square root of the weight"
 _TILE: Final = 40
 
 # Control characters, and those that turn the direction of a whole line, do no harm as pictures.
-_PICTURES: Final = {code: 0x2400 + code for code in range(32)} | {
-    code: 0xFFFD for code in (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-}
+_PICTURES: Final = {code: 0x2400 + code for code in range(32)} | dict.fromkeys(
+    (*range(127, 160), *range(8234, 8239), *range(8294, 8298)), 65533
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,8 +185,8 @@ class Attention(Finding):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, numbers rounded to 6 decimals.
 
-        Weights of all heads are there up to 128 tokens, else None. Queries, keys and the distances' vectors are those of
-        the chosen head, under `chosen` with its weights, at any length.
+        Weights of all heads are there up to 128 tokens, else None. At any length those of the chosen head are there
+        under `chosen`, with its queries, its keys and what they come to.
         """
         # What is large is left out before it would become a list.
         names = [one.name for one in dataclasses.fields(self) if one.name not in _LARGE]
@@ -238,11 +238,9 @@ class Attention(Finding):
         framed = F.pad(tiles, (0, gap, 0, gap), value=-1.0)
         picture = framed.permute(0, 2, 1, 3).flatten(2, 3).flatten(0, 1)  # (L · side', A · side')
         _shaded(axes, picture)
-        step = side + gap
-        every = max(1, heads // 24)
-        axes.set_xticks([place * step + side / 2 - 0.5 for place in range(0, heads, every)], [str(one) for one in range(0, heads, every)])
-        every = max(1, layers // 48)
-        axes.set_yticks([place * step + side / 2 - 0.5 for place in range(0, layers, every)], [str(one) for one in range(0, layers, every)])
+        for numbered, count, every in ((axes.xaxis, heads, heads // 24), (axes.yaxis, layers, layers // 48)):
+            shown = range(0, count, max(1, every))
+            numbered.set_ticks([(side + gap) * one + side / 2 - 0.5 for one in shown], [str(one) for one in shown])
         axes.set(xlabel="head", ylabel="layer")
         axes.set_title(f"{self.title}\n{_DARKER}", loc="left", fontsize=9)
         return drawn
@@ -281,14 +279,13 @@ class Attention(Finding):
         count = len(self.tokens)
         title = f"Layer {layer}, head {head}: {_told(self.of(layer, head))}"
         if count <= _SHADED:
-            at = ", ".join(
-                f"{sign} from {low:g}" for sign, low in zip(_SHADES[1:], _SHADES_FROM, strict=True)
-            )
+            at = ", ".join(f"{sign} from {low:g}" for sign, low in zip(_SHADES[1:], _SHADES_FROM, strict=True))
             lines = list(_matrix(weights, self.tokens))
             yield Lines(title, lines, f"Rows are queries, columns are keys by number (last digit). {at}.")
+        named = [f"{place} {_seen(token)}" for place, token in enumerate(self.tokens)]
         top = weights.flatten().topk(min(_LINKS, count * count))
         rows = [
-            (f"{place // count} {_seen(self.tokens[place // count])}", f"{place % count} {_seen(self.tokens[place % count])}", value)
+            (named[place // count], named[place % count], value)
             for place, value in zip(top.indices.tolist(), top.values.tolist(), strict=True)
         ]
         columns = (Column("query"), Column("key"), Column("weight", "share", ".3f"))
@@ -504,9 +501,7 @@ def _told(scores: HeadScores) -> str:
 
 def _grid(found: Attention) -> Iterable[str]:
     layers, heads = found.weights.shape[:2]
-    cells = [
-        SIGNS[one.kind].sign + ("" if one.score is None else f"{100 * one.score:.0f}") for one in found.heads
-    ]
+    cells = [SIGNS[one.kind].sign + ("" if one.score is None else f"{100 * one.score:.0f}") for one in found.heads]
     wide = max(map(len, cells)) + 1
     side = max(5, len(str(layers)))
     for first in range(0, heads, _HEADS_IN_A_LINE):
@@ -522,8 +517,9 @@ def _strongest(found: Attention) -> Iterable[tuple[str, str]]:
     there = [one for one in found.heads if one.kind != "pruned"]
     for kind in _SHARES:
         best = sorted(there, key=lambda one: -getattr(one, kind))[:4]
-        yield f"{SIGNS[kind].sign} {kind}", ", ".join(
-            f"L{one.layer} H{one.head} {getattr(one, kind):.2f}" for one in best
+        yield (
+            f"{SIGNS[kind].sign} {kind}",
+            ", ".join(f"L{one.layer} H{one.head} {getattr(one, kind):.2f}" for one in best),
         )
 
 

@@ -133,10 +133,8 @@ def _packed_heads(flat: Tensor, gone: Sequence[bool], kept: int, steps: int) -> 
             places = head.topk(kept).indices.sort().values  # (S, kept)
             values = head.gather(1, places)
             distances = places.diff(dim=1, prepend=torch.zeros(len(head), 1, dtype=torch.int64))
-            # What was left out is counted after rounding, so that a row of the page sums to 1.
-            rounded = _rounded(values, steps)
-            lost = _rounded((head.sum(-1) - torch.from_numpy(rounded.astype(np.float32) / steps).sum(-1)), 65535)
-            yield _text(b"".join(map(_two_bytes, (rounded, distances.numpy().astype(np.uint16), lost))))
+            lost = _rounded(head.sum(-1) - values.sum(-1), 65535)
+            yield _text(b"".join(map(_two_bytes, (_rounded(values, steps), distances.numpy().astype(np.uint16), lost))))
 
 
 def _vectors(found: Attention, room: int) -> tuple[list[dict[str, Any] | None], int]:
