@@ -421,7 +421,7 @@ def test_the_page_hides_special_tokens_and_filters_by_text(tmp_path: Path, opene
     kind = found.of(0, 0).kind
     page.locator(f"[data-kind={kind}]").click()
     left = sum(one.kind == kind for one in found.heads)
-    assert page.locator(".grid button:not(.aside)").count() == left
+    assert page.locator(".grid button:not(.dim)").count() == left
 
 
 @pytest.mark.parametrize("name", ["plain", "relative_key", "relative_key_query", "relative decoder"])

@@ -105,7 +105,7 @@ const THIN = 150000;
 const VIEWS = [["arcs", "Arcs"], ["matrix", "Matrix"], ["neurons", "Neurons"]];
 const PARTS = [["all", "all"], ["00", "A → A"], ["01", "A → B"], ["10", "B → A"], ["11", "B → B"]];
 
-const STRIPS = "Blue is above zero and orange below; the darkest is the largest of its strip. Point at a strip to read its numbers.";
+const STRIPS = "Blue is above zero and orange below; the strongest colour is the largest of its strip. Point at a strip to read its numbers.";
 
 class AttentionViews {
   constructor(root, data) {
@@ -163,7 +163,7 @@ class AttentionViews {
 
   told(layer, head) {
     const { kind, score } = this.scores(layer, head);
-    return this.data.signs[kind][1] + (score === null ? "" : ` ${NUMBER(score, 2)}`);
+    return this.data.signs[kind][1] + (score === null || kind === "mixed" ? "" : ` ${NUMBER(score, 2)}`);
   }
 
   makeGrid() {
@@ -190,7 +190,7 @@ class AttentionViews {
       }
       grid.append(row);
     }
-    return make("div", {}, make("p", { class: "axes" }, "rows: layers · columns: heads · darker is more"), grid);
+    return make("div", {}, make("p", { class: "axes" }, "rows: layers · columns: heads · stronger colour: more weight"), grid);
   }
 
   makeKinds() {
@@ -266,7 +266,7 @@ class AttentionViews {
     this.kind = this.kind === kind ? null : kind;
     for (const button of this.kinds.children) button.setAttribute("aria-pressed", String(button.dataset.kind === this.kind));
     for (const [place, cell] of this.cells.entries()) {
-      cell.classList.toggle("aside", this.kind !== null && this.data.scores[place][0] !== this.kind);
+      cell.classList.toggle("dim", this.kind !== null && this.data.scores[place][0] !== this.kind);
     }
   }
 
@@ -598,7 +598,7 @@ class AttentionViews {
     this.row.hidden = !there;
     this.column.hidden = !there;
     if (!there) {
-      this.say("Point at a cell, or move with the arrow keys. Darker is more, by the square root of the weight.");
+      this.say("Point at a cell, or move with the arrow keys. The colour is the square root of the weight.");
       return;
     }
     const { edge, cell } = this;
@@ -608,10 +608,10 @@ class AttentionViews {
       make("b", {}, this.weightText(query, key)), ". ");
   }
 
-  weightText(query, key) {
+  weightText(query, key, digits = 4) {
     const weight = this.weight(query, key);
     const left = this.data.kept < this.count && weight === 0 && !(this.data.causal && key > query);
-    return left ? "a weight that is left out of this file" : NUMBER(weight, 4);
+    return left ? "a weight that is left out of this file" : NUMBER(weight, digits);
   }
 
   // -- neurons --------------------------------------------------------------------------------------------------------
@@ -644,7 +644,7 @@ class AttentionViews {
     const strips = ["q", "k", "product"].map((name) => make("canvas", { "aria-hidden": "true", class: `strip ${name}` }));
     const rows = this.data.tokens.map((_, place) => make("div", {
       role: "option", tabindex: -1, "aria-selected": "false", style: `grid-row:${place + 3}`, "data-token": place,
-    }, make("span", { class: "name" }, this.token(place)), ...heads.slice(3).map(() => make("span", { class: "value" }))));
+    }, make("span", { class: "label" }, this.token(place)), ...heads.slice(3).map(() => make("span", { class: "value" }))));
     const list = make("div", {
       class: "neurons", role: "listbox", "aria-label": "Keys with their score and weight",
       style: `--values:${heads.length - 3}`,
@@ -653,7 +653,7 @@ class AttentionViews {
       pointermove: (event) => this.onStrip(event),
     },
     ...heads.map((name, place) => make("span", { class: place > 2 ? "top number" : "top", role: "presentation", style: `grid-column:${place + 1};grid-row:1` }, name)),
-    make("span", { class: "name", role: "presentation", style: "grid-row:2;grid-column:1" }, "q of the query"),
+    make("span", { class: "label", role: "presentation", style: "grid-row:2;grid-column:1" }, "q"),
     ...strips, ...rows);
     strips[0].style.cssText = "grid-row:2;grid-column:2";
     strips[1].style.cssText = `grid-row:3 / span ${this.count};grid-column:2`;
@@ -751,7 +751,7 @@ class AttentionViews {
       [`score, ${this.near ? "all of that" : "that"} ÷ √${size}: `, make("b", {}, NUMBER(one.score, 4))],
       [`weight, e^(${NUMBER(one.score, 3)} − ${NUMBER(most, 3)}) ÷ ${NUMBER(total, 3)}, the sum of that over ${seen} keys: `,
         make("b", {}, NUMBER(one.weight, 5))],
-      [`In the run it was ${this.weightText(query, key)}. Over all ${kept < this.count ? "weights of this row in the file" : "keys"} the two differ by `
+      [`In the run it was ${this.weightText(query, key, 5)}. Over all ${kept < this.count ? "weights of this row in the file" : "keys"} the two differ by `
         + `at most ${off.toFixed(5)} (q and k are rounded here, to the largest ÷ ${this.data.vector_steps}), and the weights of the row sum to ${NUMBER(sum, 5)}.`],
     ];
   }

@@ -61,7 +61,8 @@ _WHOLE: Final = 128
 _SHADED: Final = 30
 _SHADES: Final = " ·░▒▓█"
 _SHADES_FROM: Final = (0.02, 0.1, 0.25, 0.5, 0.75)
-_HEADS_IN_A_LINE: Final = 16
+# Characters of a line that any terminal has.
+_LINE: Final = 80
 _LINKS: Final = 20
 _DARKER: Final = "darker is more, by the square root of the weight"
 # Pixels of a head in the picture of all heads.
@@ -242,7 +243,7 @@ class Attention(Finding):
             shown = range(0, count, max(1, every))
             numbered.set_ticks([(side + gap) * one + side / 2 - 0.5 for one in shown], [str(one) for one in shown])
         axes.set(xlabel="head", ylabel="layer")
-        axes.set_title(f"{self.title}\n{_DARKER}", loc="left", fontsize=9)
+        axes.set_title(f"{_plotted(self.title)}\n{_DARKER}", loc="left", fontsize=9)
         return drawn
 
     def _plot_head(self, layer: int, head: int) -> Figure:
@@ -253,7 +254,7 @@ class Attention(Finding):
         _shaded(axes, self.weights[layer, head].sqrt())
         every = max(1, count // 60)
         shown = range(0, count, every)
-        names = [_seen(self.tokens[place]).replace("$", "\\$")[:24] for place in shown]
+        names = [_plotted(self.tokens[place][:24]) for place in shown]
         axes.set_xticks(shown, names, rotation=90, fontsize=7)
         axes.set_yticks(shown, names, fontsize=7)
         axes.set(xlabel="key", ylabel="query")
@@ -293,8 +294,8 @@ class Attention(Finding):
 
 
 _HOW: Final = (
-    "Choose a head by a click, or with the arrow keys and Enter. The frame of a head has the colour of its kind. Layers, "
-    "heads and tokens are counted from 0."
+    "Choose a head by a click, or with the arrow keys and Enter. The frame of a head has the colour of its kind. "
+    "Layers, heads and tokens are counted from 0."
 )
 _LARGE: Final = ("weights", "queries", "keys", "distances")
 _LEGEND: Final = (
@@ -496,7 +497,7 @@ def _scored(
 
 def _told(scores: HeadScores) -> str:
     """Say what a head looks at, and how much."""
-    return SIGNS[scores.kind].says + ("" if scores.score is None else f" ({scores.score:.2f})")
+    return SIGNS[scores.kind].says + ("" if scores.kind in ("mixed", "pruned") else f" ({scores.score:.2f})")
 
 
 def _grid(found: Attention) -> Iterable[str]:
@@ -504,8 +505,10 @@ def _grid(found: Attention) -> Iterable[str]:
     cells = [SIGNS[one.kind].sign + ("" if one.score is None else f"{100 * one.score:.0f}") for one in found.heads]
     wide = max(map(len, cells)) + 1
     side = max(5, len(str(layers)))
-    for first in range(0, heads, _HEADS_IN_A_LINE):
-        columns = range(first, min(heads, first + _HEADS_IN_A_LINE))
+    blocks = math.ceil(heads * wide / (_LINE - side))
+    each = math.ceil(heads / blocks)
+    for first in range(0, heads, each):
+        columns = range(first, min(heads, first + each))
         if first:
             yield ""
         yield f"{'':<{side}}" + "".join(f"{head:>{wide}}" for head in columns)
@@ -534,6 +537,11 @@ def _matrix(weights: Tensor, tokens: Sequence[str]) -> Iterable[str]:
 
 def _seen(token: str) -> str:
     return token.translate(_PICTURES)
+
+
+def _plotted(text: str) -> str:
+    """Return a text that matplotlib takes for no formula."""
+    return _seen(text).replace("$", "\\$")
 
 
 def _reading(found: Attention) -> Iterable[str]:
