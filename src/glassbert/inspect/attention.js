@@ -100,7 +100,7 @@ function focusOne(elements, chosen) {
 
 const NUMBER = (value, digits = 3) => (Object.is(value, -0) ? 0 : value).toFixed(digits).replace("-", "−");
 // Pixels of lines that are drawn at once, and from which on lines are thin: a click is to be answered at once.
-const MOST = 800000;
+const MOST = 600000;
 const THIN = 150000;
 const VIEWS = [["arcs", "Arcs"], ["matrix", "Matrix"], ["neurons", "Neurons"]];
 const PARTS = [["all", "all"], ["00", "A → A"], ["01", "A → B"], ["10", "B → A"], ["11", "B → B"]];
@@ -354,6 +354,7 @@ class AttentionViews {
 
   buildArcs() {
     this.lists = {};
+    this.marks = { query: [], key: [] }; // what stands at each token, so that only what changes is written
     this.arcs = make("canvas", { "aria-hidden": "true" });
     for (const [side, says] of [["query", "Queries: tokens that look"], ["key", "Keys: tokens that are looked at"]]) {
       const list = make("div", { role: "listbox", class: side, "aria-label": says, keydown: (event) => this.onTokenKey(event, side) });
@@ -369,16 +370,24 @@ class AttentionViews {
     this.panels.arcs.append(make("div", { class: "arcs" }, ...heads, this.lists.query, make("div", { class: "lines" }, this.arcs), this.lists.key));
   }
 
+  /** Make a side's tokens once, then show those that are asked for: to make many anew takes too long for a click. */
   fillList(side) {
     const list = this.lists[side];
-    const tokens = this[side === "query" ? "queries" : "keys"];
-    const signature = tokens.join();
-    if (list.dataset.holds === signature) return;
-    list.dataset.holds = signature;
-    list.replaceChildren(...tokens.map((token, place) => make("div", {
-      role: "option", tabindex: place ? -1 : 0, "data-token": token, "aria-selected": "false",
-      class: this.data.segments[token] ? "second" : null,
-    }, make("span", { class: "weight" }), this.token(token))));
+    if (!list.firstChild) {
+      list.append(...[...this.data.tokens.keys()].map((token) => make("div", {
+        role: "option", "data-token": token, "aria-selected": "false", class: this.data.segments[token] ? "second" : null,
+      }, make("span", { class: "weight" }), this.token(token))));
+    }
+    const shown = new Set(this[side === "query" ? "queries" : "keys"]);
+    for (const [token, option] of [...list.children].entries()) {
+      if (option.hidden === shown.has(token)) option.hidden = !shown.has(token);
+    }
+    const options = this.options(side);
+    if (!options.some((option) => option.tabIndex === 0)) for (const option of options.slice(0, 1)) option.tabIndex = 0;
+  }
+
+  options(side) {
+    return [...this.lists[side].children].filter((option) => !option.hidden);
   }
 
   showArcs() {
@@ -391,8 +400,7 @@ class AttentionViews {
   }
 
   onTokenKey(event, side) {
-    const list = this.lists[side];
-    const options = [...list.children];
+    const options = this.options(side);
     const place = options.indexOf(event.target);
     const steps = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: options.length - 1 };
     if (event.key in steps) {
@@ -401,7 +409,7 @@ class AttentionViews {
       if (next) focusOne(options, next);
     } else if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
       event.preventDefault();
-      const others = [...this.lists[event.key === "ArrowRight" ? "key" : "query"].children];
+      const others = this.options(event.key === "ArrowRight" ? "key" : "query");
       if (others.length) focusOne(others, others[Math.min(place, others.length - 1)]);
     } else if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
@@ -434,8 +442,8 @@ class AttentionViews {
 
   drawArcs() {
     const alone = this.over || this.pin;
-    const high = this.lists.query.firstChild ? this.lists.query.firstChild.offsetHeight
-      : this.lists.key.firstChild ? this.lists.key.firstChild.offsetHeight : 24;
+    const [first] = [...this.options("query"), ...this.options("key")];
+    const high = first ? first.offsetHeight : 1;
     const wide = this.arcs.parentElement.clientWidth;
     const pen = sized(this.arcs, wide, high * Math.max(this.queries.length, this.keys.length));
     const { links, all } = this.links(alone, wide, high);
@@ -476,16 +484,20 @@ class AttentionViews {
 
   markTokens(alone, drawn, all) {
     for (const side of ["query", "key"]) {
-      for (const option of this.lists[side].children) {
+      for (const option of this.options(side)) {
         const token = Number(option.dataset.token);
         const own = alone !== null && alone.side === side;
         const weight = alone === null || own ? null : side === "key" ? this.weight(alone.token, token) : this.weight(token, alone.token);
-        write(option.firstChild, weight === null ? "" : NUMBER(weight));
-        option.style.setProperty("--w", weight === null ? 0 : weight.toFixed(3));
-        option.classList.toggle("own", own && alone.token === token);
-        option.classList.toggle("other", own && alone.token !== token);
         const held = this.pin && this.pin.side === side && this.pin.token === token;
-        option.setAttribute("aria-selected", String(Boolean(held)));
+        const text = weight === null ? "" : NUMBER(weight);
+        const state = [text, own && alone.token === token, own && alone.token !== token, Boolean(held)];
+        if (this.marks[side][token] === state.join()) continue;
+        this.marks[side][token] = state.join();
+        write(option.firstChild, text);
+        option.style.setProperty("--w", weight === null ? 0 : weight.toFixed(3));
+        option.classList.toggle("own", state[1]);
+        option.classList.toggle("other", state[2]);
+        option.setAttribute("aria-selected", String(state[3]));
       }
     }
     if (alone === null) {
@@ -643,25 +655,23 @@ class AttentionViews {
       ...this.data.tokens.map((token, place) => make("option", { value: place }, `${place} ${token}`)));
     const strips = ["q", "k", "product"].map((name) => make("canvas", { "aria-hidden": "true", class: `strip ${name}` }));
     const rows = this.data.tokens.map((_, place) => make("div", {
-      role: "option", tabindex: -1, "aria-selected": "false", style: `grid-row:${place + 3}`, "data-token": place,
+      role: "option", class: "line", tabindex: -1, "aria-selected": "false", "data-token": place,
     }, make("span", { class: "label" }, this.token(place)), ...heads.slice(3).map(() => make("span", { class: "value" }))));
     const list = make("div", {
-      class: "neurons", role: "listbox", "aria-label": "Keys with their score and weight",
-      style: `--values:${heads.length - 3}`,
+      class: "keys", role: "listbox", "aria-label": "Keys with their score and weight",
       keydown: (event) => this.onKeyKey(event),
       click: (event) => { const row = event.target.closest("[data-token]"); if (row) this.chooseKey(Number(row.dataset.token)); },
-      pointermove: (event) => this.onStrip(event),
-    },
-    ...heads.map((name, place) => make("span", { class: place > 2 ? "top number" : "top", role: "presentation", style: `grid-column:${place + 1};grid-row:1` }, name)),
-    make("span", { class: "label", role: "presentation", style: "grid-row:2;grid-column:1" }, "q"),
-    ...strips, ...rows);
-    strips[0].style.cssText = "grid-row:2;grid-column:2";
-    strips[1].style.cssText = `grid-row:3 / span ${this.count};grid-column:2`;
-    strips[2].style.cssText = `grid-row:3 / span ${this.count};grid-column:3`;
+    }, ...rows);
+    // The strips of all keys are one picture each, over the rows.
+    const over = make("div", { class: "line over", "aria-hidden": "true" }, strips[1], strips[2]);
+    const table = make("div", { class: "neurons", style: `--values:${heads.length - 3}`, pointermove: (event) => this.onStrip(event) },
+      make("div", { class: "line top" }, ...heads.map((name, place) => make("span", { class: place > 2 ? "number" : null }, name))),
+      make("div", { class: "line" }, make("span", { class: "label" }, "q"), strips[0]),
+      make("div", { class: "rows" }, list, over));
     this.sum = make("div", { class: "sum", role: "status" });
     this.grown = { choice, strips, rows, spread };
     this.panels.neurons.replaceChildren(
-      make("div", { class: "controls" }, make("label", {}, "query ", choice)), this.sum, make("div", { class: "scroll" }, list),
+      make("div", { class: "controls" }, make("label", {}, "query ", choice)), this.sum, make("div", { class: "scroll" }, table),
     );
   }
 
