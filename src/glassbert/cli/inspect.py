@@ -513,3 +513,37 @@ def _ids(row: str) -> list[int]:
     if wrong:
         raise InputError(f"--ids {row!r} holds {wrong[0]!r}, expected whole numbers with commas: 101,7592,102")
     return [int(part) for part in parts]
+
+
+@inspect.command()
+def attention(
+    model: ModelName,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text; may be empty.", show_default=False)],
+    pair: Annotated[
+        str | None, typer.Argument(metavar="PAIR", help="The second text of a pair.", show_default="none")
+    ] = None,
+    layer: Annotated[
+        int | None, typer.Option("--layer", help="Look at this layer closer, from 0.", show_default="none")
+    ] = None,
+    head: Annotated[
+        int | None, typer.Option("--head", help="And at this head of it, from 0.", show_default="none")
+    ] = None,
+    kind: Kind = None,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show which token looks at which, in every layer and head, and what each head mostly looks at.
+
+    The weights come from a run on your text. The page of --html has views to click through: arcs, a matrix, and how
+    each weight comes about from queries and keys. With --layer and --head the terminal shows the weights of that head,
+    and --png draws them.
+
+    Example: glassbert inspect attention FOLDER "The cat sat down." --layer 2 --head 5 --html attention.html
+    """
+    check_files(html, png, overwrite=overwrite)
+    from glassbert import inspect as room
+
+    found = room.attention(model, text, pair, layer=layer, head=head, kind=kind)
+    show(found, html=html, png=png, overwrite=overwrite, json=json)

@@ -4,6 +4,7 @@ Each function returns a finding: a typed object that prints itself, shows itself
 `plot`, `write_html` and `write_png`. Models are run in eval mode and left as they were: no hook stays behind.
 """
 
+from glassbert.inspect.attention import Attention, attention
 from glassbert.inspect.attribution import Attribution, attribution
 from glassbert.inspect.compare import ModelComparison, compare
 from glassbert.inspect.finding import Finding
@@ -20,6 +21,7 @@ from glassbert.inspect.tree import Tree, tree
 from glassbert.inspect.why import Measure, Reason, why
 
 __all__ = [
+    "Attention",
     "Attribution",
     "Finding",
     "Head",
@@ -39,6 +41,7 @@ __all__ = [
     "TorchEncoder",
     "Training",
     "Tree",
+    "attention",
     "attribution",
     "compare",
     "heads",
