@@ -130,7 +130,7 @@ def test_padding_is_there_to_be_seen() -> None:
 
 
 def test_a_short_trial_of_the_transform(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {part: load_sentences(part)[::60] for part in ("train", "test")}  # type: ignore[arg-type]
+    few = {part: load_sentences(part)[::60] for part in ("train", "test")}
     monkeypatch.setattr(trial, "load_sentences", few.__getitem__)
     state = torch.random.get_rng_state()
     first, again = (compare_transforms(steps=2, seeds=1) for _ in range(2))
