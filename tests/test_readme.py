@@ -84,7 +84,7 @@ def test_the_commands_on_files(capsys: pytest.CaptureFixture[str], monkeypatch: 
 def test_the_python(capsys: pytest.CaptureFixture[str]) -> None:
     write(("train.tsv", "dev.tsv"))
     blocks = [block for kind, block in BLOCKS if kind == "python"]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
     printed = capsys.readouterr().out
