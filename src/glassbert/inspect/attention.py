@@ -346,8 +346,7 @@ def attention(
         if not isinstance(given, str) and (which == "text" or given is not None):
             raise InputError(f"{which} is of type {type(given).__name__}, expected a string")
     subject = Subject.of(model, tokenizer, kind=kind)
-    bert = subject.model.base_model
-    assert isinstance(bert, BertModel)
+    bert = subject.bert
     layers = [_self_attention(place, one) for place, one in enumerate(bert.encoder.layer)]
     if not layers:
         raise ConfigError(f"{subject.name} has no layers, so it has no attention to show; expected one or more")

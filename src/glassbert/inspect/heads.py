@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -12,10 +13,10 @@ from torch.nn import functional as F
 
 from glassbert.errors import ConfigError, InputError
 from glassbert.inspect.finding import Column, Drawing, Finding, Lines, Part, Prose, Table, figure
-from glassbert.inspect.running import Batch, Model, Subject, quietly
+from glassbert.inspect.running import Batch, Model, Subject, heads_there, layers_of, quietly
 from glassbert.model import BertModel
 from glassbert.model.attention import ATTENTION
-from glassbert.model.bert import Attended, BertAttention, BertLayer
+from glassbert.model.bert import Attended, BertAttention
 from glassbert.model.layout import Padded
 from glassbert.text import BertTokenizer
 from glassbert.train.markup import Markup, tag
@@ -259,7 +260,7 @@ def heads(
         InputError: a text that is longer than the model takes, or a text without a tokenizer.
     """
     subject = Subject.of(model, tokenizer, kind=kind)
-    bert = bert_of(subject)
+    bert = subject.bert
     attentions = [one.attention for one in layers_of(bert)]
     count = len(attentions)
     if type(layer) is not int or not -count <= layer < count:
@@ -283,29 +284,6 @@ def heads(
     )
 
 
-def bert_of(subject: Subject) -> BertModel:
-    """Return the BERT of a model.
-
-    Raises:
-        InputError: there is none under `base_model_prefix`, or it has no layer.
-    """
-    bert = subject.model.base_model
-    if not isinstance(bert, BertModel) or not layers_of(bert):
-        raise InputError(f"{subject.name} is a {type(subject.model).__name__} without a layer of attention")
-    return bert
-
-
-def layers_of(bert: BertModel) -> list[BertLayer]:
-    """Return the layers of an encoder, in order."""
-    return [layer for layer in bert.encoder.layer if isinstance(layer, BertLayer)]
-
-
-def heads_there(attention: BertAttention) -> list[int]:
-    """Return the heads that a layer still has, by their numbers in the whole layer."""
-    total = attention.self.num_attention_heads + len(attention.pruned_heads)
-    return [head for head in range(total) if head not in attention.pruned_heads]
-
-
 def _span(places: tuple[int, int]) -> str:
     return f"{places[0]}–{places[1]}"
 
@@ -315,9 +293,9 @@ def _input(subject: Subject, text: str | None) -> Batch:
         return subject.encode([text])
     config = subject.config
     if subject.tokenizer is not None:
-        batch = subject.encode([_TEXT])
-        if int(batch.input_ids.max()) < config.vocab_size:
-            return batch
+        # A small vocabulary or few positions may not hold the sentence.
+        with contextlib.suppress(InputError):
+            return subject.encode([_TEXT])
     length = min(_TOKENS, config.max_position_embeddings)
     drawn = torch.randint(config.vocab_size, (1, length), generator=torch.Generator().manual_seed(0))
     drawn = drawn.to(subject.model.device)

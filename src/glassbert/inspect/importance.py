@@ -20,8 +20,7 @@ from glassbert.data import Source
 from glassbert.errors import ConfigError, InputError
 from glassbert.infer import Engine, Pipeline, pipeline
 from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
-from glassbert.inspect.heads import bert_of, heads_there, layers_of
-from glassbert.inspect.running import Model, Subject, quietly
+from glassbert.inspect.running import Model, Subject, heads_there, layers_of, quietly
 from glassbert.model import BertPreTrainedModel
 from glassbert.model.bert import Attended
 from glassbert.settings import ReadingSettings
@@ -307,7 +306,7 @@ def importance(
 def importance_of(found: Labelled, method: Method, on_step: OnStep) -> Importance:
     """Do what `importance` does with examples that are read."""
     subject = found.subject
-    layers = layers_of(bert_of(subject))
+    layers = layers_of(subject.bert)
     there = [(layer, head) for layer, one in enumerate(layers) for head in heads_there(one.attention)]
     baseline, error = _measured(found, subject.model)
     main = baseline.main_name
@@ -392,7 +391,6 @@ def read_labelled(
     """
     if limit is not None and (type(limit) is not int or limit < 1):
         raise ConfigError(f"limit is {limit!r}, expected a whole number from 1, or None")
-    bert_of(subject)
     answering = pipeline(None, subject.model, tokenizer=subject.words())
     task = answering.learned
     said: list[str] = []
@@ -426,7 +424,7 @@ def _measured(found: Labelled, model: BertPreTrainedModel) -> tuple[Metrics, flo
 def _without_each(found: Labelled, on_step: OnStep) -> list[tuple[Metrics, float]]:
     """Return the metrics and the mean error without each head, layer by layer."""
     model = copy.deepcopy(found.subject.model)
-    attentions = [layer.attention for layer in layers_of(bert_of(dataclasses.replace(found.subject, model=model)))]
+    attentions = [layer.attention for layer in layers_of(dataclasses.replace(found.subject, model=model).bert)]
     total = sum(len(heads_there(one)) for one in attentions)
     measured: list[tuple[Metrics, float]] = []
     for attention in attentions:
@@ -445,7 +443,7 @@ def _gradients(found: Labelled, on_step: OnStep) -> list[float]:
     model = copy.deepcopy(found.subject.model)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    bert = bert_of(dataclasses.replace(found.subject, model=model))
+    bert = dataclasses.replace(found.subject, model=model).bert
     attentions = [layer.attention.self for layer in layers_of(bert)]
     contexts: dict[int, Tensor] = {}
     sums = [torch.zeros(one.num_attention_heads, dtype=torch.float64) for one in attentions]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from glassbert.inspect.running import Subject, quietly
-from glassbert.model import BertModel
 from glassbert.tasks.task import counted
 from glassbert.text import BertTokenizer, Encoding
 
@@ -152,8 +151,7 @@ def _states(subject: Subject, encodings: Sequence[Encoding], picked: Sequence[in
         picked: numbers of the vectors, counted over all texts, in order.
         tokens: of each token a vector; else the mean of each text's.
     """
-    bert = subject.model.base_model
-    assert isinstance(bert, BertModel)
+    bert = subject.bert
     chosen = torch.tensor(picked)
     found: list[list[Tensor]] = [[] for _ in range(len(bert.encoder.layer) + 1)]
     begin = 0

@@ -334,18 +334,6 @@ def outputs(
     return measured(subject, subject.encode(firsts, seconds))
 
 
-def encoder_of(subject: Subject) -> BertModel:
-    """Return the BERT in a model.
-
-    Raises:
-        InputError: it has none.
-    """
-    bert = subject.model.base_model
-    if not isinstance(bert, BertModel):
-        raise InputError(f"{subject.name} is a {type(subject.model).__name__} without a BertModel under 'bert'")
-    return bert
-
-
 def measured(subject: Subject, batch: Batch, *, cut: int = 0, see: See | None = None) -> Outputs:
     """Run a model's BERT on encoded texts and measure what it returns.
 
@@ -358,7 +346,7 @@ def measured(subject: Subject, batch: Batch, *, cut: int = 0, see: See | None = 
     Raises:
         InputError: its vectors are not finite.
     """
-    bert = encoder_of(subject)
+    bert = subject.bert
     count = bert.config.num_hidden_layers
     states = [_Vectors() for _ in range(count + 1)]
     pooled, weights = _Vectors(), _Numbers()

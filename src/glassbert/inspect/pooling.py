@@ -13,7 +13,7 @@ from torch import Tensor
 from glassbert.data import Skipped, Source
 from glassbert.errors import ConfigError, DataError
 from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure
-from glassbert.inspect.outputs import Outputs, encoder_of, measured
+from glassbert.inspect.outputs import Outputs, measured
 from glassbert.inspect.running import Batch, Model, Subject
 from glassbert.model.sentence import pool
 from glassbert.settings import ReadingSettings
@@ -373,7 +373,7 @@ def _batch(subject: Subject, encodings: Sequence[Encoding]) -> Batch:
 
 def _kinds(subject: Subject) -> dict[PoolingName, str]:
     """Return the kinds of vectors that a model has, each with what it is."""
-    bert = encoder_of(subject)
+    bert = subject.bert
     last = min(_LAST, bert.config.num_hidden_layers)
     kinds: dict[PoolingName, str] = {
         "cls": "[CLS] of the last layer",

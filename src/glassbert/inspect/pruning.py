@@ -18,9 +18,8 @@ from glassbert.errors import ConfigError
 from glassbert.files import check_output, new_folder
 from glassbert.infer import Engine, compare
 from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
-from glassbert.inspect.heads import bert_of, heads_there, layers_of
 from glassbert.inspect.importance import Labelled, OnStep, importance_of, nothing, read_labelled
-from glassbert.inspect.running import Model, Subject
+from glassbert.inspect.running import Model, Subject, heads_there, layers_of
 from glassbert.model import BertPreTrainedModel
 from glassbert.model.bert import BertLayer
 from glassbert.settings import ReadingSettings
@@ -210,7 +209,7 @@ def prune(
         keep = [model] if isinstance(model, str | Path) and Path(model).is_dir() else []
         check_output(out, overwrite=overwrite, keep=keep)
     subject = Subject.of(model, tokenizer)
-    layers = layers_of(bert_of(subject))
+    layers = layers_of(subject.bert)
     found = None
     if data is not None:
         wanted = limit if limit is None or heads is not None else 2 * limit
@@ -257,7 +256,7 @@ def _least(order: Sequence[tuple[int, int]], there: Sequence[int], count: int) -
 
 
 def _layers(model: BertPreTrainedModel) -> list[BertLayer]:
-    return layers_of(bert_of(Subject.of(model)))
+    return layers_of(Subject.of(model).bert)
 
 
 def _both(

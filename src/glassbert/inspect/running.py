@@ -13,7 +13,8 @@ from torch import Tensor
 from glassbert.checkpoint import load, load_model, load_tokenizer
 from glassbert.checkpoint.folder import MODEL_CLASSES
 from glassbert.errors import CheckpointError, ConfigError, InputError
-from glassbert.model import BertConfig, BertPreTrainedModel
+from glassbert.model import BertConfig, BertModel, BertPreTrainedModel
+from glassbert.model.bert import BertAttention, BertLayer
 from glassbert.text import BertTokenizer, BertTokenizerFast
 
 # A model, its folder, or its name on the hub.
@@ -66,6 +67,18 @@ class Subject:
     def config(self) -> BertConfig:
         """The model's config."""
         return self.model.config
+
+    @property
+    def bert(self) -> BertModel:
+        """The BERT in the model.
+
+        Raises:
+            InputError: there is none.
+        """
+        bert = self.model.base_model
+        if not isinstance(bert, BertModel):
+            raise InputError(f"{self.name} is a {type(self.model).__name__} without a BertModel under 'bert'")
+        return bert
 
     def words(self) -> BertTokenizer:
         """Return the tokenizer.
@@ -150,3 +163,22 @@ def quietly(model: torch.nn.Module, *, gradients: bool = False) -> Iterator[cont
         finally:
             for module, training in modes:
                 module.training = training
+
+
+def layers_of(bert: BertModel) -> list[BertLayer]:
+    """Return the layers of an encoder, in order.
+
+    Raises:
+        InputError: there is none, or another module in the place of one.
+    """
+    layers = [layer for layer in bert.encoder.layer if isinstance(layer, BertLayer)]
+    if not layers or len(layers) != len(bert.encoder.layer):
+        kinds = ", ".join(sorted({type(layer).__name__ for layer in bert.encoder.layer})) or "none"
+        raise InputError(f"the layers are {kinds}, expected BertLayer")
+    return layers
+
+
+def heads_there(attention: BertAttention) -> list[int]:
+    """Return the heads that a layer still has, by their numbers in the whole layer."""
+    total = attention.self.num_attention_heads + len(attention.pruned_heads)
+    return [head for head in range(total) if head not in attention.pruned_heads]

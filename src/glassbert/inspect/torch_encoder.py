@@ -399,8 +399,7 @@ def torch_encoder(
         InputError: a text without a tokenizer, or one that is too long.
     """
     subject = Subject.of(model, tokenizer, kind=kind)
-    bert = subject.model.base_model
-    assert isinstance(bert, BertModel)
+    bert = subject.bert
     twin = to_torch_encoder(bert.encoder, bert.config).eval()
     generator = torch.Generator().manual_seed(seed)
     given = (texts,) if isinstance(texts, str) else tuple(texts or ())
@@ -878,8 +877,7 @@ def _matches(bert: BertModel, twin: nn.TransformerEncoder) -> Iterator[Match]:
 
 def _outside(subject: Subject) -> dict[str, int]:
     """Count what torch's encoder has no place for."""
-    bert = subject.model.base_model
-    assert isinstance(bert, BertModel)
+    bert = subject.bert
     counts = {
         "embeddings": sum(p.numel() for p in bert.embeddings.parameters()),
         "pooler": 0 if bert.pooler is None else sum(p.numel() for p in bert.pooler.parameters()),

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from glassbert.inspect.finding import Column, Drawing, Finding, Lines, Part, Prose, Table, figure
 from glassbert.inspect.running import Model, Subject, quietly
-from glassbert.model import BertModel
 from glassbert.train.markup import Markup, tag
 
 if TYPE_CHECKING:
@@ -194,8 +193,7 @@ def _drawn(branch: Branch, before: str = "", mark: str = "") -> Iterator[str]:
 
 def _sequence(subject: Subject) -> tuple[Step, ...]:
     """Run two tokens and remember whose output each layer took."""
-    bert = subject.model.base_model
-    assert isinstance(bert, BertModel)
+    bert = subject.bert
     given: dict[int, str] = {}  # by the id of a tensor that is alive: all are kept until the run ends
     kept: list[Tensor] = []
     reads: list[str | None] = [None] * len(bert.encoder.layer)

@@ -18,8 +18,7 @@ from torch.nn import functional as F
 
 from glassbert.errors import ConfigError
 from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
-from glassbert.inspect.heads import bert_of, layers_of
-from glassbert.inspect.running import Batch, Model, Subject, quietly
+from glassbert.inspect.running import Batch, Model, Subject, layers_of, quietly
 from glassbert.inspect.trial import compare_transforms
 from glassbert.model import ACT2FN, BertModel
 from glassbert.model.attention import Relative
@@ -165,7 +164,7 @@ def why(
     if model is None:
         raise ConfigError(f"the topic {topic} is measured on a model; give one")
     subject = Subject.of(model, tokenizer, kind=kind)
-    bert = bert_of(subject)
+    bert = subject.bert
     return _EXPERIMENTS[topic](subject.name, bert, _batch(subject, texts))
 
 
