@@ -5,6 +5,13 @@ Each function returns a finding: a typed object that prints itself, shows itself
 """
 
 from glassbert.inspect.finding import Finding
+from glassbert.inspect.parameters import Parameters, parameters
 from glassbert.inspect.tree import Tree, tree
 
-__all__ = ["Finding", "Tree", "tree"]
+__all__ = [
+    "Finding",
+    "Parameters",
+    "Tree",
+    "parameters",
+    "tree",
+]
