@@ -55,8 +55,8 @@ def tiny(**changes: object) -> BertConfig:
     return BertConfig.from_dict({**sizes, "intermediate_size": 128, "max_position_embeddings": 128, **changes})
 
 
-def counted(model: BertPreTrainedModel, **settings: int) -> Parameters:
-    return parameters(model, measure=False, **settings)
+def counted(model: BertPreTrainedModel, batch: int = 8, length: int | None = None) -> Parameters:
+    return parameters(model, batch=batch, length=length, measure=False)
 
 
 # Numbers
@@ -138,7 +138,7 @@ def test_operations_are_those_of_the_padded_path_written_out(head: type[BertPreT
         scores = memory.scores(model, ids)
     assert found.forward == counter.get_total_flops() == sum(found.parts.values()) == found.forward_growth.at(3, 10)
     with counter:
-        sum(one.sum() for one in memory.scores(model, ids)).backward()
+        torch.stack([one.sum() for one in memory.scores(model, ids)]).sum().backward()
     assert found.training == counter.get_total_flops() == found.training_growth.at(3, 10)
     assert scores[0].shape
 
@@ -165,7 +165,7 @@ def test_where_attention_overtakes() -> None:
 
 def test_a_growth_by_hand() -> None:
     one = Growth(fixed=1.0, text=10.0, token=100.0, pair=1000.0, square=0.5) + Growth(text=10.0) * 2.0
-    assert one.at(2, 3) == 1 + 30 * 2 + 100 * 6 + 1000 * 18 + 4 + 1 - 0  # 0.5·9 = 4.5 is rounded to 5
+    assert one.at(2, 3) == 1 + 30 * 2 + 100 * 6 + 1000 * 18 + 5  # 0.5·9 = 4.5 is rounded up
 
 
 def test_what_is_kept_by_hand() -> None:
@@ -260,7 +260,6 @@ def test_the_model_is_left_as_it_was() -> None:
         assert value is before[name][0]
         assert torch.equal(value, before[name][1])
         assert value.grad is None
-        assert value._version == 0 or value._version == before[name][0]._version
 
 
 def test_a_large_batch_is_measured_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +305,7 @@ def test_what_fits_is_the_most_that_fits() -> None:
         assert one.whole is (one.length == 128)
     # What is said to fit does, but for the tenth that the formula may be off.
     fits = found.fits[0]
-    measured = memory.measured(model, [fits.setting], batch=fits.batch, length=64, rounds=0 + 1)
+    measured = memory.measured(model, [fits.setting], batch=fits.batch, length=64, rounds=1)
     assert measured.settings[0].peak <= 1.1 * 4_000_000
     more = memory.measured(model, [fits.setting], batch=2 * fits.batch, length=64, rounds=1)
     assert more.settings[0].peak > 4_000_000
@@ -412,7 +411,8 @@ def test_the_page_computes_as_python_does(tmp_path: Path, opened: Callable[[Path
         for row, one in enumerate(same.predicted):
             assert rows.nth(row).get_attribute("data-peak") == str(one.peak)
             assert rows.nth(row).get_attribute("data-kept") == str(one.kept)
-        assert f"{same.flops.forward / 1e9:.4g}"[:4] in place.locator(".sum").inner_text()
+        said = f"{same.flops.forward:,} operations forward, {same.flops.training:,} forward and back."
+        assert place.locator(".sum").inner_text() == said
     # By keyboard, and with what is no size.
     slider = place.get_by_role("slider", name="length")
     slider.focus()

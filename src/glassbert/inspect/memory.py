@@ -54,7 +54,7 @@ _RANDOM_STATE: Final = 5056
 
 # What a measurement may take: bytes beside the weights and what follows from them, multiplications of a step, and all.
 _MOST_ACTIVATIONS: Final = 600e6
-_MOST_FLOPS: Final = 2.5e10
+_MOST_FLOPS: Final = 7e10
 _MOST_BYTES: Final = 4e9
 _ROUNDS: Final = 3
 
@@ -297,15 +297,16 @@ def predictions(
     and 16 bytes a token for segments and places. A last layer that computes the first tokens alone (a classifier's) has
     B rows in place of T, but for its input, key and value; one that computes labelled places has B + N after attention.
     Without the kernels in C, dropout keeps 2 bytes more for each number that it looks at, and attention the tensors of
-    `path_of`. With checkpointing only the layers' inputs are kept, T·H each, and one layer's rest while it is computed
-    anew. Chunks of the feed-forward change nothing of what is kept.
+    `path_of`. With checkpointing only the layers' inputs are kept, T·H each, and the state of torch's generator, 5,056
+    bytes a layer; one layer's rest while it is computed anew. Chunks of the feed-forward change nothing of what is kept.
 
     The peak is the highest of these moments, to which weights and optimizer state are added, and on the way back the
     gradients of all layers above:
 
         after the forward pass                  kept + 2·T·H, or the head's own
         back in a layer's feed-forward          kept up to there + T·I + T·H (relu: 2·T·I); in chunks of c 2·T·H + 2·c·I
-        back in a layer's attention             kept up to there - 2·T·I + 2·T·H + what attention makes of each pair
+        back in a layer's attention             kept up to there - 2·T·I - 4·T·H + 5·T·H, and what attention makes of
+                                                each pair
         at the embeddings                       all gradients + 2·T·H, and once more V·H where the projection is tied
         in inference, feed-forward              3·T·H + 2·T·I; in chunks 5·T·H + 2·c·I
         in inference, attention                 7·T·H, and what attention makes of each pair
@@ -685,7 +686,7 @@ def measured(
     ids = torch.randint(model.config.vocab_size, (batch, length), generator=generator)
     trained = [p for p in model.parameters() if p.requires_grad]
     gradients = state = None
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _without_collection():
         with _record() as weights:
             copied = twin(model)
         stepper = _optimizer(copied, optimizer) if trained else None
@@ -776,26 +777,34 @@ class _Record:
 
 
 @contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep what is garbage already from being freed within the block, where it would be counted."""
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@contextlib.contextmanager
 def _record() -> Iterator[_Record]:
     """Keep a record of what torch's allocator for the CPU hands out and takes back within the block.
 
     It is the older of torch's two profilers, since the newer takes seconds to begin and may write on stdout.
     """
     record = _Record()
-    gc.collect()  # what is freed within was handed out within
     autograd: Any = torch.autograd
     more = torch._C._profiler._ExperimentalConfig()
     # Of what may be recorded, memory alone.
     options = autograd.ProfilerConfig(autograd.ProfilerState.CPU, False, True, False, False, False, more)
-    collecting = gc.isenabled()
-    gc.disable()
     autograd._enable_profiler_legacy(options)
     try:
         yield record
     finally:
         events = autograd._disable_profiler_legacy()
-        if collecting:
-            gc.enable()
     for event in (event for thread in events for event in thread):
         if event.kind() == "memory_alloc":
             record.live += event.cpu_memory_usage()

@@ -78,8 +78,8 @@ apps.parameters = (root, data) => {
     const optimizer = choice.value;
     const forward = at(data.forward, size.batch, size.length);
     const training = at(data.training, size.batch, size.length);
-    sum.textContent =
-      `${(forward / 1e9).toPrecision(4)} billion operations forward, ${(training / 1e9).toPrecision(4)} forward and back.`;
+    const grouped = (count) => count.toLocaleString("en-US");
+    sum.textContent = `${grouped(forward)} operations forward, ${grouped(training)} forward and back.`;
     const stacks = data.settings.map((setting) => stack(setting, optimizer));
     const peaks = data.settings.map((setting) => peak(setting, optimizer));
     const most = Math.max(...peaks, ...stacks.map((parts) => parts.reduce((total, [, value]) => total + value, 0)));

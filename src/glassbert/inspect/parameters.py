@@ -257,9 +257,9 @@ class Parameters(Finding):
         )
         rows: list[tuple[str | int | float | None, ...]] = []
         for group, numbers in self.groups.items():
-            rows.append((group, None, None, numbers, numbers / self.numbers))
+            rows.append((group, "", None, numbers, numbers / self.numbers))
             rows += [("", _where(one), one.each, one.numbers, one.share) for one in self.pieces if one.group == group]
-        rows.append(("all", None, None, self.numbers, 1.0))
+        rows.append(("all", "", None, self.numbers, 1.0))
         trained = "all are trained" if self.trained == self.numbers else f"{self.trained:,} are trained"
         return Table("Parameters", columns, rows, f"{self.numbers:,} numbers, {trained}; a shared one counts once.")
 
@@ -706,13 +706,14 @@ def _stack(found: Parameters, one: Predicted) -> tuple[int, int, int, int]:
 def _answers(found: Measurement) -> Iterable[str]:
     """Say what the settings save and cost, by what was measured."""
     known = {(one.setting.training, one.setting.checkpointing, one.setting.chunk > 0): one for one in found.settings}
+    fixed = found.weights + (found.gradients or 0) + (found.optimizer or 0)
     plain, saving = known.get((True, False, False)), known.get((True, True, False))
     if plain is not None and saving is not None:
         yield (
             f"Checkpointing keeps {megabytes(saving.kept)} MB of activations in place of {megabytes(plain.kept)} "
             f"({_less(saving.kept, plain.kept)}), and the peak is {megabytes(saving.peak)} in place of "
-            f"{megabytes(plain.peak)} MB ({_less(saving.peak, plain.peak)}), weights and optimizer included. A step "
-            f"takes {_longer(saving, plain)}."
+            f"{megabytes(plain.peak)} MB ({_less(saving.peak, plain.peak)}), of which weights, gradients and optimizer "
+            f"state are {megabytes(fixed)} at the end. A step takes {_longer(saving, plain)}."
         )
     chunked = known.get((True, False, True))
     if plain is not None and chunked is not None:
@@ -758,14 +759,22 @@ def _bars(found: Parameters) -> Markup:
             width = value / most * (wide - left)
             said = tag("title", f"{name}: {megabytes(value)} MB")
             bar: dict[str, str | float] = {"x": f"{at:.1f}", "y": top + 20, "width": f"{width:.1f}", "height": 14}
-            drawn.append(tag("rect", said, class_=f"part {name}", **bar))
+            drawn.append(tag("rect", said, class_=f"part {name}", fill=_COLOURS[name], **bar))
             at += width
         peak = left + one.peak / most * (wide - left)
-        drawn.append(tag("path", tag("title", "peak"), class_="peak", d=f"M{peak:.1f} {top + 17}V{top + 37}"))
+        drawn.append(
+            tag(
+                "path",
+                tag("title", "peak"),
+                class_="peak",
+                stroke="currentColor",
+                d=f"M{peak:.1f} {top + 17}V{top + 37}",
+            )
+        )
     title = tag("title", "Memory of each setting: weights, optimizer state, gradients, activations, and the peak")
     height = len(stacks) * high
     svg = tag("svg", title, *drawn, viewBox=f"0 0 {wide:g} {height:g}", role="img", class_="memory")
-    keys = [tag("span", tag("i", class_=f"key {name}"), name) for name in (*_COLOURS, "peak")]
+    keys = [tag("span", tag("i", class_=f"key {name}"), f"{name} ") for name in (*_COLOURS, "peak")]
     return Markup(tag("p", *keys, class_="keys") + svg)
 
 
