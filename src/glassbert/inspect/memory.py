@@ -298,7 +298,8 @@ def predictions(
     B rows in place of T, but for its input, key and value; one that computes labelled places has B + N after attention.
     Without the kernels in C, dropout keeps 2 bytes more for each number that it looks at, and attention the tensors of
     `path_of`. With checkpointing only the layers' inputs are kept, T·H each, and the state of torch's generator, 5,056
-    bytes a layer; one layer's rest while it is computed anew. Chunks of the feed-forward change nothing of what is kept.
+    bytes a layer; one layer's rest while it is computed anew. Chunks of the feed-forward change nothing of what is
+    kept.
 
     The peak is the highest of these moments, to which weights and optimizer state are added, and on the way back the
     gradients of all layers above:
@@ -311,8 +312,9 @@ def predictions(
         in inference, feed-forward              3·T·H + 2·T·I; in chunks 5·T·H + 2·c·I
         in inference, attention                 7·T·H, and what attention makes of each pair
 
-    Tests hold it to within 10% of what is measured, kept and peak, on the path that trains on a CPU; with relative
-    positions, in a decoder and in a padded layout, where some tensors come and go within attention, to within 25%.
+    Tests hold it to within 10% of what is measured, kept and peak, on the path that trains on a CPU; without the kernels
+    in C, with relative positions, in a decoder and in a padded layout, where some tensors come and go within a layer,
+    to within 25%.
 
     Args:
         model: of a class of glassbert; also on the meta device.
@@ -446,7 +448,7 @@ def _training_moments(
     below = [embeddings + one + two for one, two in zip(entered, inside, strict=True)]
     kept = (below[-1] if below else embeddings) + head
     if setting.checkpointing and path.padded:
-        kept += _TOKENS * (2.0 * width * size)
+        kept += _TOKENS * (width * size)
     always = Growth(fixed=float(weight_bytes(model) + optimizer_bytes(model, optimizer)))
     moments = [always + kept + at_head]
     above = float(gradient_bytes(model) - sum(one.weights for one in parts)) - _table_bytes(model)
