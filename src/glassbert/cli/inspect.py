@@ -137,7 +137,7 @@ def parameters(
     known = check_optimizer(optimizer)
     # One of the two is there.
     subject = BertConfig.preset(str(preset)) if model is None else model
-    with notes().status("running the model") if measure else contextlib.nullcontext():
+    with notes().status("running the model") if measure and model else contextlib.nullcontext():
         found = room.parameters(
             subject, batch=batch, length=length, optimizer=known, memory=memory, measure=measure, kind=kind
         )

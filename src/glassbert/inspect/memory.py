@@ -312,9 +312,9 @@ def predictions(
         in inference, feed-forward              3·T·H + 2·T·I; in chunks 5·T·H + 2·c·I
         in inference, attention                 7·T·H, and what attention makes of each pair
 
-    Tests hold it to within 10% of what is measured, kept and peak, on the path that trains on a CPU; without the kernels
-    in C, with relative positions, in a decoder and in a padded layout, where some tensors come and go within a layer,
-    to within 25%.
+    Tests hold it to within 10% of what is measured, kept and peak, on the path that trains on a CPU. Without the
+    kernels in C, with relative positions, in a decoder and in a padded layout, where some tensors come and go within a
+    layer, they hold it to within 25%.
 
     Args:
         model: of a class of glassbert; also on the meta device.
