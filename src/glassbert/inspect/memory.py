@@ -447,7 +447,7 @@ def _training_moments(
         inside = [state * sum(one.kept != Growth() for one in parts[: place + 1]) for place in range(len(parts))]
     below = [embeddings + one + two for one, two in zip(entered, inside, strict=True)]
     kept = (below[-1] if below else embeddings) + head
-    if setting.checkpointing and path.padded:
+    if setting.checkpointing and path.padded and not _reads_first(model):
         kept += _TOKENS * (width * size)
     always = Growth(fixed=float(weight_bytes(model) + optimizer_bytes(model, optimizer)))
     moments = [always + kept + at_head]
