@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -546,4 +547,61 @@ def attention(
     from glassbert import inspect as room
 
     found = room.attention(model, text, pair, layer=layer, head=head, kind=kind)
+    show(found, html=html, png=png, overwrite=overwrite, json=json)
+
+
+@inspect.command()
+def parameters(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="Model folder, or name on the hub.", show_default=False),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="A published size without weights, such as base, in place of MODEL."),
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", help="Texts of a batch.")] = 8,
+    length: Annotated[
+        int | None, typer.Option("--length", help="Tokens of each text.", show_default="128, or as many as fit")
+    ] = None,
+    optimizer: Annotated[
+        str, typer.Option("--optimizer", help="What trains: adamw, lamb, momentum (SGD with it), or sgd.")
+    ] = "adamw",
+    memory: Annotated[
+        float | None, typer.Option("--memory", help="GB that it has to fit into: say what does.", show_default=False)
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Run the model to measure memory and time, some seconds.")
+    ] = True,
+    kind: Kind = None,
+    html: Html = None,
+    png: Png = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Show where parameters, operations and memory go, what checkpointing and chunks save, and what fits.
+
+    What memory takes is said by a formula and measured beside it. A large model is measured with fewer or shorter texts
+    than were asked for, and the result says so.
+
+    Example: glassbert inspect parameters FOLDER --batch 8 --length 128 --memory 16
+    """
+    from glassbert.errors import ConfigError
+
+    check_files(html, png, overwrite=overwrite)
+    if (model is None) == (preset is None):
+        given = "both are given" if preset is not None else "neither is given"
+        raise ConfigError(f"expected either a MODEL or a --preset, but {given}; give one")
+    from glassbert import inspect as room
+    from glassbert.cli.printing import notes
+    from glassbert.inspect.memory import check_optimizer
+    from glassbert.model import BertConfig
+
+    known = check_optimizer(optimizer)
+    # One of the two is there.
+    subject = BertConfig.preset(str(preset)) if model is None else model
+    with notes().status("running the model") if measure and model else contextlib.nullcontext():
+        found = room.parameters(
+            subject, batch=batch, length=length, optimizer=known, memory=memory, measure=measure, kind=kind
+        )
     show(found, html=html, png=png, overwrite=overwrite, json=json)

@@ -11,6 +11,7 @@ from glassbert.inspect.finding import Finding
 from glassbert.inspect.heads import Head, Heads, Reassembly, heads
 from glassbert.inspect.importance import HeadScore, Importance, importance
 from glassbert.inspect.outputs import Outputs, outputs
+from glassbert.inspect.parameters import Parameters, parameters
 from glassbert.inspect.pooling import PoolingComparison, pooling
 from glassbert.inspect.pruning import Pruned, Size, prune
 from glassbert.inspect.shapes import Shapes, shapes
@@ -31,6 +32,7 @@ __all__ = [
     "Measure",
     "ModelComparison",
     "Outputs",
+    "Parameters",
     "PoolingComparison",
     "Pruned",
     "Reason",
@@ -47,6 +49,7 @@ __all__ = [
     "heads",
     "importance",
     "outputs",
+    "parameters",
     "pooling",
     "prune",
     "shapes",
