@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from glassbert.cli.findings import ModelName, Overwrite, shows
 from glassbert.cli.flags import takes
-from glassbert.cli.inspect import Html, ModelName, Overwrite, Png, check_files, show
-from glassbert.cli.options import Json
 from glassbert.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from glassbert.inspect import Finding
 
 heads = typer.Typer(
     name="heads",
@@ -27,6 +28,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Decides which examples are dr
 
 @heads.command()
 @takes(ReadingSettings)
+@shows
 def importance(
     settings: ReadingSettings,
     model: ModelName,
@@ -40,11 +42,7 @@ def importance(
     ] = "both",
     limit: Limit = 500,
     seed: Seed = 0,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Measure what each head does for the task that the model has learned.
 
     Each head alone is taken away and the metric measured again; and the gradient of the loss tells how much it feels
@@ -52,19 +50,18 @@ def importance(
 
     Example: glassbert heads importance OUT test.tsv
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert.cli.displays import StepsDisplay
     from glassbert.inspect import importance as measure
 
     with StepsDisplay() as display:
-        found = measure(
+        return measure(
             model, data, method=method, limit=limit or None, reading=settings, seed=seed, on_step=display.show
         )
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
 
 
 @heads.command()
 @takes(ReadingSettings)
+@shows
 def prune(
     settings: ReadingSettings,
     model: ModelName,
@@ -95,11 +92,8 @@ def prune(
     ] = False,
     limit: Limit = 500,
     seed: Seed = 0,
-    html: Html = None,
-    png: Png = None,
     overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Cut heads out of a model; tell size, speed and metric before and after, and save it.
 
     Heads are chosen by one half of the examples and both models measured by the other. MODEL itself stays as it is.
@@ -108,13 +102,12 @@ def prune(
 
     Example: glassbert heads prune OUT --head 0:3 --head 5:1,2 --out OUT-pruned --zero
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert.cli.displays import StepsDisplay
     from glassbert.inspect import prune as cut
 
     named = _named(head) if head else None
     with StepsDisplay() as display:
-        found = cut(
+        return cut(
             model,
             data or None,
             heads=named,
@@ -128,7 +121,6 @@ def prune(
             seed=seed,
             on_step=display.show,
         )
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
 
 
 def _named(given: Sequence[str]) -> dict[int, list[int]]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from glassbert.cli.findings import Kind, ModelName, shows
 from glassbert.cli.flags import takes
-from glassbert.cli.options import Json
 from glassbert.settings import ReadingSettings
 
 if TYPE_CHECKING:
@@ -21,96 +21,41 @@ inspect = typer.Typer(
     rich_markup_mode="rich",
 )
 
-ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Model folder, or name on the hub.", show_default=False)
-]
-Kind = Annotated[
-    str | None,
-    typer.Option("--class", help="Load the model as this class, such as BertModel.", show_default="the folder's own"),
-]
-Html = Annotated[
-    Path | None,
-    typer.Option("--html", help="Write a page, one file that needs no network.", show_default=False),
-]
-Png = Annotated[Path | None, typer.Option("--png", help="Write a picture.", show_default=False)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of --html and --png.")]
-
-
-def show(finding: Finding, *, html: Path | None, png: Path | None, overwrite: bool, json: bool) -> None:
-    """Print a finding, or its facts as JSON, and write the files that are asked for."""
-    from glassbert.cli.printing import note, print_json, report_console
-
-    for path, write in ((html, finding.write_html), (png, finding.write_png)):
-        if path is not None:
-            write(path, overwrite=overwrite)
-            note(f"wrote {path}")
-    if json:
-        print_json(finding.to_dict())
-        return
-    console = report_console()
-    for one in finding.renderables():
-        console.print(one)
-
-
-def check_files(html: Path | None, png: Path | None, *, overwrite: bool) -> None:
-    """Refuse a file that cannot be written before anything is computed.
-
-    Raises:
-        OutputExistsError: it is there.
-        ConfigError: its name has another ending, or the folder is none.
-    """
-    from glassbert.errors import ConfigError, OutputExistsError
-
-    for path, ending in ((html, (".html", ".htm")), (png, (".png",))):
-        if path is None:
-            continue
-        if path.suffix.lower() not in ending:
-            raise ConfigError(f"{path}: expected a name that ends in {ending[0]}")
-        if path.exists() and not overwrite:
-            raise OutputExistsError(f"{path} is there already; give --overwrite to replace it")
-
 
 @inspect.command()
+@shows
 def tree(
     model: ModelName,
     kind: Kind = None,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Show the modules that the model is made of, with their sizes, and that its layers run one after the other.
 
     Example: glassbert inspect tree FOLDER
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert import inspect as room
 
-    show(room.tree(model, kind=kind), html=html, png=png, overwrite=overwrite, json=json)
+    return room.tree(model, kind=kind)
 
 
 @inspect.command()
+@shows
 def heads(
     model: ModelName,
     text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What is run.", show_default="a sentence")] = None,
     layer: Annotated[int, typer.Option("--layer", help="The layer whose heads are listed, from 0.")] = 0,
     kind: Kind = None,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Show which rows and columns of the weights belong to each head, and prove it by computing each head alone.
 
     Example: glassbert inspect heads FOLDER
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert import inspect as room
 
-    show(room.heads(model, text, layer=layer, kind=kind), html=html, png=png, overwrite=overwrite, json=json)
+    return room.heads(model, text, layer=layer, kind=kind)
 
 
 @inspect.command()
+@shows
 def why(
     topic: Annotated[
         Literal["mask", "positions", "layer-norm", "dropout", "feed-forward", "activation", "transform"],
@@ -126,11 +71,7 @@ def why(
     steps: Annotated[int, typer.Option("--steps", help="Of each training of transform.", min=1)] = 300,
     seeds: Annotated[int, typer.Option("--seeds", help="How many pairs of trainings transform makes.", min=1)] = 3,
     kind: Kind = None,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Answer a question that one asks while reading BERT's source, by an experiment on the model.
 
     Topics: mask (why added and not multiplied), positions (position_embedding_type and the einsums), layer-norm (why
@@ -139,14 +80,13 @@ def why(
 
     Example: glassbert inspect why mask FOLDER
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert import inspect as room
 
-    found = room.why(topic, model, texts or None, kind=kind, steps=steps, seeds=seeds)
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
+    return room.why(topic, model, texts or None, kind=kind, steps=steps, seeds=seeds)
 
 
 @inspect.command()
+@shows
 def tokens(
     model: Annotated[
         str,
@@ -166,29 +106,24 @@ def tokens(
         list[str] | None,
         typer.Option("--word", help="Show how this word is split; may be given more than once.", show_default=False),
     ] = None,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Show how a text becomes ids: cleaned, split into words, and these into pieces of the vocabulary.
 
     Also which words are unknown and why, and where Google's rules would give other tokens.
 
     Example: glassbert inspect tokens FOLDER "An unaffable café" --word unaffable
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert import inspect as room
     from glassbert.errors import InputError
 
     words = word or []
     if text is None and not words:
         raise InputError("there is no text; give one, or --word with a word")
-    found = room.tokens(model, " ".join(words) if text is None else text, pair, words=words)
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
+    return room.tokens(model, " ".join(words) if text is None else text, pair, words=words)
 
 
 @inspect.command()
+@shows
 def training(
     model: ModelName,
     texts: Annotated[
@@ -212,18 +147,13 @@ def training(
     ] = None,
     length: Annotated[int, typer.Option("--length", help="Most tokens of a sequence of the masks and pairs.")] = 64,
     seed: Annotated[int, typer.Option("--seed", help="Of what is chosen by chance.")] = 0,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Show how the model would be trained: what decays, how the learning rate goes, what is masked and paired.
 
     Nothing is trained. Schedules, masks and pairs are made by what training itself uses.
 
     Example: glassbert inspect training FOLDER corpus.txt --steps 10000 --warmup 1000
     """
-    check_files(html, png, overwrite=overwrite)
     import os
 
     from glassbert import inspect as room
@@ -234,7 +164,7 @@ def training(
         ending = Path(one.lower().removesuffix(".gz")).suffix
         return Path(one) if ending in (*FORMATS, ".txt") or os.path.exists(one) else one
 
-    found = room.training(
+    return room.training(
         model,
         [read(one) for one in texts] if texts else None,
         kind=kind,
@@ -246,10 +176,10 @@ def training(
         length=length,
         seed=seed,
     )
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
 
 
 @inspect.command()
+@shows
 def attribution(
     model: ModelName,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What is classified.", show_default=False)],
@@ -265,11 +195,7 @@ def attribution(
         typer.Option("--steps", help="Points at which gradients are taken, at first; doubled while they are too few."),
     ] = 50,
     words: Annotated[bool, typer.Option("--words", help="Join the pieces of each word.")] = False,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Show which tokens of a text made a classifier say what it says, by integrated gradients.
 
     The attributions sum to what the text changes in the score, which is checked;
@@ -278,15 +204,14 @@ def attribution(
 
     Example: glassbert inspect attribution OUT "The soup was cold."
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert import inspect as room
 
-    found = room.attribution(model, text, pair, label=label, steps=steps, words=words)
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
+    return room.attribution(model, text, pair, label=label, steps=steps, words=words)
 
 
 @inspect.command()
 @takes(ReadingSettings)
+@shows
 def outputs(
     settings: ReadingSettings,
     model: ModelName,
@@ -305,11 +230,7 @@ def outputs(
     limit: Annotated[int, typer.Option("--limit", help="Of a file, use at most so many texts, drawn by chance.")] = 500,
     seed: Annotated[int, typer.Option("--seed", help="Decides which texts are drawn.")] = 0,
     kind: Kind = None,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Show what BERT returns, with numbers; and on labelled texts which of its vectors tells the classes apart best.
 
     last_hidden_state, pooler_output, hidden_states and attentions: their shapes,
@@ -320,7 +241,6 @@ def outputs(
 
     Example: glassbert inspect outputs FOLDER "How old are you?" "What is your age?" --class BertModel
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert.cli.bulk import what_is_given
     from glassbert.errors import InputError
 
@@ -337,10 +257,11 @@ def outputs(
         found = room.outputs(model, given.texts, pair=seconds, kind=kind)
     else:
         found = room.pooling(model, given.files, reading=settings, limit=limit, seed=seed, kind=kind)
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
+    return found
 
 
 @inspect.command(name="torch-encoder")
+@shows
 def torch_encoder(
     model: ModelName,
     texts: Annotated[
@@ -348,11 +269,7 @@ def torch_encoder(
         typer.Argument(metavar="TEXT", help="What both read; none: random token ids.", show_default=False),
     ] = None,
     kind: Kind = None,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Show how the model's layers differ from torch.nn.TransformerEncoderLayer, weight by weight, with both run.
 
     The layers are put into torch's encoder and both read the same input, by torch's fast path, without it, and in
@@ -360,15 +277,14 @@ def torch_encoder(
 
     Example: glassbert inspect torch-encoder FOLDER "a text"
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert import inspect as room
 
-    found = room.torch_encoder(model, texts or None, kind=kind)
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
+    return room.torch_encoder(model, texts or None, kind=kind)
 
 
 @inspect.command()
 @takes(ReadingSettings)
+@shows
 def compare(
     settings: ReadingSettings,
     a: Annotated[str, typer.Argument(metavar="A", help="Model folder, or name on the hub.", show_default=False)],
@@ -384,11 +300,7 @@ def compare(
     limit: Annotated[
         int, typer.Option("--limit", help="Most examples that are answered, spread over the file.", min=1)
     ] = 1000,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Put two models side by side: configs, vocabularies, weights, what they see in texts, what they answer.
 
     Weights are compared by place and part, to the bit; what the layers make of texts by CKA, each layer of A with each
@@ -397,17 +309,16 @@ def compare(
 
     Example: glassbert inspect compare BEFORE AFTER test.tsv
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert import inspect as room
 
-    found = room.compare(a, b, file, limit=limit, reading=settings)
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
+    return room.compare(a, b, file, limit=limit, reading=settings)
 
 
 AttentionName = Literal["eager", "sdpa", "packed", "varlen"]
 
 
 @inspect.command()
+@shows
 def shapes(
     model: Annotated[
         str | None,
@@ -451,11 +362,7 @@ def shapes(
         typer.Option("--labels", help="Of a random model, which classifies: classes, C.", show_default=False),
     ] = None,
     kind: Kind = None,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Show the shape of everything from input_ids to the logits, in letters and in numbers, as one real run has it.
 
     Each step stands with its parameters, FLOPs, bytes and the line of source that does it.
@@ -464,7 +371,6 @@ def shapes(
 
     Without a model: glassbert inspect shapes --width 464 --layers 2 --heads 8 --labels 5 --ids 101,1188,102
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert.errors import ConfigError, InputError
 
     sizes = {
@@ -497,8 +403,7 @@ def shapes(
         chosen = kind or ("BertModel" if labels is None else "BertForSequenceClassification")
         config = BertConfig.from_dict({**usual, "is_decoder": chosen == "BertLMHeadModel", **given})
         subject, kind = random_model(config, chosen), None
-    found = room.shapes(subject, texts, kind=kind, input_ids=rows or None, backend=backend)
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
+    return room.shapes(subject, texts, kind=kind, input_ids=rows or None, backend=backend)
 
 
 def _ids(row: str) -> list[int]:
@@ -517,6 +422,7 @@ def _ids(row: str) -> list[int]:
 
 
 @inspect.command()
+@shows
 def attention(
     model: ModelName,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The text; may be empty.", show_default=False)],
@@ -530,11 +436,7 @@ def attention(
         int | None, typer.Option("--head", help="And at this head of it, from 0.", show_default="none")
     ] = None,
     kind: Kind = None,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Show which token looks at which, in every layer and head, and what each head mostly looks at.
 
     The weights come from a run on your text. The page of --html has views to click through: arcs, a matrix, and how
@@ -543,14 +445,13 @@ def attention(
 
     Example: glassbert inspect attention FOLDER "The cat sat down." --layer 2 --head 5 --html attention.html
     """
-    check_files(html, png, overwrite=overwrite)
     from glassbert import inspect as room
 
-    found = room.attention(model, text, pair, layer=layer, head=head, kind=kind)
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
+    return room.attention(model, text, pair, layer=layer, head=head, kind=kind)
 
 
 @inspect.command()
+@shows
 def parameters(
     model: Annotated[
         str | None,
@@ -574,11 +475,7 @@ def parameters(
         bool, typer.Option("--measure/--no-measure", help="Run the model to measure memory and time, some seconds.")
     ] = True,
     kind: Kind = None,
-    html: Html = None,
-    png: Png = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
+) -> Finding:
     """Show where parameters, operations and memory go, what checkpointing and chunks save, and what fits.
 
     What memory takes is said by a formula and measured beside it. A large model is measured with fewer or shorter texts
@@ -588,7 +485,6 @@ def parameters(
     """
     from glassbert.errors import ConfigError
 
-    check_files(html, png, overwrite=overwrite)
     if (model is None) == (preset is None):
         given = "both are given" if preset is not None else "neither is given"
         raise ConfigError(f"expected either a MODEL or a --preset, but {given}; give one")
@@ -601,7 +497,6 @@ def parameters(
     # One of the two is there.
     subject = BertConfig.preset(str(preset)) if model is None else model
     with notes().status("running the model") if measure and model else contextlib.nullcontext():
-        found = room.parameters(
+        return room.parameters(
             subject, batch=batch, length=length, optimizer=known, memory=memory, measure=measure, kind=kind
         )
-    show(found, html=html, png=png, overwrite=overwrite, json=json)
