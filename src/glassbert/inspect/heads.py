@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glassbert.errors import ConfigError, InputError
+from glassbert.errors import ConfigError
 from glassbert.inspect.finding import Column, Drawing, Finding, Lines, Part, Prose, Table, figure
 from glassbert.inspect.running import Batch, Model, Subject, heads_there, layers_of, quietly
 from glassbert.model import BertModel
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 # What is run where no text is given.
 _TEXT: Final = "Where are the heads? All in one weight, one under the other."
-_TOKENS: Final = 12
 _PROJECTIONS: Final = ("query", "key", "value")
 
 
@@ -265,7 +263,7 @@ def heads(
     count = len(attentions)
     if type(layer) is not int or not -count <= layer < count:
         raise ConfigError(f"layer is {layer!r}, expected 0 to {count - 1}")
-    batch = _input(subject, text)
+    batch = subject.sample([_TEXT]) if text is None else subject.encode([text])
     found: list[Head] = []
     layers: list[Reassembly] = []
     for number, seen in enumerate(_observed(bert, batch)):
@@ -286,21 +284,6 @@ def heads(
 
 def _span(places: tuple[int, int]) -> str:
     return f"{places[0]}–{places[1]}"
-
-
-def _input(subject: Subject, text: str | None) -> Batch:
-    if text is not None:
-        return subject.encode([text])
-    config = subject.config
-    if subject.tokenizer is not None:
-        # A small vocabulary or few positions may not hold the sentence.
-        with contextlib.suppress(InputError):
-            return subject.encode([_TEXT])
-    length = min(_TOKENS, config.max_position_embeddings)
-    drawn = torch.randint(config.vocab_size, (1, length), generator=torch.Generator().manual_seed(0))
-    drawn = drawn.to(subject.model.device)
-    mask = torch.ones_like(drawn)
-    return Batch(input_ids=drawn, attention_mask=mask, token_type_ids=torch.zeros_like(drawn), tokens=())
 
 
 @dataclasses.dataclass(kw_only=True)

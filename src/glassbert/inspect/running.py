@@ -118,6 +118,27 @@ class Subject:
             tokens=tuple(tuple(tokenizer.convert_ids_to_tokens(list(one.ids))) for one in encoded),
         )
 
+    def sample(self, texts: Sequence[str]) -> Batch:
+        """Make the model's input of texts of our own, which nobody has asked for.
+
+        Where there is no tokenizer, or one of them is too long, it is as many rows of random tokens, each of another
+        length, the same every time.
+        """
+        if self.tokenizer is not None:
+            with contextlib.suppress(InputError):
+                return self.encode(texts)
+        most = min(24, self.config.max_position_embeddings)
+        lengths = torch.tensor([max(1, most * (1 + row) // len(texts)) for row in range(len(texts))])
+        ids = torch.randint(self.config.vocab_size, (len(texts), most), generator=torch.Generator().manual_seed(0))
+        real = (torch.arange(most) < lengths[:, None]).long()
+        where = self.model.device
+        return Batch(
+            input_ids=ids.to(where),
+            attention_mask=real.to(where),
+            token_type_ids=torch.zeros_like(ids).to(where),
+            tokens=(),
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
@@ -127,7 +148,7 @@ class Batch:
         input_ids: (B, S) int64.
         attention_mask: (B, S) int64, 1 at real tokens.
         token_type_ids: (B, S) int64.
-        tokens: of each text, without padding.
+        tokens: of each text, without padding; empty where the ids are random.
     """
 
     input_ids: Tensor

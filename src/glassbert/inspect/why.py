@@ -164,24 +164,8 @@ def why(
     if model is None:
         raise ConfigError(f"the topic {topic} is measured on a model; give one")
     subject = Subject.of(model, tokenizer, kind=kind)
-    bert = subject.bert
-    return _EXPERIMENTS[topic](subject.name, bert, _batch(subject, texts))
-
-
-def _batch(subject: Subject, texts: Sequence[str] | None) -> Batch:
-    if texts is not None or subject.tokenizer is not None:
-        return subject.encode(list(TEXTS if texts is None else texts))
-    generator = torch.Generator().manual_seed(0)
-    length = min(24, subject.config.max_position_embeddings)
-    ids = torch.randint(subject.config.vocab_size, (4, length), generator=generator)
-    mask = (torch.arange(length) < torch.tensor([[length // 3], [length], [length // 2], [length]])).long()
-    where = subject.model.device
-    return Batch(
-        input_ids=ids.to(where),
-        attention_mask=mask.to(where),
-        token_type_ids=torch.zeros_like(ids).to(where),
-        tokens=(),
-    )
+    batch = subject.sample(TEXTS) if texts is None else subject.encode(list(texts))
+    return _EXPERIMENTS[topic](subject.name, subject.bert, batch)
 
 
 # BERT's forward pass, written out: what the experiments change.
