@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +128,14 @@ def test_a_group_alone_shows_its_commands(group: str, capsys: pytest.CaptureFixt
     assert "Commands" in capsys.readouterr().out
     assert main([group, "nothing"]) == 2
     assert f"glassbert {group} --help" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_reader_that_leaves_early_is_no_error(more: list[str]) -> None:
+    words = [sys.executable, "-m", "glassbert", "inspect", "tree", "FOLDER", *more]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as output:
+        run = subprocess.run(words, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+    assert (run.returncode, run.stderr) == (141, "")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,29 @@ def test_the_model_is_left_as_it_was() -> None:
     heads(model)
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_models_of_other_floats(dtype: torch.dtype) -> None:
+    found = heads(BertModel(tiny()).to(dtype))
+    assert max(one.relative for one in found.layers) <= {torch.float64: 1e-14}.get(dtype, 0.05)
+    assert max(one.exact for one in found.layers) <= 1e-12
+
+
+def test_threads_look_into_one_model_one_after_the_other() -> None:
+    model = BertModel(tiny()).train()
+    alone = heads(model).to_dict()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: heads(model).to_dict(), range(12)))
+    assert all(one == alone for one in found)
+    assert all(module.training for module in model.modules())
+
+
+def test_layers_that_are_one_module_are_refused() -> None:
+    model = BertModel(tiny())
+    model.encoder.layer[1] = model.encoder.layer[0]
+    with pytest.raises(InputError, match="several layers are one module"):
+        heads(model)
 
 
 def test_wrong_arguments() -> None:

@@ -25,6 +25,7 @@ from glassbert import (
 from glassbert.cli.main import main
 from glassbert.inspect import importance, prune
 from glassbert.inspect.pruning import _least
+from glassbert.settings import ReadingSettings
 from glassbert.tasks.text_classification import TextClassification
 
 if TYPE_CHECKING:
@@ -184,6 +185,30 @@ def test_the_half_that_chooses_does_not_measure() -> None:
     assert 0.0 <= (found.equal_answers or 0.0) <= 1.0
 
 
+def test_a_layer_may_be_named_from_the_end_too() -> None:
+    found = prune(classifier(), heads={1: [0], -1: [2]}, tokenizer=TOKENIZER)
+    assert found.heads == {1: (0, 2)}
+    assert found.left == (3, 1)
+
+
+def test_what_is_known_of_the_data_is_told() -> None:
+    found = prune(classifier(), RECORDS[::2], tokenizer=TOKENIZER, share=0.99, by="gradient")
+    assert "All examples are of the class a" in repr(found)
+    assert "Each layer keeps one head, so 4 heads are cut out and not 6." in repr(found)
+
+
+def test_bad_records_are_skipped_and_told(tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    lines = [json.dumps(record) for record in RECORDS]
+    data.write_text("\n".join([*lines[:3], json.dumps({"text": "rain"}), *lines[3:]]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"data\.jsonl:4"):
+        importance(classifier(), data, tokenizer=TOKENIZER, method="gradient")
+    reading = ReadingSettings(skip_bad=True)
+    found = importance(classifier(), data, tokenizer=TOKENIZER, method="gradient", reading=reading)
+    assert found.examples == len(RECORDS)
+    assert any("data.jsonl:4" in note for note in found.notes)
+
+
 def test_wrong_arguments(tmp_path: Path) -> None:
     model = classifier()
     with pytest.raises(ConfigError, match="expected 0 to 2"):
@@ -194,6 +219,14 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         prune(model, heads={0: [0, 1, 2]}, tokenizer=TOKENIZER)
     with pytest.raises(ConfigError, match=r"share is 1\.5"):
         prune(model, RECORDS, share=1.5, tokenizer=TOKENIZER)
+    with pytest.raises(ConfigError, match=r"no head of 6; give 0\.17 or more"):
+        prune(model, RECORDS, share=0.01, tokenizer=TOKENIZER)
+    pruned = classifier()
+    pruned.prune_heads({0: [1]})
+    with pytest.raises(ConfigError, match="head 1 of layer 0 is cut out already"):
+        prune(pruned, heads={0: [1, 2]}, tokenizer=TOKENIZER)
+    with pytest.raises(InputError, match="2 or more examples"):
+        prune(model, RECORDS[:1], share=0.5, tokenizer=TOKENIZER)
     with pytest.raises(ConfigError, match="either the heads"):
         prune(model, RECORDS, tokenizer=TOKENIZER)
     with pytest.raises(ConfigError, match="give data, or name the heads"):

@@ -57,6 +57,7 @@ def test_a_layer_that_goes_its_own_way_is_seen() -> None:
     assert [one.reads for one in found.sequence] == ["embeddings", None, "layer 1"]
     assert not found.in_sequence
     assert found.to_dict()["in_sequence"] is False
+    assert "layers 1 did not take" in repr(found)
 
 
 def test_pruned_layers_stand_by_themselves() -> None:

@@ -29,7 +29,9 @@ def tiny(**changes: Any) -> BertModel:
     return BertModel(BertConfig.from_dict({**sizes, **more, **changes}))
 
 
-@pytest.mark.parametrize("model", [MINILM, tiny(), tiny(position_embedding_type="relative_key_query")])
+@pytest.mark.parametrize(
+    "model", [MINILM, tiny(), tiny(position_embedding_type="relative_key_query"), tiny(is_decoder=True)]
+)
 def test_the_forward_pass_that_is_changed_is_that_of_the_model(model: Any) -> None:
     subject = Subject.of(model)
     bert = subject.bert.eval()
@@ -89,6 +91,29 @@ def test_without_positions_order_is_not_seen() -> None:
     assert found.value("numbers in the table of absolute positions") == 512 * 384
     assert found.value("numbers that relative positions add, all layers") == 6 * 1023 * 32
     assert found.value("einsums beside our form, largest difference") < 1e-12
+
+
+def test_relative_positions_are_taken_away_too() -> None:
+    found = why("positions", tiny(position_embedding_type="relative_key_query"))
+    assert found.value("change of the vector by reversing, with positions") > 1.0
+    assert found.value("change of the vector by reversing, without positions") < 1e-3
+
+
+def test_a_decoder_sees_order_without_positions() -> None:
+    found = why("positions", tiny(is_decoder=True))
+    assert found.value("change of the vector by reversing, without positions") > 1.0
+    assert "sees some order" in repr(found)
+
+
+def test_texts_on_which_nothing_can_be_seen() -> None:
+    with pytest.raises(InputError, match="there is no padding"):
+        why("mask", MINILM, "one text alone")
+    with pytest.raises(InputError, match="no neighbours"):
+        why("layer-norm", MINILM, "one text alone")
+    with pytest.raises(InputError, match="same in reverse"):
+        why("positions", MINILM, ["level level level", "a b"])
+    assert why("dropout", MINILM, "one text alone").how.startswith("the embeddings")
+    assert why("dropout", tiny()).how.startswith("of random tokens")
 
 
 def test_a_layer_norm_does_not_see_its_neighbours() -> None:
@@ -165,11 +190,13 @@ def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         why("mask")
     with pytest.raises(ConfigError, match="takes no model"):
         why("transform", MINILM)
+    with pytest.raises(ConfigError, match="of the topic transform"):
+        why("mask", MINILM, steps=3)
     with pytest.raises(ConfigError, match="steps is 0"):
         why("transform", steps=0)
     with pytest.raises(InputError, match="no tokenizer"):
         why("mask", tiny(), ["a text"])
     assert main(["inspect", "why", "masks", str(MINILM)]) == 2
     assert "masks" in capsys.readouterr().err
-    assert main(["inspect", "why", "mask", str(MINILM), "A short text.", "--json"]) == 0
+    assert main(["inspect", "why", "mask", str(MINILM), "A short text.", "A text that is longer.", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["topic"] == "mask"

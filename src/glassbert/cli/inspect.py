@@ -68,8 +68,12 @@ def why(
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="TEXT...", help="What is run.", show_default="some sentences")
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", help="Of each training of transform.", min=1)] = 300,
-    seeds: Annotated[int, typer.Option("--seeds", help="How many pairs of trainings transform makes.", min=1)] = 3,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Of each training of transform.", min=1, show_default="300")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", help="Pairs of trainings of transform.", min=1, show_default="3")
+    ] = None,
     kind: Kind = None,
 ) -> Finding:
     """Answer a question that one asks while reading BERT's source, by an experiment on the model.
@@ -81,8 +85,10 @@ def why(
     Example: glassbert inspect why mask FOLDER
     """
     from glassbert import inspect as room
+    from glassbert.cli.displays import StepsDisplay
 
-    return room.why(topic, model, texts or None, kind=kind, steps=steps, seeds=seeds)
+    with StepsDisplay() as display:
+        return room.why(topic, model, texts or None, kind=kind, steps=steps, seeds=seeds, on_step=display.show)
 
 
 @inspect.command()

@@ -98,6 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted", 130)
     except _Terminated:
         return _fail("terminated", 143)
+    except SystemExit as ended:
+        # Libraries that print leave on their own where the reader of our output has left.
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _unread()
+        raise
     except Exception as error:
         # A signal in the middle of an import, or of what torch does in C++, may come out as the failure of that.
         if _signals:
@@ -105,13 +110,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, GlassbertError):
             return _fail(str(error), 1 if isinstance(error, TrainingError) else 2, debug)
         if isinstance(error, BrokenPipeError):
-            # The reader of our output left early (`| head`); there is nobody to tell, also not when Python ends and
-            # writes what is left.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141  # as a shell has it for a program that SIGPIPE ended
+            return _unread()
         if isinstance(error, OSError):
             return _fail(str(error), 1, debug)
         raise
+
+
+def _unread() -> int:
+    """Return the code of a run whose reader left early (`| head`): as a shell has it for one that SIGPIPE ended.
+
+    There is nobody to tell, also not when Python ends and writes what is left.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 def _fail(message: str, code: int, debug: bool = False) -> int:

@@ -338,12 +338,15 @@ def _taken_apart(layer: int, seen: _Seen) -> tuple[list[Head], Reassembly]:
     size = attention.self.attention_head_size
     there = heads_there(attention)
     rows = [slice(place * size, (place + 1) * size) for place in range(len(there))]
-    contexts = [_context_alone(seen, one, torch.float32) for one in rows]
-    added = [F.linear(context, attention.output.dense.weight[:, one]) for context, one in zip(contexts, rows)]
+    # Narrow floats are computed in float32, so that the difference to the run shows how they round.
+    wide = torch.promote_types(attention.output.dense.weight.dtype, torch.float32)
+    contexts = [_context_alone(seen, one, wide) for one in rows]
+    added = _added(contexts, rows, attention)
     squares = torch.stack([one.square().sum() for one in added])
     shares = (squares / squares.sum().clamp(min=torch.finfo(squares.dtype).tiny)).tolist()
     differences = [
-        float((context - seen.context[..., one]).abs().max()) for context, one in zip(contexts, rows, strict=True)
+        float((context - seen.context[..., one].to(wide)).abs().max())
+        for context, one in zip(contexts, rows, strict=True)
     ]
     found = [
         Head(
@@ -356,27 +359,23 @@ def _taken_apart(layer: int, seen: _Seen) -> tuple[list[Head], Reassembly]:
         )
         for head, one, difference, share in zip(there, rows, differences, shares, strict=True)
     ]
-    whole = _sum(seen, rows, torch.float32)
-    all_at_once = _dense(_context_alone(seen, slice(0, len(there) * size), torch.float64, heads=len(there)), attention)
+    dense = attention.output.dense
+    whole = sum(added, dense.bias.to(wide))
+    exactly = _added([_context_alone(seen, one, torch.float64) for one in rows], rows, attention)
+    at_once = _context_alone(seen, slice(0, len(there) * size), torch.float64, heads=len(there))
     return found, Reassembly(
         layer=layer,
         pruned=tuple(sorted(attention.pruned_heads)),
-        difference=float((whole - seen.output).abs().max()),
-        exact=float((_sum(seen, rows, torch.float64) - all_at_once).abs().max()),
+        difference=float((whole - seen.output.to(wide)).abs().max()),
+        exact=float((sum(exactly) - F.linear(at_once, dense.weight.double())).abs().max()),
         largest=float(seen.output.abs().max()),
     )
 
 
-def _dense(context: Tensor, attention: BertAttention) -> Tensor:
-    dense = attention.output.dense
-    return F.linear(context, dense.weight.to(context.dtype), dense.bias.to(context.dtype))
-
-
-def _sum(seen: _Seen, rows: Sequence[slice], dtype: torch.dtype) -> Tensor:
-    """Add up what each head adds, then the bias: (B, S, H)."""
-    dense = seen.attention.output.dense
-    total = sum(F.linear(_context_alone(seen, one, dtype), dense.weight[:, one].to(dtype)) for one in rows)
-    return total + dense.bias.to(dtype)
+def _added(contexts: Sequence[Tensor], rows: Sequence[slice], attention: BertAttention) -> list[Tensor]:
+    """Return what each head adds to the output of the dense projection, (B, S, H)."""
+    weight = attention.output.dense.weight
+    return [F.linear(context, weight[:, one].to(context.dtype)) for context, one in zip(contexts, rows, strict=True)]
 
 
 def _context_alone(seen: _Seen, rows: slice, dtype: torch.dtype, *, heads: int = 1) -> Tensor:

@@ -10,17 +10,17 @@ import copy
 import dataclasses
 import random
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from glassbert.data import Source
-from glassbert.errors import ConfigError, InputError
+from glassbert.data import Skipped, Source
+from glassbert.errors import CheckpointError, ConfigError, InputError
 from glassbert.infer import Engine, Pipeline, pipeline
 from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
-from glassbert.inspect.running import Model, Subject, heads_there, layers_of, quietly
+from glassbert.inspect.running import Model, OnStep, Subject, heads_there, layers_of, nothing, quietly
 from glassbert.model import BertPreTrainedModel
 from glassbert.model.bert import Attended
 from glassbert.settings import ReadingSettings
@@ -37,15 +37,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Method = Literal["both", "ablation", "gradient"]
-OnStep = Callable[[str, int, int], object]
 # Examples of a batch for tasks whose loss compares them with each other.
 _TOGETHER: Final = 16
 # Heads that are listed at each end.
 _LISTED: Final = 10
-
-
-def nothing(doing: str, done: int, total: int) -> None:
-    """Take no note of it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +51,8 @@ class HeadScore:
         layer, head: both from 0, heads as in the whole layer.
         change: of the metric when this head alone is taken away; below 0 (where more is better) the head helps. None
             where it was not measured.
+        error: change of the mean error of the answers (see `glassbert.tasks.task.Verdict`), which tells apart what a
+            share of right answers does not; above 0 the head helps. None where it was not measured.
         gradient: mean over examples of |context · ∂loss/∂context|, divided by the root of the sum of the squares of
             its layer; 0 means that the loss does not feel the head. None where it was not measured.
     """
@@ -183,6 +180,8 @@ class Importance(Finding):
                 (one.change or 0.0) <= 0.0 if self.lower_is_better else (one.change or 0.0) >= 0.0
                 for one in self.scores
             )
+            if not any(one.change or one.error for one in self.scores):
+                yield Prose("", ["No head alone changes any answer, so their order says nothing."])
             said = f"{count} of {len(self.scores)} heads can each be taken away alone without a worse "
             yield Prose("", [said + f"{self.metric.replace('_', ' ')}; several at once is another matter."])
 
@@ -285,7 +284,7 @@ def importance(
         data: labelled: a path, several, or records.
         method: "ablation", "gradient" or "both".
         limit: most examples that are used, drawn with `seed`; None takes all.
-        tokenizer: of the model, where it is no folder.
+        tokenizer: of the model, where that of the folder is not meant.
         reading: how files are read.
         seed: of the draw.
         on_step: called with what is being done, how much is done, and of how much.
@@ -366,13 +365,19 @@ class Labelled:
         return Pipeline(self.task, Engine(model), self.tokenizer)
 
     def halves(self) -> tuple[Labelled, Labelled]:
-        """Return every other example, and those between; one example alone stands in both."""
+        """Return every other example, and those between.
+
+        Raises:
+            InputError: there is one example.
+        """
         if len(self.examples) < 2:
-            return self, self
+            raise InputError("there is 1 example; to choose heads and to measure takes 2 or more examples")
         return self._some(slice(0, None, 2)), self._some(slice(1, None, 2))
 
     def _some(self, places: slice) -> Labelled:
-        examples, features = self.pipeline(self.subject.model).labelled(self.examples[places])
+        examples = self.examples[places]
+        limit = self.pipeline(self.subject.model).max_length
+        features = list(self.task.features(examples, self.tokenizer, max_length=limit))
         return dataclasses.replace(self, examples=examples, features=features)
 
 
@@ -391,12 +396,20 @@ def read_labelled(
     """
     if limit is not None and (type(limit) is not int or limit < 1):
         raise ConfigError(f"limit is {limit!r}, expected a whole number from 1, or None")
-    answering = pipeline(None, subject.model, tokenizer=subject.words())
+    try:
+        answering = pipeline(None, subject.model, tokenizer=subject.words())
+    except CheckpointError as error:
+        # The model is there already, so the message knows its class alone.
+        raise CheckpointError(f"{subject.name}: {error}") from None
     task = answering.learned
     said: list[str] = []
-    every = list(read_examples(task, data, reading or ReadingSettings(), say=said.append))
+    reading = reading or ReadingSettings()
+    skipped = Skipped() if reading.skip_bad else None
+    every = list(read_examples(task, data, reading, skipped=skipped, say=said.append))
     some = random.Random(seed).sample(every, len(every) if limit is None else min(limit, len(every)))
-    examples, features = answering.labelled(some)
+    examples, features = answering.labelled(some, skipped=skipped)
+    if skipped is not None and skipped.count:
+        said += str(skipped).splitlines()
     classes = {one for feature in features for one in task.class_ids(feature)}
     if task.classes and len(classes) == 1:
         only = task.classes[classes.pop()]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
 
@@ -18,8 +19,8 @@ from glassbert.errors import ConfigError
 from glassbert.files import check_output, new_folder
 from glassbert.infer import Engine, compare
 from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
-from glassbert.inspect.importance import Labelled, OnStep, importance_of, nothing, read_labelled
-from glassbert.inspect.running import Model, Subject, heads_there, layers_of
+from glassbert.inspect.importance import Labelled, importance_of, read_labelled
+from glassbert.inspect.running import Model, OnStep, Subject, heads_there, layers_of, nothing
 from glassbert.model import BertPreTrainedModel
 from glassbert.model.bert import BertLayer
 from glassbert.settings import ReadingSettings
@@ -29,10 +30,12 @@ from glassbert.text import BertTokenizer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Texts, tokens of each, and rounds by which two models are timed where there are no data.
+# Texts and tokens of each by which two models are timed where there are no data, and rounds of what is short.
 _TEXTS: Final = 16
 _TOKENS: Final = 64
 _ROUNDS: Final = 5
+# Seconds from which on one pass over the data tells how fast a model is.
+_LONG: Final = 1.0
 
 By = Literal["ablation", "gradient"]
 
@@ -71,8 +74,10 @@ class Pruned(Finding):
         equal_answers: share of the examples with the same answer; None without data, or where answers are numbers.
         examples: by how many that was measured.
         chosen_by: "ablation" or "gradient", or None where the heads were named.
+        chosen_on: by how many other examples.
         out: the folder that was written; None where none was.
         zeroed: whether it holds zeros for them in the whole shapes, rather than smaller weights.
+        notes: what one should know of the data.
     """
 
     asks: ClassVar[str] = "What is left of a model without its least useful heads?"
@@ -85,8 +90,10 @@ class Pruned(Finding):
     equal_answers: float | None
     examples: int
     chosen_by: By | None
+    chosen_on: int
     out: str | None
     zeroed: bool
+    notes: tuple[str, ...]
 
     @property
     def title(self) -> str:
@@ -124,12 +131,14 @@ class Pruned(Finding):
         timed = f"the {self.examples:,} examples" if self.examples else f"{_TEXTS} texts of {_TOKENS} random tokens"
         about = f"Seconds of the engine for {timed}, both models in turns."
         yield Table("Before and after", _SIDES, rows, about)
-        chosen = "" if self.chosen_by is None else f"; chosen by {self.chosen_by} on as many other examples"
+        chosen = "" if self.chosen_by is None else f"; chosen by {self.chosen_by} on {self.chosen_on:,} other examples"
         cut = [
             (layer, ", ".join(map(str, gone)), self.left[layer]) for layer, gone in sorted(self.heads.items()) if gone
         ]
         columns = (Column("layer", "number"), Column("heads cut out", "code"), Column("left", "number"))
         yield Table("Which", columns, cut, f"Counted from 0, as in the whole layer{chosen}.")
+        if self.notes:
+            yield Prose("", self.notes)
         if self.equal_answers is not None:
             yield Prose("", [f"{self.equal_answers:.2%} of the answers are the same as before."])
         if self.out is not None:
@@ -188,7 +197,7 @@ def prune(
         zero: write zeros in the whole shapes, which peers that know no pruned heads load too; it computes the same.
         overwrite: whether a model folder that is there may be replaced.
         limit: most examples that measure, and as many that choose; None takes all.
-        tokenizer: of the model, where it is no folder.
+        tokenizer: of the model, where that of the folder is not meant.
         reading: how files are read.
         seed: of the draw of examples.
         on_step: called with what is being done, how much is done, and of how much.
@@ -210,19 +219,34 @@ def prune(
         check_output(out, overwrite=overwrite, keep=keep)
     subject = Subject.of(model, tokenizer)
     layers = layers_of(subject.bert)
+    there = [len(heads_there(layer.attention)) for layer in layers]
+    if share is not None and round(share * sum(there)) < 1:
+        raise ConfigError(f"share is {share!r}, which is no head of {sum(there)}; give {1 / sum(there):.2g} or more")
     found = None
+    notes: tuple[str, ...] = ()
+    chosen_on = 0
     if data is not None:
         wanted = limit if limit is None or heads is not None else 2 * limit
         found = read_labelled(subject, data, limit=wanted, reading=reading, seed=seed)
+        notes = found.notes
     if heads is None:
         assert found is not None
         assert share is not None
         choosing, found = found.halves()
-        there = [len(heads_there(layer.attention)) for layer in layers]
-        scores = importance_of(choosing, "gradient" if by == "gradient" else "both", on_step)
-        heads = _least([(one.layer, one.head) for one in scores.order(by)], there, round(share * sum(there)))
+        chosen_on = len(choosing.examples)
+        scores = importance_of(choosing, by, on_step)
+        count = round(share * sum(there))
+        heads = _least([(one.layer, one.head) for one in scores.order(by)], there, count)
+        if (cut := sum(map(len, heads.values()))) < count:
+            notes = (*notes, f"Each layer keeps one head, so {cut} heads are cut out and not {count}.")
+    asked: dict[int, set[int]] = {}
+    for layer, named in heads.items():  # the last layer may be named as -1 too
+        asked.setdefault(layer % len(layers) if -len(layers) <= layer < len(layers) else layer, set()).update(named)
+    for number, one in enumerate(layers):
+        if twice := sorted(asked.get(number, set()) & one.attention.pruned_heads):
+            raise ConfigError(f"head {twice[0]} of layer {number} is cut out already; name others")
     pruned = copy.deepcopy(subject.model)
-    pruned.prune_heads({layer: list(gone) for layer, gone in heads.items()})
+    pruned.prune_heads({layer: sorted(gone) for layer, gone in asked.items()})
     before, after, equal = _both(subject.model, pruned, found)
     if out is not None:
         with new_folder(out, overwrite=overwrite) as stage:
@@ -231,15 +255,17 @@ def prune(
                 save_tokenizer(subject.tokenizer, stage)
     return Pruned(
         name=subject.name,
-        heads={layer % len(layers): tuple(sorted(set(gone))) for layer, gone in heads.items() if gone},
+        heads={layer: tuple(sorted(gone)) for layer, gone in asked.items() if gone},
         left=tuple(len(heads_there(layer.attention)) for layer in _layers(pruned)),
         before=before,
         after=after,
         equal_answers=equal,
         examples=0 if found is None else len(found.examples),
         chosen_by=None if share is None else by,
+        chosen_on=chosen_on,
         out=None if out is None else str(out),
         zeroed=zero,
+        notes=notes,
     )
 
 
@@ -270,6 +296,9 @@ def _both(
         comparison, _ = compare(found.pipeline(model), found.pipeline(pruned), found.examples)
         measured = (comparison.reference, comparison.other)
         seconds = [one.seconds for one in measured]
+        if max(seconds) < _LONG:
+            both = [found.pipeline(one) for one in models]
+            seconds = _in_turns([functools.partial(one.rows, found.features) for one in both])
         weights = [one.weight_bytes for one in measured]
         metrics = [one.metrics for one in measured]
         equal = comparison.equal_answers
@@ -300,11 +329,16 @@ def _timed(engines: Sequence[Engine]) -> list[float]:
     config = engines[0].config
     length = min(_TOKENS, config.max_position_embeddings)
     drawn = torch.randint(config.vocab_size, (_TEXTS, length), generator=torch.Generator().manual_seed(0)).tolist()
-    spent: list[list[float]] = [[] for _ in engines]
+    return _in_turns([functools.partial(engine.hidden_states, drawn) for engine in engines])
+
+
+def _in_turns(calls: Sequence[Callable[[], object]]) -> list[float]:
+    """Return the median seconds of each of several calls, made in turns."""
+    spent: list[list[float]] = [[] for _ in calls]
     for round_ in range(_ROUNDS + 1):
-        for number, engine in enumerate(engines):
+        for number, call in enumerate(calls):
             begun = time.perf_counter()
-            engine.hidden_states(drawn)
+            call()
             if round_:  # the first call of each prepares more than it computes
                 spent[number].append(time.perf_counter() - begun)
     return [statistics.median(one) for one in spent]

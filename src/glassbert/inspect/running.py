@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ from glassbert.model import BertConfig, BertModel, BertPreTrainedModel
 from glassbert.model.bert import BertAttention, BertLayer
 from glassbert.text import BertTokenizer, BertTokenizerFast
 
+# Called with what is being done, how much is done, and of how much.
+OnStep = Callable[[str, int, int], object]
 # A model, its folder, or its name on the hub.
 Model = BertPreTrainedModel | str | Path
 
@@ -165,6 +169,14 @@ class Batch:
         }
 
 
+def nothing(doing: str, done: int, total: int) -> None:
+    """Take no note of a step."""
+
+
+# Modes, hooks and what they remember belong to a model, so two threads look into models one after the other.
+_ONE_AT_A_TIME: Final = threading.RLock()
+
+
 @contextlib.contextmanager
 def quietly(model: torch.nn.Module, *, gradients: bool = False) -> Iterator[contextlib.ExitStack]:
     """Run a model in eval mode; afterwards every module is in the mode that it was in.
@@ -176,14 +188,15 @@ def quietly(model: torch.nn.Module, *, gradients: bool = False) -> Iterator[cont
     Gives a stack for what has to be taken back as well, such as hooks: `stack.callback(handle.remove)`. All of it is
     taken back however the block ends.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    with contextlib.ExitStack() as stack, torch.set_grad_enabled(gradients):
-        try:
-            yield stack
-        finally:
-            for module, training in modes:
-                module.training = training
+    with _ONE_AT_A_TIME:
+        modes = [(module, module.training) for module in model.modules()]
+        model.eval()
+        with contextlib.ExitStack() as stack, torch.set_grad_enabled(gradients):
+            try:
+                yield stack
+            finally:
+                for module, training in modes:
+                    module.training = training
 
 
 def layers_of(bert: BertModel) -> list[BertLayer]:
@@ -196,6 +209,8 @@ def layers_of(bert: BertModel) -> list[BertLayer]:
     if not layers or len(layers) != len(bert.encoder.layer):
         kinds = ", ".join(sorted({type(layer).__name__ for layer in bert.encoder.layer})) or "none"
         raise InputError(f"the layers are {kinds}, expected BertLayer")
+    if len(set(map(id, layers))) < len(layers):
+        raise InputError("several layers are one module; what a run does in each cannot be told apart")
     return layers
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -83,8 +83,12 @@ class Tree(Finding):
     @property
     def in_sequence(self) -> bool:
         """Whether each layer took what the one before gave."""
+        return not self._odd()
+
+    def _odd(self) -> list[int]:
+        """Return the layers that did not take what the one before gave."""
         before = ("embeddings", *(f"layer {number}" for number in range(len(self.sequence))))
-        return all(step.reads == one for step, one in zip(self.sequence, before))
+        return [step.layer for step, one in zip(self.sequence, before) if step.reads != one]
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON."""
@@ -92,7 +96,7 @@ class Tree(Finding):
 
     def parts(self) -> Iterable[Part]:
         """Give the tree, the counts of classes, and the layers in their order."""
-        yield Lines("Modules", list(_drawn(self.root)), "At the right the numbers in a module and in all below it.")
+        yield Lines("Modules", list(_drawn(self.root)), "At the left the numbers in a module and in all below it.")
         yield Table(
             "Classes",
             (Column("class", "code"), Column("modules", "number")),
@@ -104,8 +108,8 @@ class Tree(Finding):
             said = f"None of the {count} layers runs beside another: in a run, each took the very tensor that the one "
             said += "before it gave."
         else:
-            odd = [str(step.layer) for step in self.sequence if step.reads is None]
-            said = f"In a run, layers {', '.join(odd)} did not take the tensor that the layer before gave."
+            odd = ", ".join(map(str, self._odd()))
+            said = f"In a run, layers {odd} did not take the tensor that the layer before gave."
         yield Lines("The layers, in the order of a run", list(_chain(self)), said)
         yield Drawing("The sequence", _drawing(self))
         yield Prose(
@@ -175,17 +179,14 @@ def _looks(branch: Branch) -> object:
     return branch.kind, branch.says, branch.parameters, [(one.name, _looks(one)) for one in branch.branches]
 
 
-# Where the column of numbers begins, beside the longest line of a usual BERT.
-_NUMBERS: Final = 98
-
-
 def _drawn(branch: Branch, before: str = "", mark: str = "") -> Iterator[str]:
     many = f" to {int(branch.name) + branch.repeats - 1}" if branch.repeats > 1 else ""
     label = f"{branch.name}{many}: " if branch.name else ""
     each = f"{branch.repeats} × " if branch.repeats > 1 else ""
     says = f"({branch.says})" if branch.says else ""
-    text = f"{before}{mark}{label}{branch.kind}{says}"
-    yield f"{text:<{_NUMBERS}}{each + format(branch.parameters, ','):>16}" if branch.parameters else text
+    numbers = each + format(branch.parameters, ",") if branch.parameters else ""
+    # Numbers stand at the left, where a narrow terminal does not part them from their line.
+    yield f"{numbers:>15}  {before}{mark}{label}{branch.kind}{says}"
     inner = before + {"": "", "├─ ": "│  ", "└─ ": "   "}[mark]
     for place, one in enumerate(branch.branches, start=1):
         yield from _drawn(one, inner, "└─ " if place == len(branch.branches) else "├─ ")
@@ -228,7 +229,7 @@ def _sequence(subject: Subject) -> tuple[Step, ...]:
 
 def _stations(found: Tree) -> list[tuple[str, int]]:
     """Return all that stands in the sequence, with its parameters: embeddings, layers, and what is left."""
-    embeddings = next(one.parameters for one in _walk(found.root) if one.kind == "BertEmbeddings")
+    embeddings = next(one.parameters for one in _walk(found.root) if one.name == "embeddings")
     layers = [(f"layer {step.layer}", step.parameters) for step in found.sequence]
     rest = found.parameters - embeddings - sum(size for _, size in layers)
     return [("embeddings", embeddings), *layers, *([("pooler and head", rest)] if rest > 0 else [])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,9 +15,11 @@ from glassbert.data import load_sentences
 from glassbert.data.masking import Masking, mask
 from glassbert.data.sampling import hashed
 from glassbert.errors import ConfigError
+from glassbert.inspect.running import OnStep, nothing
 from glassbert.model import BertConfig, BertForMaskedLM
 from glassbert.settings import LoopSettings
 from glassbert.text import BertTokenizer, learn_vocabulary
+from glassbert.train.events import Step
 from glassbert.train.loop import fit
 
 _VOCABULARY: Final = 3000
@@ -47,12 +49,13 @@ class Transforms:
     parameters: int
 
 
-def compare_transforms(*, steps: int, seeds: int) -> Transforms:
+def compare_transforms(*, steps: int, seeds: int, on_step: OnStep = nothing) -> Transforms:
     """Train pairs of small masked language models on the embedded sentences, one of each pair without the transform.
 
     Args:
         steps: of each training.
         seeds: how many pairs.
+        on_step: called after each step of a training.
 
     Raises:
         ConfigError: numbers below 1.
@@ -78,7 +81,12 @@ def compare_transforms(*, steps: int, seeds: int) -> Transforms:
                 if not kept:
                     model.cls.predictions.transform = nn.Identity()  # type: ignore[assignment]
                 masking = _masking(tokenizer)
-                _train(model, rows["train"], masking, steps=steps, seed=seed)
+                begun = steps * (2 * seed + (not kept))
+
+                def tell(step: Step, begun: int = begun) -> None:
+                    on_step("training small models", begun + step.step, 2 * seeds * steps)
+
+                _train(model, rows["train"], masking, steps=steps, seed=seed, on_step=tell)
                 found[kept].append(_loss(model, rows["test"], masking))
     return Transforms(
         with_=tuple(found[True]),
@@ -120,7 +128,15 @@ def _batch(rows: Sequence[Row], masking: Masking, chance: Sequence[int]) -> dict
     }
 
 
-def _train(model: BertForMaskedLM, rows: Sequence[Row], masking: Masking, *, steps: int, seed: int) -> None:
+def _train(
+    model: BertForMaskedLM,
+    rows: Sequence[Row],
+    masking: Masking,
+    *,
+    steps: int,
+    seed: int,
+    on_step: Callable[[Step], None],
+) -> None:
     model.train()
     # Each step draws masks of its own, the same for both models of a pair.
     drawn = iter(range(seed << 40, (seed << 40) + (1 << 40)))
@@ -131,7 +147,7 @@ def _train(model: BertForMaskedLM, rows: Sequence[Row], masking: Masking, *, ste
     settings = LoopSettings(
         steps=steps, batch_size=_BATCH, learning_rate=1e-3, seed=seed, token_budget=_BATCH * _LENGTH
     )
-    fit(model, rows, collate, settings)
+    fit(model, rows, collate, settings, on_step=on_step)
 
 
 @torch.no_grad()

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glassbert.errors import ConfigError
+from glassbert.errors import ConfigError, InputError
 from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
-from glassbert.inspect.running import Batch, Model, Subject, layers_of, quietly
+from glassbert.inspect.running import Batch, Model, OnStep, Subject, layers_of, nothing, quietly
 from glassbert.inspect.trial import compare_transforms
 from glassbert.model import ACT2FN, BertModel
 from glassbert.model.attention import Relative
 from glassbert.model.config import HiddenAct
+from glassbert.model.sentence import pool
 from glassbert.text import BertTokenizer
 
 if TYPE_CHECKING:
@@ -128,12 +129,13 @@ class Reason(Finding):
 def why(
     topic: Topic,
     model: Model | None = None,
-    texts: Sequence[str] | None = None,
+    texts: str | Sequence[str] | None = None,
     *,
     tokenizer: BertTokenizer | None = None,
     kind: str | None = None,
-    steps: int = 300,
-    seeds: int = 3,
+    steps: int | None = None,
+    seeds: int | None = None,
+    on_step: OnStep = nothing,
 ) -> Reason:
     """Answer a question by an experiment.
 
@@ -144,28 +146,36 @@ def why(
             and how far off its tanh form is. "transform": whether the layer before the decoder of a masked language
             model is needed; this one trains small models of its own.
         model: a model, its folder, or its name on the hub; "transform" takes none.
-        texts: what is run; None takes some sentences, or random tokens where there is no tokenizer.
-        tokenizer: of the model, where it is no folder.
+        texts: what is run; None takes some sentences, or random tokens where there is no tokenizer. "mask" needs texts
+            of different length, and "layer-norm" two or more.
+        tokenizer: of the model, where that of the folder is not meant.
         kind: name of the class to load a folder as; None takes what the folder says.
-        steps: of each training of "transform".
-        seeds: how many trainings of each kind "transform" makes.
+        steps: of each training of "transform"; 300 if not given.
+        seeds: how many pairs of trainings "transform" makes; 3 if not given.
+        on_step: called with what is being done, how much is done, and of how much; "transform" takes minutes.
 
     Raises:
         ConfigError: a topic that does not exist, a model that is missing or too much.
         CheckpointError: there is no such model.
-        InputError: a text that is longer than the model takes.
+        InputError: a text that is longer than the model takes, or texts on which the topic cannot be seen.
     """
     if topic not in get_args(Topic):
         raise ConfigError(f"topic is {topic!r}, expected one of {', '.join(get_args(Topic))}")
     if topic == "transform":
-        if model is not None or texts is not None:
+        if model is not None or texts is not None or kind is not None:
             raise ConfigError("the topic transform trains small models of its own; it takes no model and no text")
-        return _transform(steps, seeds)
+        return _transform(300 if steps is None else steps, 3 if seeds is None else seeds, on_step)
+    if steps is not None or seeds is not None:
+        raise ConfigError("steps and seeds are of the topic transform; leave them out")
     if model is None:
         raise ConfigError(f"the topic {topic} is measured on a model; give one")
     subject = Subject.of(model, tokenizer, kind=kind)
-    batch = subject.sample(TEXTS) if texts is None else subject.encode(list(texts))
-    return _EXPERIMENTS[topic](subject.name, subject.bert, batch)
+    if texts is None:
+        batch = subject.sample(TEXTS)
+    else:
+        batch = subject.encode([texts] if isinstance(texts, str) else list(texts))
+    found = _EXPERIMENTS[topic](subject.name, subject.bert, batch)
+    return found if batch.tokens else dataclasses.replace(found, how=f"of random tokens: {found.how}")
 
 
 # BERT's forward pass, written out: what the experiments change.
@@ -202,6 +212,7 @@ def _forward(
     *,
     mask: Scores = _added,
     feed_forward: bool = True,
+    positions: bool = True,
     activation: Callable[[Tensor], Tensor] | None = None,
 ) -> _Run:
     """Run the layers as they are written in the paper, with one thing changed.
@@ -212,6 +223,7 @@ def _forward(
         real: (B, S) bool, true at real tokens.
         mask: makes masked scores of scores (B, A, S, S) and (B, 1, 1, S).
         feed_forward: whether each layer's second half is run.
+        positions: whether relative positions, where there are any, add to the scores.
         activation: in place of the layers' own.
     """
     hidden = embedded
@@ -226,10 +238,12 @@ def _forward(
             for linear in (attention.query, attention.key, attention.value)
         )
         scores = query @ key.transpose(-1, -2)
-        relative = attention.relative()
+        relative = attention.relative() if positions else None
         if relative is not None:
             scores = scores + relative.scores(query, key, apart, hidden.shape[1] - 1)
         scores = scores / math.sqrt(attention.attention_head_size)
+        if bert.config.is_decoder:
+            scores = scores.masked_fill(apart < 0, -math.inf)
         weights = mask(scores, real[:, None, None, :]).softmax(dim=-1)
         context = (weights @ value).transpose(1, 2).flatten(-2)  # (B, A, S, D) -> (B, S, A·D)
         hidden = after.LayerNorm(after.dense(context) + hidden)
@@ -251,15 +265,13 @@ def _embedded(bert: BertModel, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def _vectors(states: Tensor, real: Tensor) -> Tensor:
     """Return the mean of each text's real tokens, (B, H)."""
-    return (states * real[:, :, None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
-
-
-def _percent(value: float) -> float:
-    return 100.0 * value
+    return pool(states, real, "mean")
 
 
 def _mask(name: str, bert: BertModel, batch: Batch) -> Reason:
     embedded, real = _embedded(bert, batch)
+    if bool(real.all()):
+        raise InputError("there is no padding among these texts, so no mask to see; give texts of different length")
     short = int(real.sum(dim=1).argmin())
     length = int(real[short].sum())
     with quietly(bert):
@@ -272,14 +284,12 @@ def _mask(name: str, bert: BertModel, batch: Batch) -> Reason:
     for way, run in runs.items():
         # Weight that the real tokens of the shortest text give to padding, mean over layers, heads and tokens.
         given = [float(weights[short, :, :length, length:].sum(dim=-1).mean()) for weights in run.weights]
-        measures.append(
-            Measure(what=f"weight on padding, mask {way}", value=_percent(statistics.fmean(given)), unit="%")
-        )
+        measures.append(Measure(what=f"weight on padding, mask {way}", value=100.0 * statistics.fmean(given), unit="%"))
     vector = _vectors(alone.states[-1], torch.ones_like(real[short : short + 1, :length]))
     for way, run in runs.items():
         other = _vectors(run.states[-1][short : short + 1, :length], torch.ones_like(real[short : short + 1, :length]))
         far = float((other - vector).norm() / vector.norm())
-        measures.append(Measure(what=f"change of the text's vector, mask {way}", value=_percent(far), unit="%"))
+        measures.append(Measure(what=f"change of the text's vector, mask {way}", value=100.0 * far, unit="%"))
     longest = real.shape[1]
     return Reason(
         topic="mask",
@@ -303,6 +313,8 @@ def _positions(name: str, bert: BertModel, batch: Batch) -> Reason:
     count = int(real[longest].sum())
     turned = torch.cat((torch.tensor([0]), torch.arange(count - 2, 0, -1), torch.tensor([count - 1])))
     ids, types = batch.input_ids[longest, :count], batch.token_type_ids[longest, :count]
+    if torch.equal(ids[turned], ids):
+        raise InputError("the longest text reads the same in reverse; give another")
     everything = torch.ones(1, count, dtype=torch.bool, device=real.device)
     apart = []
     with torch.no_grad(), quietly(bert):
@@ -312,10 +324,9 @@ def _positions(name: str, bert: BertModel, batch: Batch) -> Reason:
                 words = bert.embeddings.word_embeddings(ids[order_]) + bert.embeddings.token_type_embeddings(types)
                 if with_positions and bert.embeddings.position_embedding_type == "absolute":
                     words = words + bert.embeddings.position_embeddings.weight[:count]
-                found.append(
-                    _vectors(_forward(bert, bert.embeddings.LayerNorm(words)[None], everything).states[-1], everything)
-                )
-            apart.append(_percent(float((found[0] - found[1]).norm() / found[0].norm())))
+                run = _forward(bert, bert.embeddings.LayerNorm(words)[None], everything, positions=with_positions)
+                found.append(_vectors(run.states[-1], everything))
+            apart.append(100.0 * float((found[0] - found[1]).norm() / found[0].norm()))
     # The formula of transformers 4.4.2 beside ours, on numbers of this model's sizes.
     size = layers_of(bert)[0].attention.self.attention_head_size
     generator = torch.Generator().manual_seed(0)
@@ -347,7 +358,10 @@ def _positions(name: str, bert: BertModel, batch: Batch) -> Reason:
             Measure(what="einsums beside our form, largest difference", value=difference),
         ),
         answer=(
-            "Attention alone sees no order: without positions the reversed text has the same vector, up to rounding.",
+            "A decoder sees some order also without positions, since each token sees only those before it."
+            if config.is_decoder
+            else "Attention alone sees no order: without positions the reversed text has the same vector, apart from "
+            "rounding.",
             "absolute adds a vector for each place to the embeddings, once. relative_key adds query · E[i − j] to the "
             "score of places i and j in every layer, with a vector E for each distance; relative_key_query adds "
             "key · E[i − j] as well. It uses the query and the key; the value has no part in it.",
@@ -360,6 +374,8 @@ def _positions(name: str, bert: BertModel, batch: Batch) -> Reason:
 
 def _layer_norm(name: str, bert: BertModel, batch: Batch) -> Reason:
     real = batch.attention_mask.bool()
+    if len(real) < 2:
+        raise InputError("one text has no neighbours; give two or more")
     first = layers_of(bert)[0]
     taken: list[Tensor] = []
     with quietly(bert) as stack:
@@ -383,7 +399,7 @@ def _layer_norm(name: str, bert: BertModel, batch: Batch) -> Reason:
 
     def change(norm: Callable[[Tensor], Tensor]) -> float:
         one, other = (norm(rows) for rows in beside)
-        return _percent(float((one - other).norm() / one.norm()))
+        return 100.0 * float((one - other).norm() / one.norm())
 
     before = given[real]
     spread = [
@@ -423,7 +439,8 @@ def _dropout(name: str, bert: BertModel, batch: Batch) -> Reason:
     mean = float((draws.mean(dim=0) - given).norm() / given.norm())
     once = float((draws[0] - given).norm() / given.norm())
     kept = [float((one == 0).double().mean()) for one in draws[:10]]
-    layers = bert.config.num_hidden_layers
+    layers = layers_of(bert)
+    inside = sum(isinstance(module, nn.Dropout) for module in layers[0].modules())
     return Reason(
         topic="dropout",
         name=name,
@@ -431,16 +448,16 @@ def _dropout(name: str, bert: BertModel, batch: Batch) -> Reason:
         how=f"the embeddings' output {_DRAWS} times through dropout of {shown:g}.",
         measures=(
             Measure(what="dropouts in the model", value=float(len(places))),
-            Measure(what="numbers set to 0", value=_percent(statistics.fmean(kept)), unit="%"),
-            Measure(what="change by one draw", value=_percent(once), unit="%"),
-            Measure(what=f"change of the mean of {_DRAWS} draws", value=_percent(mean), unit="%"),
+            Measure(what="numbers set to 0", value=100.0 * statistics.fmean(kept), unit="%"),
+            Measure(what="change by one draw", value=100.0 * once, unit="%"),
+            Measure(what=f"change of the mean of {_DRAWS} draws", value=100.0 * mean, unit="%"),
         ),
         answer=(
-            f"One stands after the embeddings, and three in each of the {layers} layers: on the attention weights, and "
-            "after each of the two projections that go back to the width of the model, before the residual is added. "
-            "So each of them takes away some of what a layer adds, never the stream itself.",
+            f"One stands after the embeddings and drops numbers of the stream itself. In each of the {len(layers)} "
+            f"layers there are {inside}: on attention weights, and after each projection that goes back to the width "
+            "of the model, before the residual is added. Those only take away some of what a layer adds.",
             f"What is kept is divided by 1 − p, so the expectation stays: the change of a mean of {_DRAWS} draws is "
-            f"near that of one draw by √{_DRAWS}, {_percent(once) / math.sqrt(_DRAWS):.2f} %. In eval mode nothing is "
+            f"near that of one draw by √{_DRAWS}, {100.0 * once / math.sqrt(_DRAWS):.2f} %. In eval mode nothing is "
             "drawn.",
         ),
     )
@@ -475,7 +492,7 @@ def _feed_forward(name: str, bert: BertModel, batch: Batch) -> Reason:
         question="What does a layer need the feed-forward for?",
         how="a run as it is, and one in which the second half of every layer is left out.",
         measures=(
-            Measure(what="share of the layers' parameters", value=_percent(own / total), unit="%"),
+            Measure(what="share of the layers' parameters", value=100.0 * (own / total), unit="%"),
             Measure(what="cosine of different tokens, embeddings", value=alike(whole.states[0])),
             Measure(what="cosine of different tokens, last layer", value=alike(whole.states[-1])),
             Measure(
@@ -520,9 +537,9 @@ def _activation(name: str, bert: BertModel, batch: Batch) -> Reason:
         measures=(
             Measure(what="tanh form, largest difference", value=float(off[at])),
             Measure(what="tanh form, where that is, |x|", value=abs(float(grid[at]))),
-            Measure(what="change of the texts' vectors, exact form", value=_percent(changed["gelu"]), unit="%"),
-            Measure(what="change of the texts' vectors, tanh form", value=_percent(changed["gelu_new"]), unit="%"),
-            Measure(what="change of the texts' vectors, ReLU", value=_percent(changed["relu"]), unit="%"),
+            Measure(what="change of the texts' vectors, exact form", value=100.0 * changed["gelu"], unit="%"),
+            Measure(what="change of the texts' vectors, tanh form", value=100.0 * changed["gelu_new"], unit="%"),
+            Measure(what="change of the texts' vectors, ReLU", value=100.0 * changed["relu"], unit="%"),
             Measure(what="slope of GELU at 0", value=slope("gelu", 0.0)),
             Measure(what="slope of GELU at -0.5", value=slope("gelu", -0.5)),
             Measure(what="slope of ReLU at -0.5", value=slope("relu", -0.5)),
@@ -536,8 +553,8 @@ def _activation(name: str, bert: BertModel, batch: Batch) -> Reason:
     )
 
 
-def _transform(steps: int, seeds: int) -> Reason:
-    found = compare_transforms(steps=steps, seeds=seeds)
+def _transform(steps: int, seeds: int, on_step: OnStep) -> Reason:
+    found = compare_transforms(steps=steps, seeds=seeds, on_step=on_step)
     differences = [one - other for one, other in zip(found.without, found.with_, strict=True)]
     spread = statistics.stdev(differences) if len(differences) > 1 else math.nan
     mean = statistics.fmean(differences)
