@@ -19,7 +19,7 @@ from torch import Tensor
 import glassbert
 from glassbert import BertConfig, BertForMaskedLM, BertForMultipleChoice, BertModel, BertTokenizerFast, SentenceEncoder
 from glassbert.cli.main import main
-from glassbert.errors import CheckpointError, ConfigError, InputError
+from glassbert.errors import ConfigError, InputError
 from glassbert.inspect import Attention, attention, attention_page
 from glassbert.model import BertPreTrainedModel
 
@@ -244,7 +244,7 @@ def test_wrong_texts_and_models(monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = tiny()
     with torch.no_grad():
         damaged.get_parameter("encoder.layer.1.attention.self.query.weight").fill_(math.nan)
-    with pytest.raises(CheckpointError, match="layer 1 gives attention weights that are no numbers"):
+    with pytest.raises(InputError, match="the attention weights of layer 1 are not finite numbers"):
         attention(damaged, TEXT, tokenizer=TOKENIZER)
     monkeypatch.setattr(module, "_MOST_WEIGHTS", 12 * 6**2)
     with pytest.raises(InputError, match="has 8 tokens, at most 6 are shown"):

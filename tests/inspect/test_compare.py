@@ -26,6 +26,7 @@ from glassbert import (
 from glassbert.errors import CheckpointError, ConfigError, DataError
 from glassbert.inspect import compare
 from glassbert.inspect.likeness import SENTENCES, cka
+from glassbert.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -340,6 +341,22 @@ def test_a_file_without_labels_is_read_for_its_texts(tmp_path: Path) -> None:
     assert found.answers is None
     assert any("maybe" in note for note in found.notes)
     assert found.likeness is not None
+
+
+def test_bad_records_are_told_where_nothing_is_answered(tmp_path: Path) -> None:
+    model = saved(tmp_path / "m", made())
+    file = tmp_path / "bad.jsonl"
+    file.write_text("".join(f"{json.dumps(text)}\n" for text in TEXTS) + "{broken\n", encoding="utf-8")
+    found = compare(model, model, file, reading=ReadingSettings(skip_bad=True))
+    assert found.answers is None
+    assert any("1 bad record skipped" in note for note in found.notes)
+
+
+def test_states_are_called_as_the_weights_are() -> None:
+    found = compare(made(), made(), TEXTS, tokenizer=words())
+    assert found.likeness is not None
+    heads = next(line.split() for line in repr(found).splitlines() if line.split()[:1] == ["emb"])
+    assert heads == ["emb", *map(str, range(len(found.likeness.matrix[0]) - 1))]
 
 
 def test_long_empty_and_few_texts(tmp_path: Path) -> None:

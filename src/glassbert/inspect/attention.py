@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from glassbert.errors import CheckpointError, ConfigError, InputError
+from glassbert.errors import ConfigError, InputError
 from glassbert.inspect.attention_page import packed
 from glassbert.inspect.finding import App, Column, Finding, Lines, Part, Prose, Table, figure
 from glassbert.inspect.running import Batch, Model, Subject, quietly
@@ -338,9 +338,9 @@ def attention(
         kind: name of the class to load a folder as; None takes what the folder says.
 
     Raises:
-        CheckpointError: there is no such model, or its weights are not finite.
+        CheckpointError: there is no such model.
         ConfigError: there is no such layer or head, or it was pruned; or layers were replaced by other modules.
-        InputError: a text that is too long, or there is no tokenizer.
+        InputError: a text that is too long, no tokenizer, or damaged weights.
     """
     for which, given in (("text", text), ("pair", pair)):
         if not isinstance(given, str) and (which == "text" or given is not None):
@@ -440,10 +440,7 @@ def _run(
         for number, kept in enumerate(vectors.values()):
             # (1, S, A·D) -> (A, S, D)
             both[number, place, own] = kept[place][0].float().cpu().unflatten(-1, (-1, size)).transpose(0, 1)
-        if not bool(weights[place].isfinite().all()):
-            raise CheckpointError(
-                f"{subject.name}: layer {place} gives attention weights that are no numbers; its weights are damaged"
-            )
+        subject.check_finite(f"the attention weights of layer {place}", weights[place, own])
     return weights, both[0], both[1]
 
 

@@ -316,7 +316,7 @@ def attribution(
         label: the class whose logit is explained, by name or number; None takes the one that is predicted.
         steps: how many points on the way the gradient is taken at, at first.
         words: show words in place of the pieces that the tokenizer makes of them.
-        tokenizer: of a model that is no folder.
+        tokenizer: of the model, where that of the folder is not meant.
 
     Raises:
         CheckpointError: there is no such model.
@@ -368,8 +368,7 @@ def attribution(
 
         with torch.no_grad():
             ends = float(score(inputs)), float(score(baseline))
-        if not bool(torch.isfinite(logits).all()):
-            raise InputError(f"{subject.name}: the scores are not finite numbers; the model's weights are damaged")
+        subject.check_finite("the scores", logits)
         change = ends[0] - ends[1]
         # What is no more than the rounding of the two scores says nothing.
         rounding = 8 * torch.finfo(logits.dtype).eps * max(1.0, *map(abs, ends))

@@ -17,7 +17,7 @@ from glassbert.errors import ConfigError, GlassbertError
 from glassbert.infer import Pipeline, equal_answers, pipeline
 from glassbert.inspect.finding import Column, Drawing, Finding, Part, Prose, Table, figure
 from glassbert.inspect.likeness import SENTENCES, Likeness, likeness
-from glassbert.inspect.running import Model, Subject
+from glassbert.inspect.running import Model, Subject, finite, shape_text
 from glassbert.model import BertConfig, BertPreTrainedModel
 from glassbert.settings import ReadingSettings, paths_of
 from glassbert.tasks import AnyTask, FeatureExtraction, TextClassification, task_of
@@ -30,6 +30,7 @@ from glassbert.text import BertTokenizer
 from glassbert.train import markup
 from glassbert.train.examples import read_examples, records_of
 from glassbert.train.markup import Markup, tag
+from glassbert.train.plots import BLUE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -283,7 +284,7 @@ class ModelComparison(Finding):
             )
 
     def _unmatched(self) -> Part:
-        rows: list[list[str]] = [[one.name, _shape(one.a), _shape(one.b)] for one in self.reshaped[:_SHOWN]]
+        rows: list[list[str]] = [[one.name, shape_text(one.a), shape_text(one.b)] for one in self.reshaped[:_SHOWN]]
         rows += [[name, "here", "–"] for name in self.only_a[:_SHOWN]]
         rows += [[name, "–", "here"] for name in self.only_b[:_SHOWN]]
         left = len(self.only_a) + len(self.only_b) + len(self.reshaped) - len(rows)
@@ -298,15 +299,15 @@ class ModelComparison(Finding):
         )
 
     def _alike(self, found: Likeness) -> Iterator[Part]:
-        rows, columns = (list(map(str, range(count))) for count in (len(found.matrix), len(found.matrix[0])))
+        rows, columns = (_states(count) for count in (len(found.matrix), len(found.matrix[0])))
         what = "vectors of tokens" if found.of == "tokens" else "texts, the mean of each one's tokens"
         yield _Heat(
             "How alike the representations are (CKA)",
             rows,
             columns,
             [list(row) for row in found.matrix],
-            f"Rows are the layers of A, columns those of B; 0 are the embeddings. 100 is the same but for rotation and "
-            f"scale, 0 unrelated. Of {found.points:,} {what}, from {counted(found.texts, 'text')}; linear CKA "
+            f"Rows are the layers of A, columns those of B; emb are the embeddings. 100 is the same but for rotation "
+            f"and scale, 0 unrelated. Of {found.points:,} {what}, from {counted(found.texts, 'text')}; linear CKA "
             "(arXiv 1905.00414), the unbiased estimate.",
         )
         best = [_best(row) for row in found.matrix]
@@ -319,7 +320,12 @@ class ModelComparison(Finding):
                 Column("CKA", "number", ".3f"),
             ),
             [
-                [number, row[number] if number < len(row) else None, place, None if place is None else row[place]]
+                [
+                    rows[number],
+                    row[number] if number < len(row) else None,
+                    None if place is None else columns[place],
+                    None if place is None else row[place],
+                ]
                 for number, (row, place) in enumerate(zip(found.matrix, best, strict=True))
             ],
         )
@@ -334,13 +340,16 @@ class ModelComparison(Finding):
             numbers = [[float("nan") if value is None else value for value in row] for row in matrix]
             shown = heat.imshow(numbers, vmin=0.0, vmax=1.0, cmap="Blues", aspect="auto")
             heat.set(xlabel="layer of B", ylabel="layer of A")
+            for count, ticks in ((len(matrix[0]), heat.set_xticks), (len(matrix), heat.set_yticks)):
+                step = -(-count // _ROOM)
+                ticks(range(0, count, step), _states(count)[::step])
             heat.set_title("CKA of the representations", loc="left", fontsize=10)
             drawn.colorbar(shown, ax=heat, fraction=0.046)
         bars = axes[-1]
         known = [one for one in self.places if one.relative is not None]
         top = 100.0 * _full(known)
         lengths = [min(top, 100.0 * (one.relative or 0.0)) for one in known]
-        bars.barh(range(len(known)), lengths, color="#2f5d9b")
+        bars.barh(range(len(known)), lengths, color=BLUE)
         for place, (one, length) in enumerate(zip(known, lengths, strict=True)):
             cut = 100.0 * (one.relative or 0.0) > top
             bars.text(length + 0.02 * top, place, _change_text(one, cut=cut), va="center", fontsize=7)
@@ -440,7 +449,7 @@ def compare(
         limit: most examples that are answered, spread over the whole file; None takes all. The representations are
             compared on some hundred of them.
         reading: how the file is read, and what its columns mean.
-        tokenizer: of models that are no folders.
+        tokenizer: of both models, where those of the folders are not meant.
 
     Raises:
         CheckpointError: there is no such model.
@@ -519,7 +528,14 @@ def _read(
     # Columns of labels are none of this.
     plain = dataclasses.replace(reading, label_column=None)
     examples = list(read_examples(FeatureExtraction(), data, plain, skipped=skipped, say=notes.append, labelled=False))
+    _tell(skipped, notes)
     return None, [_text_of(example) for example in _spread(examples, limit, notes)]
+
+
+def _tell(skipped: Skipped | None, notes: list[str]) -> None:
+    """Note the bad records that were passed over; a file that is read again for its texts has them again."""
+    if skipped is not None and skipped.count:
+        notes.extend(line for line in str(skipped).splitlines() if line not in notes)
 
 
 def _apart(one: Subject, two: Subject) -> str:
@@ -552,8 +568,7 @@ def _answered(
     task = both[0].learned
     skipped = Skipped() if reading.skip_bad else None
     examples = _spread(list(read_examples(task, data, reading, skipped=skipped, say=notes.append)), limit, notes)
-    if skipped is not None and skipped.count:
-        notes.extend(str(skipped).splitlines())
+    _tell(skipped, notes)
     found = [each.evaluate(examples) for each in both]
     verdicts = [
         [each.learned.verdict(example, answer) for example, answer in zip(examples, answers, strict=True)]
@@ -607,7 +622,7 @@ def _text_of(example: Any) -> str:
 
 def _figures(metrics: Any) -> dict[str, float | None]:
     figures: dict[str, float] = metrics.figures()
-    return {name: _finite(value) for name, value in figures.items()}
+    return {name: finite(value) for name, value in figures.items()}
 
 
 def _outcomes(ours: Sequence[Verdict], theirs: Sequence[Verdict]) -> dict[str, int]:
@@ -643,7 +658,7 @@ def _plain(value: Any) -> Value:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     if isinstance(value, float):
-        return _finite(value)
+        return finite(value)
     return value if value is None or isinstance(value, str | int) else str(getattr(value, "__name__", value))
 
 
@@ -800,8 +815,8 @@ class _Measured:
             place=self.place,
             part=self.part,
             numbers=self.numbers,
-            relative=None if relative is None else _finite(relative),
-            largest=_finite(self.largest),
+            relative=None if relative is None else finite(relative),
+            largest=finite(self.largest),
             equal=self.equal,
         )
 
@@ -855,6 +870,11 @@ def _bars(places: Sequence[Change]) -> Markup:
     return tag("svg", title, *parts, viewBox=box, role="img", style=f"max-width:{width}px")
 
 
+def _states(count: int) -> list[str]:
+    """Return the names of a model's states: the embeddings, then the layers from 0, as the weights' places are."""
+    return ["emb", *map(str, range(count - 1))]
+
+
 def _best(row: Sequence[float | None]) -> int | None:
     known = [place for place, value in enumerate(row) if value is not None]
     return max(known, key=lambda place: row[place] or 0.0) if known else None
@@ -888,10 +908,6 @@ def _answer_parts(found: Answers) -> Iterator[Part]:
         )
 
 
-def _shape(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))
-
-
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_SHOWN])
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "") or "none"
@@ -899,7 +915,3 @@ def _listed(names: Sequence[str]) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= 40 else f"{name[:39]}…"
-
-
-def _finite(value: float) -> float | None:
-    return value if value - value == 0.0 else None

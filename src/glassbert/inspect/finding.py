@@ -226,8 +226,8 @@ def _heading(title: str, about: str) -> list[RenderableType]:
     return [Text(text, style=style) for text, style in ((title, "bold"), (about, "dim")) if text]
 
 
-class Finding(Result):
-    """What was found out about a model or a text: the mixin of frozen dataclasses that have `repr=False`.
+class Finding(Result, ABC):
+    """What was found out about a model or a text: the base of frozen dataclasses that have `repr=False`.
 
     `to_dict` gives its fields as plain values for JSON.
     """
@@ -244,6 +244,7 @@ class Finding(Result):
     def parts(self) -> Iterable[Part]:
         """Give what there is to show, in order."""
 
+    @abstractmethod
     def plot(self) -> Figure:
         """Draw it.
 
@@ -253,7 +254,6 @@ class Finding(Result):
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
-        raise NotImplementedError
 
     def renderables(self) -> list[RenderableType]:
         """Return all of it for a console of rich."""

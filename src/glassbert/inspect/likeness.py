@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from glassbert.inspect.running import Subject, quietly
+from glassbert.model.sentence import pool
 from glassbert.tasks.task import counted
 from glassbert.text import BertTokenizer, Encoding
 
@@ -97,10 +98,7 @@ def likeness(one: Subject, two: Subject, texts: Sequence[str], notes: list[str])
     if one.tokenizer is None or two.tokenizer is None:
         return None
     texts = [texts[number * len(texts) // _TEXTS] for number in range(_TEXTS)] if len(texts) > _TEXTS else texts
-    limit = min(
-        *(each.model_max_length for each in (one.tokenizer, two.tokenizer)),
-        *(each.config.max_position_embeddings for each in (one, two)),
-    )
+    limit = min(one.limit, two.limit)
     both = [each.encodings(texts, truncation=True, max_length=limit) for each in (one.tokenizer, two.tokenizer)]
     # A text of which a tokenizer leaves nothing has no vector to compare.
     kept = [place for place in range(len(texts)) if all(each[place].first for each in both)]
@@ -158,13 +156,11 @@ def _states(subject: Subject, encodings: Sequence[Encoding], picked: Sequence[in
     with quietly(bert):
         for start in range(0, len(encodings), _AT_ONCE):
             some = encodings[start : start + _AT_ONCE]
-            longest = max(map(len, some))
-            ids = torch.tensor([[*one.ids, *[subject.config.pad_token_id] * (longest - len(one))] for one in some])
-            mask = torch.tensor([[1] * len(one) + [0] * (longest - len(one)) for one in some])
+            batch = subject.batch(some)
+            longest = batch.input_ids.shape[1]
             words = torch.tensor([[not mark for mark in one.special] + [False] * (longest - len(one)) for one in some])
             states = bert(
-                ids.to(bert.device),
-                mask.to(bert.device),
+                **batch.arguments(),
                 output_hidden_states=True,
                 output_attentions=False,
                 return_dict=True,
@@ -174,11 +170,7 @@ def _states(subject: Subject, encodings: Sequence[Encoding], picked: Sequence[in
             begin += count
             for rows, layer in zip(found, states, strict=True):
                 layer = layer.float().cpu()
-                if tokens:
-                    vectors = layer[words]
-                else:
-                    real = words[:, :, None]
-                    vectors = layer.masked_fill(~real, 0.0).sum(dim=1) / real.sum(dim=1)
+                vectors = layer[words] if tokens else pool(layer, words, "mean")
                 rows.append(vectors[here])
     return [torch.cat(rows) for rows in found]
 

@@ -167,13 +167,13 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A measurement of all settings, in turns.
+    """A measurement of settings, in turns.
 
     Attributes:
         batch: texts of the batch that was run.
         length: tokens of each.
         weights: bytes.
-        gradients: bytes after the way back; None where nothing is trained.
+        gradients: bytes after the way back; None where training was not measured.
         optimizer: bytes of the optimizer's state; None likewise.
         rounds: how many steps each setting was timed for.
         threads: of torch.
@@ -627,28 +627,28 @@ def loss_of(model: BertPreTrainedModel, ids: Tensor) -> Tensor:
     return torch.stack(parts).sum()
 
 
+def small_enough(model: BertPreTrainedModel, found: Sequence[Prediction]) -> list[Prediction]:
+    """Return those settings that may be measured here: what even one token takes is left out where it is too much."""
+    if model.device.type != "cpu":
+        return []
+    copied = weight_bytes(model)
+    return [one for one in found if one.peak(1, 1) + copied <= _MOST_BYTES]
+
+
 def size_to_measure(
-    model: BertPreTrainedModel,
     found: Sequence[Prediction],
     flops: Callable[[int, int], float],
     batch: int,
     length: int,
-) -> tuple[int, int] | None:
+) -> tuple[int, int]:
     """Return batch and length that can be measured in seconds: those asked for, or smaller ones, the batch first.
 
     Args:
-        model: that is to be run.
-        found: its predictions.
+        found: predictions of the settings that are measured, those of `small_enough`.
         flops: of a step, by batch and length.
         batch: B.
         length: S.
-
-    Returns:
-        None where even one token would take too much: the weights are too large.
     """
-    fixed = max(one.peak(1, 1) for one in found) + weight_bytes(model)
-    if fixed > _MOST_BYTES or model.device.type != "cpu":
-        return None
     while True:
         more = max(one.peak(batch, length) for one in found) - max(one.peak(1, 1) for one in found)
         if more <= _MOST_ACTIVATIONS and flops(batch, length) <= _MOST_FLOPS:
@@ -686,12 +686,12 @@ def measured(
     """
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(model.config.vocab_size, (batch, length), generator=generator)
-    trained = [p for p in model.parameters() if p.requires_grad]
+    training = any(setting.training for setting in settings)
     gradients = state = None
     with torch.random.fork_rng(devices=[]), _without_collection():
         with _record() as weights:
             copied = twin(model)
-        stepper = _optimizer(copied, optimizer) if trained else None
+        stepper = _optimizer(copied, optimizer) if training else None
         if stepper is not None:
             copied.train()
             with _record() as made:

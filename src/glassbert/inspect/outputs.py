@@ -19,8 +19,10 @@ from glassbert.inspect.running import Batch, Model, Subject, quietly
 from glassbert.model import BertConfig, BertModel
 from glassbert.model.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from glassbert.model.sentence import pool
+from glassbert.tasks.task import counted
 from glassbert.text import BertTokenizer
 from glassbert.train.markup import Dot, Markup, scatter, tag
+from glassbert.train.plots import BLUE, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,7 +94,7 @@ class LayerVectors:
     """The vectors behind one layer, over all real tokens.
 
     Attributes:
-        layer: 0 for the embeddings, then the layers from 1, as `hidden_states` is counted.
+        layer: counted from 0; None for the embeddings, which stand before.
         mean, std, low, high: of their numbers.
         norm: mean length of a token's vector.
         before: mean cosine of a token's vector with the one that it had before this layer; None for the embeddings.
@@ -102,7 +104,7 @@ class LayerVectors:
         texts: mean cosine of two texts, each the mean of its tokens' vectors; None for one text.
     """
 
-    layer: int
+    layer: int | None
     mean: float
     std: float
     low: float
@@ -112,6 +114,21 @@ class LayerVectors:
     same_text: float | None
     other_texts: float | None
     texts: float | None
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return "embeddings" if self.layer is None else f"layer {self.layer}"
+
+    @property
+    def place(self) -> int:
+        """Its place in `hidden_states`."""
+        return 0 if self.layer is None else self.layer + 1
+
+    @property
+    def short(self) -> str:
+        """What it is called at an axis."""
+        return "emb" if self.layer is None else str(self.layer)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,7 +206,7 @@ class Outputs(Finding):
     @property
     def title(self) -> str:
         """Name the model and what it was given."""
-        return f"{self.name}: what it returns for {_counted(self.texts, 'text')} of {_counted(self.tokens, 'token')}"
+        return f"{self.name}: what it returns for {counted(self.texts, 'text')} of {counted(self.tokens, 'token')}"
 
     def parts(self) -> Iterable[Part]:
         """Give the outputs, what is said about them, the layers, the vectors of the first text, and what to do next."""
@@ -206,7 +223,7 @@ class Outputs(Finding):
         """Give all but the last of `parts`."""
         more = f" Computed in {self.batches} calls; the shapes are those of the last." if self.batches > 1 else ""
         if self.cut:
-            more += f" {_counted(self.cut, 'text')} had more tokens than the model takes; the end was left out."
+            more += f" {counted(self.cut, 'text')} had more tokens than the model takes; the end was left out."
         yield Table(
             "What is returned",
             (Column("output", "code"), Column("shape", "code"), Column("numbers", "code")),
@@ -234,12 +251,12 @@ class Outputs(Finding):
         yield Table(
             "Layer by layer: the numbers",
             (Column("after"), *(Column(name, "number", ".3g") for name in ("norm", "mean", "std", "min", "max"))),
-            [(_layer_name(one.layer), one.norm, one.mean, one.std, one.low, one.high) for one in self.layers],
+            [(one.name, one.norm, one.mean, one.std, one.low, one.high) for one in self.layers],
         )
         yield Table(
             "Layer by layer: the directions",
             (Column("after"), *(Column(name, "number", ".3f") for name in _COSINES.values())),
-            [(_layer_name(one.layer), *(getattr(one, name) for name in _COSINES)) for one in self.layers],
+            [(one.name, *(getattr(one, name) for name in _COSINES)) for one in self.layers],
             "Mean cosines: of a token with itself before the layer; of two tokens of one text; of two tokens of "
             "different texts; of two texts, each the mean of its tokens. Where tokens of different texts are near 1, "
             "all vectors point much the same way (arXiv 1909.00512), and a high cosine of two texts alone does not "
@@ -248,7 +265,7 @@ class Outputs(Finding):
         yield Drawing("Layer by layer, drawn", tag("div", *_charts(self.layers), class_="charts"))
         if self.vectors:
             left = self.tokens_of_first - len(self.vectors)
-            more = f" {_counted(left, 'further row')} left out." if left else ""
+            more = f" {counted(left, 'further row')} left out." if left else ""
             rows: list[tuple[str, str, float, str]] = [
                 (f"last_hidden_state[0, {one.place}]", one.token, one.norm, _begins(one.begins)) for one in self.vectors
             ]
@@ -277,20 +294,20 @@ class Outputs(Finding):
         """Draw the norm and the cosines by layer."""
         drawn = figure(9.0, 3.6)
         left, right = drawn.subplots(1, 2)
-        places = [one.layer for one in self.layers]
-        left.plot(places, [one.norm for one in self.layers], marker="o", color="#2f5d9b")
+        places = [one.place for one in self.layers]
+        left.plot(places, [one.norm for one in self.layers], marker="o", color=BLUE)
         left.set(ylabel="mean norm of a token's vector", ylim=(0.0, 1.08 * max(one.norm for one in self.layers)))
-        styles = zip(_COSINES.items(), ("#2f5d9b", "#d9762b", "#3a8f5c", "#8a5bb0"), "osD^", strict=True)
+        styles = zip(_COSINES.items(), (BLUE, ORANGE, "#3a8f5c", "#8a5bb0"), "osD^", strict=True)
         for (name, said), colour, marker in styles:
-            known = [(one.layer, value) for one in self.layers if (value := getattr(one, name)) is not None]
+            known = [(one.place, value) for one in self.layers if (value := getattr(one, name)) is not None]
             if known:
                 across, up = zip(*known, strict=True)
                 right.plot(across, up, marker=marker, color=colour, label=said)
         right.set(ylabel="mean cosine", ylim=(None, 1.03))
         drawn.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=4, frameon=False, fontsize=8)
         for axes in (left, right):
-            axes.set(xlabel="layer (0: the embeddings)")
-            axes.locator_params("x", integer=True)
+            axes.set(xlabel="layer (emb: the embeddings)")
+            axes.set_xticks(*zip(*_ticks(self.layers), strict=True))
             axes.spines[["top", "right"]].set_visible(False)
         drawn.suptitle(self.title, x=0.01, ha="left", fontsize=10)
         return drawn
@@ -319,7 +336,7 @@ def outputs(
         model: a model, its folder, or its name on the hub; of one with a head, the BERT in it.
         texts: one or more.
         pair: the second text of each.
-        tokenizer: of a model that is no folder.
+        tokenizer: of the model, where that of the folder is not meant.
         kind: name of the class to load a folder as, such as BertModel, which has a pooler; None takes what it says.
 
     Raises:
@@ -347,20 +364,22 @@ def measured(subject: Subject, batch: Batch, *, cut: int = 0, see: See | None = 
         InputError: its vectors are not finite.
     """
     bert = subject.bert
-    count = bert.config.num_hidden_layers
+    # Layers may have been cut away since the config was written.
+    count = len(bert.encoder.layer)
     states = [_Vectors() for _ in range(count + 1)]
     pooled, weights = _Vectors(), _Numbers()
     tests = _Tests()
     first: list[TokenVector] = []
     lengths = batch.attention_mask.sum(dim=1)
     with quietly(subject.model):
-        parts = list(_parts(lengths.tolist(), bert.config))
+        parts = list(_parts(lengths.tolist(), bert.config, count))
         for places in with_bar(parts, total=len(parts), label="running") if len(parts) > 1 else parts:
             longest = int(lengths[places].max())
             given = {name: tensor[places, :longest] for name, tensor in batch.arguments().items()}
             output = bert(**given, output_hidden_states=True, output_attentions=True, use_cache=False, return_dict=True)
             real = given["attention_mask"].bool()
-            _check_finite(subject, output)
+            for place, state in enumerate(output.hidden_states):
+                subject.check_finite(f"the vectors of {f'layer {place - 1}' if place else 'the embeddings'}", state)
             owner, _ = real.nonzero(as_tuple=True)  # (N,) which text each real token is of
             before = None
             for state, sums in zip(output.hidden_states, states, strict=True):
@@ -396,9 +415,9 @@ def measured(subject: Subject, batch: Batch, *, cut: int = 0, see: See | None = 
     )
 
 
-def _parts(lengths: Sequence[int], config: BertConfig) -> Iterator[list[int]]:
+def _parts(lengths: Sequence[int], config: BertConfig, layers: int) -> Iterator[list[int]]:
     """Give the places of texts that are computed at once, short ones before long ones, so that memory is enough."""
-    layers, heads, width = config.num_hidden_layers, config.num_attention_heads, config.hidden_size
+    heads, width = config.num_attention_heads, config.hidden_size
     part: list[int] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):
         longest = lengths[place]
@@ -408,14 +427,6 @@ def _parts(lengths: Sequence[int], config: BertConfig) -> Iterator[list[int]]:
             part = []
         part.append(place)
     yield sorted(part)
-
-
-def _check_finite(subject: Subject, output: BaseModelOutputWithPoolingAndCrossAttentions) -> None:
-    assert output.hidden_states is not None
-    for place, state in enumerate(output.hidden_states):
-        if not bool(torch.isfinite(state).all()):
-            where = _layer_name(place)
-            raise InputError(f"{subject.name}: the vectors of {where} are not finite numbers; its weights are damaged")
 
 
 def _first(rows: Tensor, batch: Batch) -> list[TokenVector]:
@@ -518,7 +529,7 @@ class _Vectors:
         """Return what is told of a layer."""
         count = self.all.count
         return LayerVectors(
-            layer=place,
+            layer=place - 1 if place else None,
             mean=self.numbers.mean,
             std=self.numbers.std,
             low=self.numbers.low,
@@ -668,8 +679,7 @@ def _outputs(
 
 def _charts(layers: Sequence[LayerVectors]) -> Iterator[Markup]:
     """Draw the norm and the cosines by layer, as far as there are any."""
-    every = math.ceil(len(layers) / 13)
-    places = [(one.layer, str(one.layer)) for one in layers if one.layer % every == 0]
+    places = _ticks(layers)
     for name, said, about in (
         ("norm", "norm", "mean length of a token's vector"),
         ("before", "cosine with itself before", "how little each layer turns a token's vector"),
@@ -677,20 +687,17 @@ def _charts(layers: Sequence[LayerVectors]) -> Iterator[Markup]:
         ("texts", "cosine of two texts", "each the mean of its tokens"),
         ("same_text", "cosine of tokens of one text", "how alike a text's tokens become"),
     ):
-        points = [(one.layer, value) for one in layers if (value := getattr(one, name)) is not None]
+        points = [(one.place, value) for one in layers if (value := getattr(one, name)) is not None]
         if len(points) > 1 and not (name == "same_text" and layers[0].texts is not None):
-            dots = [Dot(x, y, "", f"after {_layer_name(x)}: {y:.4g}") for x, y in points]
+            dots = [Dot(x, y, "", f"after {layers[x].name}: {y:.4g}") for x, y in points]
             drawn = scatter(dots, places=places, title=f"{said} by layer", line=points)
             yield tag("figure", tag("figcaption", f"{said} ", tag("span", about)), drawn)
 
 
-def _layer_name(layer: int) -> str:
-    return f"layer {layer}" if layer else "embeddings"
+def _ticks(layers: Sequence[LayerVectors]) -> list[tuple[int, str]]:
+    """Return places and names of layers for an axis, not more than there is room for."""
+    return [(one.place, one.short) for one in layers[:: math.ceil(len(layers) / 13)]]
 
 
 def _begins(numbers: Sequence[float]) -> str:
     return " ".join(f"{number:+.3f}" for number in numbers) + " …"
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count:,} {name}" + ("" if count == 1 else "s")

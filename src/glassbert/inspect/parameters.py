@@ -35,6 +35,7 @@ from glassbert.inspect.memory import (
     scores,
     settings_of,
     size_to_measure,
+    small_enough,
     twin,
     weight_bytes,
 )
@@ -173,9 +174,9 @@ class Parameters(Finding):
         states: bytes of the state of each optimizer.
         formulas: of memory, by batch and length.
         predicted: what they say of the batch.
-        path: which code trains, in words.
+        path: which code ran, in words; empty where nothing was measured.
         measurement: the same on this machine; None where nothing was measured.
-        unmeasured: why, then.
+        unmeasured: what was not measured and why, or why nothing was; None where all was.
         memory: bytes that it has to fit into, where they were said.
         fits: what does, by the formulas.
     """
@@ -242,8 +243,9 @@ class Parameters(Finding):
         if self.measurement is not None:
             yield self._measured(self.measurement)
             yield Prose("What checkpointing and chunks save and cost", list(_answers(self.measurement)))
-        elif self.unmeasured is not None:
-            yield Prose("Measured", [f"Nothing: {self.unmeasured}."])
+        if self.unmeasured is not None:
+            what = "Nothing" if self.measurement is None else "Left out"
+            yield Prose("Measured" if self.measurement is None else "", [f"{what}: {self.unmeasured}."])
         if self.memory is not None:
             yield self._fitting(self.memory)
 
@@ -343,7 +345,9 @@ class Parameters(Finding):
             Column("ms a step", "number", ",.1f"),
         )
         rows = []
-        for one, formula in zip(found.settings, self.formulas, strict=True):
+        formulas = {one.setting: one for one in self.formulas}
+        for one in found.settings:
+            formula = formulas[one.setting]
             training = one.setting.training
             rows.append(
                 (
@@ -424,7 +428,8 @@ def parameters(
         length: tokens of each; None means 128, or as many as the model takes where that is less.
         optimizer: "adamw" and "lamb" remember two numbers of each parameter, "momentum" one, "sgd" none.
         memory: GB that it has to fit into; None asks nothing.
-        measure: run the model too, a few seconds, where it is on a CPU; a large one with fewer or shorter texts.
+        measure: run the model too, a few seconds, where it is on a CPU: a large one with fewer or shorter texts, and
+            without the settings that take several GB.
         kind: name of the class to load a folder as, or to make of a config.
 
     Raises:
@@ -454,11 +459,15 @@ def parameters(
         where = "has no weights" if looked_at.device.type == "meta" else f"is on {looked_at.device.type}"
         unmeasured = f"the model {where}; what is measured runs on a CPU"
     else:
-        size = size_to_measure(looked_at, formulas, lambda b, s: float(flops.training_growth.at(b, s)), batch, length)
-        if size is None:
-            unmeasured = "weights, gradients and optimizer state alone would take several GB"
-        else:
-            measurement = measured(looked_at, settings, batch=size[0], length=size[1], optimizer=optimizer)
+        small = small_enough(looked_at, formulas)
+        if len(small) < len(formulas):
+            unmeasured = _too_large(small)
+        if small:
+            trains = any(one.setting.training for one in small)
+            growth = flops.training_growth if trains else flops.forward_growth
+            size = size_to_measure(small, lambda b, s: float(growth.at(b, s)), batch, length)
+            chosen = [one.setting for one in small]
+            measurement = measured(looked_at, chosen, batch=size[0], length=size[1], optimizer=optimizer)
     left_out = _left_out(model, whole)
     info = whole.loading_info
     output = whole.get_output_embeddings()
@@ -488,7 +497,7 @@ def parameters(
             Predicted(setting=one.setting, kept=one.kept.at(batch, length), peak=one.peak(batch, length))
             for one in formulas
         ),
-        path=_path(looked_at),
+        path="" if measurement is None else _path(looked_at, measurement),
         measurement=measurement,
         unmeasured=unmeasured,
         memory=most,
@@ -689,11 +698,21 @@ def _sized(batch: int, length: int) -> str:
     return f"{texts} of {length:,} token{'s' if length > 1 else ''}"
 
 
-def _path(model: BertPreTrainedModel) -> str:
+def _too_large(small: Sequence[Prediction]) -> str:
+    """Say what is too large to be measured, beside what is not."""
+    if not small:
+        return "the weights alone would take several GB"
+    trains = any(one.setting.training for one in small)
+    what = "some settings" if trains else "training"
+    return f"{what}: weights, gradients and optimizer state alone would take several GB"
+
+
+def _path(model: BertPreTrainedModel, found: Measurement) -> str:
     path = path_of(model)
     layout = "padded" if path.padded else "packed"
     kernels = "with the kernels in C" if path.kernels else "without the kernels in C"
-    return f"Training ran in the {layout} layout ({model.attention_backend}), {kernels}."
+    what = "Training" if any(one.setting.training for one in found.settings) else "Inference"
+    return f"{what} ran in the {layout} layout ({model.attention_backend}), {kernels}."
 
 
 def _stack(found: Parameters, one: Predicted) -> tuple[int, int, int, int]:
@@ -724,7 +743,9 @@ def _answers(found: Measurement) -> Iterable[str]:
             f"{megabytes(chunked.peak)} in place of {megabytes(plain.peak)} MB ({_less(chunked.peak, plain.peak)})"
             f"{why}. A step takes {_longer(chunked, plain)}."
         )
-    whole, pieces = known[False, False, False], known[False, False, True]
+    whole, pieces = known.get((False, False, False)), known.get((False, False, True))
+    if whole is None or pieces is None:
+        return
     beside, fewer = whole.peak - found.weights, pieces.peak - found.weights
     yield (
         f"In inference chunks bring what lives beside the weights from {megabytes(beside)} to {megabytes(fewer)} MB "

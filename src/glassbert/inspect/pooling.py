@@ -14,14 +14,15 @@ from glassbert.data import Skipped, Source
 from glassbert.errors import ConfigError, DataError
 from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure
 from glassbert.inspect.outputs import Outputs, measured
-from glassbert.inspect.running import Batch, Model, Subject
+from glassbert.inspect.running import Model, Subject
 from glassbert.model.sentence import pool
 from glassbert.settings import ReadingSettings
 from glassbert.tasks import ClassificationExample, TextClassification
 from glassbert.tasks.text_classification import sorted_labels
 from glassbert.tasks.texts import brief
-from glassbert.text import BertTokenizer, Encoding
+from glassbert.text import BertTokenizer
 from glassbert.train.examples import read_examples
+from glassbert.train.plots import BLUE, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ _PENALTIES: Final = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # Texts that a picture has at most.
 _DOTS: Final = 2000
 # Of the classes in pictures, one after the other.
-_COLOURS: Final = ("#2f5d9b", "#d9762b", "#3a8f5c", "#a3496e", "#7a5bb5", "#8c7a1e", "#2a8f99", "#6b7280")
+_COLOURS: Final = (BLUE, ORANGE, "#3a8f5c", "#a3496e", "#7a5bb5", "#8c7a1e", "#2a8f99", "#6b7280")
 _MARKERS: Final = "osD^"
 # Classes that a legend names.
 _NAMED: Final = 24
@@ -263,7 +264,7 @@ def pooling(
     data: Source,
     *,
     reading: ReadingSettings | None = None,
-    limit: int = 500,
+    limit: int | None = 500,
     seed: int = 0,
     tokenizer: BertTokenizer | None = None,
     kind: str | None = None,
@@ -276,9 +277,9 @@ def pooling(
         model: a model, its folder, or its name on the hub.
         data: labelled texts, or pairs: paths or records, as `glassbert.finetune` takes them.
         reading: how files are read, and what their columns mean.
-        limit: at most so many texts are used, drawn by chance in each class's share.
+        limit: at most so many texts are used, drawn by chance in each class's share; None takes all.
         seed: decides which, and which fold each is in.
-        tokenizer: of a model that is no folder.
+        tokenizer: of the model, where that of the folder is not meant.
         kind: name of the class to load a folder as, such as BertModel, which has a pooler; None takes what it says.
 
     Raises:
@@ -287,8 +288,8 @@ def pooling(
         DataError: a bad record, no labels, or fewer than two classes of two texts or more.
         InputError: no tokenizer, or damaged weights.
     """
-    if type(limit) is not int or limit < 4:
-        raise ConfigError(f"limit is {limit!r}, expected a whole number from 4")
+    if limit is not None and (type(limit) is not int or limit < 4):
+        raise ConfigError(f"limit is {limit!r}, expected a whole number from 4, or None for all")
     if type(seed) is not int or not 0 <= seed < 1 << 63:
         raise ConfigError(f"seed is {seed!r}, expected a whole number from 0")
     reading = ReadingSettings() if reading is None else reading
@@ -302,7 +303,7 @@ def pooling(
     sample = _sampled(everything, limit, seed)
     subject = Subject.of(model, tokenizer, kind=kind)
     features = list(
-        TextClassification().features(sample.examples, subject.words(), max_length=_limit(subject), labelled=False)
+        TextClassification().features(sample.examples, subject.words(), max_length=subject.limit, labelled=False)
     )
     encodings = [feature.encoding for feature in features]
     kinds = _kinds(subject)
@@ -313,7 +314,7 @@ def pooling(
             rows[list(places)] = _vectors(kind, states, pooled, real).double().cpu()
 
     cut = sum(one.cut > 0 for one in encodings)
-    returned = measured(subject, _batch(subject, encodings), cut=cut, see=see)
+    returned = measured(subject, subject.batch(encodings), cut=cut, see=see)
     classes = torch.tensor(sample.classes)
     trials = {kind: _tried(vectors[kind], classes, sample.folds) for kind in kinds}
     scores = [trials[kind].score(kind, says) for kind, says in kinds.items()]
@@ -356,25 +357,10 @@ def _legend(label: str) -> str:
     return "\u200b" + short.replace("$", r"\$")
 
 
-def _limit(subject: Subject) -> int:
-    return min(subject.config.max_position_embeddings, subject.words().model_max_length)
-
-
-def _batch(subject: Subject, encodings: Sequence[Encoding]) -> Batch:
-    padded = subject.words().pad_encodings(encodings, padding_side="right", return_tensors="pt")
-    device = subject.model.device
-    return Batch(
-        input_ids=padded["input_ids"].to(device),
-        attention_mask=padded["attention_mask"].to(device),
-        token_type_ids=padded["token_type_ids"].to(device),
-        tokens=tuple(tuple(subject.words().convert_ids_to_tokens(one.ids)) for one in encodings[:1]),
-    )
-
-
 def _kinds(subject: Subject) -> dict[PoolingName, str]:
     """Return the kinds of vectors that a model has, each with what it is."""
     bert = subject.bert
-    last = min(_LAST, bert.config.num_hidden_layers)
+    last = min(_LAST, len(bert.encoder.layer))
     kinds: dict[PoolingName, str] = {
         "cls": "[CLS] of the last layer",
         "mean": "mean over the tokens",
@@ -417,7 +403,7 @@ class _Sample:
     alone: tuple[str, ...]
 
 
-def _sampled(everything: Sequence[ClassificationExample], limit: int, seed: int) -> _Sample:
+def _sampled(everything: Sequence[ClassificationExample], limit: int | None, seed: int) -> _Sample:
     """Draw texts so that each class keeps its share, and at least two; and spread each class over the folds."""
     by_label: dict[str, list[int]] = {}
     for place, example in enumerate(everything):
@@ -431,7 +417,7 @@ def _sampled(everything: Sequence[ClassificationExample], limit: int, seed: int)
             f"the data has {len(by_label)} class{'' if len(by_label) == 1 else 'es'} of two texts or more ({found}), "
             "expected two or more classes to tell apart"
         )
-    if limit < 2 * len(by_label):
+    if limit is not None and limit < 2 * len(by_label):
         raise DataError(
             f"limit is {limit}, which is fewer than two texts of each of {len(by_label)} classes; raise it (--limit)"
         )

@@ -175,7 +175,8 @@ def _follow(model: nn.Module, stack: contextlib.ExitStack) -> list[_Running]:
         path.pop()
 
     for module in names:
-        stack.callback(module.register_forward_pre_hook(enter).remove)
+        # Before hooks of a user's own, whose operations so stand in the module that they are of.
+        stack.callback(module.register_forward_pre_hook(enter, prepend=True).remove)
         stack.callback(module.register_forward_hook(leave).remove)
     return path
 
@@ -186,6 +187,7 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, model: nn.Module, path: list[_Running], flops: Callable[[], int]) -> None:
         super().__init__()
         self._path = path
+        self._whole = _Running("", type(model).__name__)
         self._flops = flops
         self._parameters = {id(parameter): name for name, parameter in model.named_parameters()}
         self._events: list[Event] = []
@@ -219,7 +221,8 @@ class _Recorder(TorchFunctionMode):
         *,
         in_place: bool,
     ) -> None:
-        running = self._path[-1]
+        # Hooks of all modules run before and after those of one.
+        running = self._path[-1] if self._path else self._whole
         memory = {one.untyped_storage()._cdata for one in given}
         parameters = [(self._parameters[id(one)], tuple(one.shape)) for one in given if id(one) in self._parameters]
         self._events.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from glassbert.checkpoint.folder import MODEL_CLASSES
 from glassbert.errors import CheckpointError, ConfigError, InputError
 from glassbert.model import BertConfig, BertModel, BertPreTrainedModel
 from glassbert.model.bert import BertAttention, BertLayer
-from glassbert.text import BertTokenizer, BertTokenizerFast
+from glassbert.text import BertTokenizer, BertTokenizerFast, Encoding
 
 # Called with what is being done, how much is done, and of how much.
 OnStep = Callable[[str, int, int], object]
@@ -94,6 +95,15 @@ class Subject:
             raise InputError(f"{self.name} has no tokenizer, so it takes no text; give one as tokenizer=, or token ids")
         return self.tokenizer
 
+    @property
+    def limit(self) -> int:
+        """Most tokens of a text.
+
+        Raises:
+            InputError: there is no tokenizer.
+        """
+        return min(self.config.max_position_embeddings, self.words().model_max_length)
+
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Batch:
         """Make the model's input of texts, or of pairs of texts, padded to the longest.
 
@@ -104,23 +114,40 @@ class Subject:
         tokenizer = self.words()
         if not texts:
             raise InputError("there is no text; give one or more")
-        limit = min(self.config.max_position_embeddings, tokenizer.model_max_length)
         encoded = tokenizer.encodings(texts, pairs, details=True)
         for number, one in enumerate(encoded):
-            if len(one.ids) > limit:
+            if len(one) > self.limit:
                 which = "the text has" if len(encoded) == 1 else f"text {number + 1} has"
-                raise InputError(f"{which} {len(one.ids)} tokens, the model takes at most {limit}; give a shorter one")
-        longest = max(len(one.ids) for one in encoded)
+                raise InputError(f"{which} {len(one)} tokens, the model takes at most {self.limit}; give a shorter one")
+        return self.batch(encoded)
+
+    def batch(self, encodings: Sequence[Encoding]) -> Batch:
+        """Make the model's input of what the tokenizer gave, padded to the longest."""
+        tokenizer = self.words()
+        longest = max(map(len, encodings))
 
         def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
             return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows], device=self.model.device)
 
         return Batch(
-            input_ids=padded([one.ids for one in encoded], self.config.pad_token_id),
-            attention_mask=padded([[1] * len(one.ids) for one in encoded], 0),
-            token_type_ids=padded([one.types for one in encoded], 0),
-            tokens=tuple(tuple(tokenizer.convert_ids_to_tokens(list(one.ids))) for one in encoded),
+            input_ids=padded([one.ids for one in encodings], self.config.pad_token_id),
+            attention_mask=padded([[1] * len(one) for one in encodings], 0),
+            token_type_ids=padded([one.types for one in encodings], 0),
+            tokens=tuple(tuple(tokenizer.convert_ids_to_tokens(list(one.ids))) for one in encodings),
         )
+
+    def check_finite(self, what: str, values: Tensor) -> None:
+        """Refuse what damaged weights give.
+
+        Args:
+            what: what the values are, for the message: "the vectors of layer 2".
+            values: of any shape.
+
+        Raises:
+            InputError: some are NaN or infinite.
+        """
+        if not bool(torch.isfinite(values).all()):
+            raise InputError(f"{self.name}: {what} are not finite numbers; the model's weights are damaged")
 
     def sample(self, texts: Sequence[str]) -> Batch:
         """Make the model's input of texts of our own, which nobody has asked for.
@@ -218,3 +245,14 @@ def heads_there(attention: BertAttention) -> list[int]:
     """Return the heads that a layer still has, by their numbers in the whole layer."""
     total = attention.self.num_attention_heads + len(attention.pruned_heads)
     return [head for head in range(total) if head not in attention.pruned_heads]
+
+
+def finite(value: Tensor | float) -> float | None:
+    """Return a number, or None where it is NaN or infinite, which JSON does not have."""
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return a shape as one reads it: 384 × 1536."""
+    return " × ".join(map(str, shape))

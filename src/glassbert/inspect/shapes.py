@@ -34,6 +34,7 @@ from glassbert.model import BertConfig, BertPreTrainedModel
 from glassbert.model.attention import AttentionBackend
 from glassbert.text import BertTokenizer
 from glassbert.train.markup import Markup, section, tag
+from glassbert.train.plots import BLUE, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -211,8 +212,8 @@ class Shapes(Finding):
         drawn = figure(11.0, 1.3 + 0.3 * len(steps))
         left, right = drawn.subplots(1, 2, sharey=True)
         for axes, values, label, colour in (
-            (left, [step.flops / 1e6 for step in steps], "millions of FLOPs", "#2f5d9b"),
-            (right, [step.bytes / 1e3 for step in steps], "kB of the result", "#d9762b"),
+            (left, [step.flops / 1e6 for step in steps], "millions of FLOPs", BLUE),
+            (right, [step.bytes / 1e3 for step in steps], "kB of the result", ORANGE),
         ):
             axes.barh(range(len(steps)), values, color=colour)
             axes.set_xlabel(label)

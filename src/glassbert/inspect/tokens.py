@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, get
 from glassbert.checkpoint import load_tokenizer
 from glassbert.errors import InputError
 from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure
+from glassbert.tasks.task import counted
 from glassbert.text import BertTokenizer, BertTokenizerFast, Encoding, WordpieceTokenizer
 from glassbert.text.basic import Normalizer
 from glassbert.text.characters import Rules, characters
@@ -38,7 +39,6 @@ _SEARCHES: Final = 4
 # In characters, how wide a line of strips is in a picture, and how many there are.
 _STRIP: Final = 96
 _STRIPS: Final = 3
-_CENTRED: Final[dict[str, Any]] = {"ha": "center", "va": "center", "fontsize": 8, "parse_math": False}
 # By the rules, the steps of a normalizer in their order: name, switch, what it does.
 _CLEANED: Final = ("cleaned", "clean_text", "control characters dropped, white space made plain")
 _CHINESE: Final = ("Chinese set apart", "tokenize_chinese_chars", "a space on each side of each Chinese character")
@@ -256,7 +256,7 @@ class Tokens(Finding):
     def title(self) -> str:
         """Name the tokenizer and both lengths."""
         characters = sum(len(one.text) for one in self.texts)
-        return f"{self.name}: {many(characters, 'character')} → {many(len(self.tokens), 'token')}"
+        return f"{self.name}: {counted(characters, 'character')} → {counted(len(self.tokens), 'token')}"
 
     def parts(self) -> Iterable[Part]:
         """Give the texts with their pieces, the steps, the tokens, what is unknown, and what other rules would do."""
@@ -297,7 +297,7 @@ class Tokens(Finding):
         ]
         about = "From and to are places in the given text, and the last column is what stands there. "
         fits = "" if len(self.tokens) <= self.limit else ": this text would be cut"
-        about += f"The model takes at most {many(self.limit, 'token')}{fits}."
+        about += f"The model takes at most {counted(self.limit, 'token')}{fits}."
         return Table("Tokens", columns, rows, about + _first(_ROWS, len(self.tokens), "tokens"))
 
     def _unknown_parts(self) -> Iterator[Part]:
@@ -306,7 +306,7 @@ class Tokens(Finding):
             return
         columns = [Column("word", "code"), Column("from", "number"), Column("to", "number"), Column("why")]
         rows = [(shown(_cut(one.word)), one.start, one.stop, one.reason) for one in self.unknown[:_LINES]]
-        about = f"{many(len(self.unknown), 'word')} the vocabulary has no pieces for."
+        about = f"{counted(len(self.unknown), 'word')} the vocabulary has no pieces for."
         yield Table("Unknown words", columns, rows, about + _first(_LINES, len(self.unknown), "words"))
 
     def _search_parts(self) -> Iterator[Part]:
@@ -751,11 +751,6 @@ def _signs(text: str) -> Iterator[str]:
     """Give a text for a page; right-to-left text would part the numbers of characters, which so stand by themselves."""
     for place, part in enumerate(_NUMBER.split(shown(text))):
         yield tag("bdi", part) if place % 2 else part
-
-
-def many(count: int, what: str) -> str:
-    """Return a number of things in words."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _first(most: int, count: int, what: str) -> str:

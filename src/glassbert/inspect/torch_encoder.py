@@ -18,7 +18,7 @@ from glassbert.checkpoint import to_torch_encoder
 from glassbert.checkpoint.torch_encoder import torch_names
 from glassbert.errors import InputError
 from glassbert.inspect.finding import App, Column, Drawing, Finding, Part, Prose, Table, figure
-from glassbert.inspect.running import Batch, Model, Subject, quietly
+from glassbert.inspect.running import Batch, Model, Subject, finite, quietly, shape_text
 from glassbert.model import BertConfig, BertModel
 from glassbert.model.base import initialize_weights
 from glassbert.model.bert import BertLayer
@@ -26,6 +26,7 @@ from glassbert.tasks.task import counted
 from glassbert.text import BertTokenizer
 from glassbert.train import markup
 from glassbert.train.markup import Markup, tag
+from glassbert.train.plots import BLUE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +39,8 @@ _RATE: Final = 0.1
 # The grid of the activations: from -_END to _END.
 _END: Final = 8.0
 _POINTS: Final = 160_001
+# Numbers of which one differs by more are not said to be the same.
+_SAME: Final = 1e-3
 # By this operation of torch one sees that its fast path was taken.
 _FAST: Final = "_transformer_encoder_layer_fwd"
 
@@ -281,11 +284,11 @@ class TorchEncoder(Finding):
         for match in self.matches:
             equal = f"{match.equal_layers} of {self.layers}"
             if len(match.bert) == 1:
-                yield [match.torch, match.bert[0], _shape(match.torch_shape), equal]
+                yield [match.torch, match.bert[0], shape_text(match.torch_shape), equal]
                 continue
-            yield [match.torch, "", _shape(match.torch_shape), equal]
+            yield [match.torch, "", shape_text(match.torch_shape), equal]
             for name, shape, (begin, end) in zip(match.bert, match.bert_shapes, match.rows, strict=True):
-                yield [f"  rows {begin}–{end - 1}", name, _shape(shape), ""]
+                yield [f"  rows {begin}–{end - 1}", name, shape_text(shape), ""]
 
     def _answer(self) -> Iterator[str]:
         maps = self.linear_maps
@@ -306,7 +309,7 @@ class TorchEncoder(Finding):
         gradient = _largest([gap.gradient for gap in self.gaps])
         read = "the texts" if self.texts else "random ids"
         yield (
-            f"With the same weights both compute the same. On {read}, {counted(self.tokens, 'token')}, the last states "
+            f"{self._agreement()} On {read}, {counted(self.tokens, 'token')}, the last states "
             f"differ by at most: {path}. In training without dropout layers differ by {_said(training)}, and the "
             f"gradients by {_said(gradient)} of the largest."
         )
@@ -317,12 +320,22 @@ class TorchEncoder(Finding):
             f"{inner.bert_dropped:.1%}). All else is defaults, names and layout."
         )
 
+    def _agreement(self) -> str:
+        """Say whether both compute the same, by what was measured."""
+        found = [self.end_plain, *([self.end_fast] if self.fast_path else []), *(gap.training for gap in self.gaps)]
+        known = [one for one in found if one is not None]
+        if len(known) < len(found):
+            return "With the same weights one of them gives numbers that are not finite."
+        if max(known) > _SAME:
+            return f"With the same weights they do not give the same numbers: some differ by more than {_SAME:g}."
+        return "With the same weights both compute the same."
+
     def plot(self) -> Figure:
         """Draw the difference after each layer, on a logarithmic axis; what is 0 is left out."""
         drawn = figure(7.0, 3.6)
         axes = drawn.add_subplot()
         lines = (
-            ("eval, fast path", "o-", "#2f5d9b", [gap.fast for gap in self.gaps]),
+            ("eval, fast path", "o-", BLUE, [gap.fast for gap in self.gaps]),
             ("eval, without it", "s--", "#c8641a", [gap.plain for gap in self.gaps]),
             ("training, no dropout", "^:", "#3f8f5f", [gap.training for gap in self.gaps]),
             ("gradients, share of the largest", "d-.", "#7a5aa6", [gap.gradient for gap in self.gaps]),
@@ -389,14 +402,14 @@ def torch_encoder(
     Args:
         model: a model, its folder, or its name on the hub.
         texts: what both read; None takes two texts of random ids, the second with padding.
-        tokenizer: of a model that is no folder.
+        tokenizer: of the model, where that of the folder is not meant.
         kind: name of the class to load a folder as; None takes what the folder says.
         seed: of the random ids, of fresh weights and of dropout; torch's own random state stays as it is.
 
     Raises:
         CheckpointError: there is no such model, or torch's encoder cannot hold it: relative positions, pruned heads, a
             decoder.
-        InputError: a text without a tokenizer, or one that is too long.
+        InputError: a text without a tokenizer, one that is too long, or damaged weights.
     """
     subject = Subject.of(model, tokenizer, kind=kind)
     bert = subject.bert
@@ -408,6 +421,9 @@ def torch_encoder(
     batch = subject.encode(given) if given else _random_batch(bert, generator)
     with quietly(bert), _random_state(bert, seed):
         run = _Run.of(bert, twin, batch)
+        for place, state in enumerate(run.states):
+            where = f"layer {place - 1}" if place else "the embeddings"
+            subject.check_finite(f"the vectors of {where}", state[run.real])
         end_fast, fast_path = run.by_fast_path()
         # Dropout is looked at first: afterwards the twin has none.
         droppings = tuple(run.droppings())
@@ -514,7 +530,7 @@ class _Run:
 
     def gap(self, other: Tensor, layer: int = -1) -> float | None:
         """Return the largest difference to the states after a layer, at real tokens; None if that is no number."""
-        return _finite((other - self.states[layer])[self.real].abs().amax())
+        return finite((other - self.states[layer])[self.real].abs().amax())
 
     def by_fast_path(self) -> tuple[float | None, bool]:
         """Return the difference of the last states by torch's fast path, and whether it was taken."""
@@ -564,9 +580,9 @@ class _Run:
                 ]
                 largest = max(float(one.abs().amax()) for one, _ in pairs)
                 apart = max(float((one - other).abs().amax()) for one, other in pairs)
-                share = _finite(apart / largest) if largest else None
+                share = finite(apart / largest) if largest else None
                 apart_here = (ours_out - theirs_out).detach()[self.real].abs().amax()
-                found.append((_finite(apart_here), share))
+                found.append((finite(apart_here), share))
         return found[::-1]
 
     def _layers(self, index: int, *, hidden: float, attention: float) -> tuple[BertLayer, nn.TransformerEncoderLayer]:
@@ -770,7 +786,7 @@ class _Run:
         tokens = self.real[0]
         with _axes_swapped(self.twin):
             *_, end = _through(self.twin, self.states[0][:1, tokens])
-        return _finite((end - self.states[-1][:1, tokens]).abs().amax())
+        return finite((end - self.states[-1][:1, tokens]).abs().amax())
 
     def _inverted(self) -> tuple[float | None, float]:
         """Return the difference if the mask is not inverted, and the share of numbers that are none."""
@@ -830,21 +846,12 @@ def _share(before: Tensor, after: Tensor) -> float:
     return float((there & (after == 0)).sum()) / max(1, int(there.sum()))
 
 
-def _finite(value: Tensor | float) -> float | None:
-    number = float(value)
-    return number if number - number == 0 else None
-
-
 def _largest(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
 def _said(value: float | None) -> str:
     return "–" if value is None else f"{value:.1e}" if value else "0"
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))
 
 
 def _act_name(config: BertConfig) -> str:
@@ -993,7 +1000,7 @@ def _sides(found: TorchEncoder) -> dict[str, Any]:
                 {
                     "torch": match.torch + (f"[{begin}:{end}]" if len(match.bert) > 1 else ""),
                     "bert": bert,
-                    "shape": _shape(shape),
+                    "shape": shape_text(shape),
                     "equal": f"equal to the bit in {match.equal_layers} of {counted(found.layers, 'layer')}",
                 }
             )

@@ -24,8 +24,9 @@ from glassbert.data.sampling import hashed
 from glassbert.errors import ConfigError, InputError
 from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
 from glassbert.inspect.running import Model, Subject
-from glassbert.inspect.tokens import many, shown
+from glassbert.inspect.tokens import shown
 from glassbert.model import BertPreTrainedModel
+from glassbert.tasks.task import counted
 from glassbert.text import BertTokenizer
 from glassbert.text.characters import check_text
 from glassbert.train import markup
@@ -814,9 +815,9 @@ class _Paired(Part):
         }[one.order]
         documents, sentences = self.training.documents, self.training.sentences
         about = (
-            f"{what} Of {many(documents, 'document')} with {many(sentences, 'sentence')}, at most "
-            f"{self.training.length} tokens each. Over {many(one.readings, 'reading')} {one.ones:.1%} of "
-            f"{many(one.counted, 'pair')} have the label 1."
+            f"{what} Of {counted(documents, 'document')} with {counted(sentences, 'sentence')}, at most "
+            f"{self.training.length} tokens each. Over {counted(one.readings, 'reading')} {one.ones:.1%} of "
+            f"{counted(one.counted, 'pair')} have the label 1."
         )
         return f"{about} {one.note}".rstrip()
 

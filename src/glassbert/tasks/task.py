@@ -187,8 +187,8 @@ def _typed(value: Any, kind: Any) -> Any:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: `1 tag`, `2 tags`."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+    """Return a number with its noun: `1 tag`, `2,000 tags`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 ExampleT = TypeVar("ExampleT", bound=Example)
