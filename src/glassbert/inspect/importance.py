@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from glassbert.data import Source
 from glassbert.errors import ConfigError, InputError
 from glassbert.infer import Engine, Pipeline, pipeline
-from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure, headed
 from glassbert.inspect.running import Model, Subject, heads_there, layers_of, quietly
 from glassbert.model import BertPreTrainedModel
 from glassbert.model.bert import Attended
@@ -190,7 +190,7 @@ class Importance(Finding):
         """Draw what was measured as grids, layers × heads."""
         names = [name for name in ("change", "error", "gradient") if getattr(self.scores[0], name) is not None]
         most = 1 + max(one.head for one in self.scores)
-        drawn = figure((1.4 + 0.45 * most) * len(names) + 0.6, 1.3 + 0.4 * self.layers)
+        drawn = figure(max(7.0, (1.4 + 0.45 * most) * len(names) + 0.6), max(2.6, 1.7 + 0.4 * self.layers))
         panels: list[Axes] = list(drawn.subplots(1, len(names), squeeze=False).flat)
         for panel, name in zip(panels, names):
             values = [[float("nan") if one is None else one for one in row] for row in self._grid(name, 1.0)]
@@ -205,6 +205,9 @@ class Importance(Finding):
             panel.set(xlabel="head", ylabel="layer")
             panel.set_title(titles.get(name, name), fontsize=9, loc="left")
             drawn.colorbar(image, ax=panel)
+        # A gradient has no side, and says on its own how much a head matters.
+        sides = "\nblue: the head helps, red: it hinders" if names != ["gradient"] else ""
+        headed(drawn, self.title + sides)
         return drawn
 
     def _grid(self, name: str, factor: float) -> list[list[float | None]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from glassbert.data import Skipped, Source
 from glassbert.errors import ConfigError, DataError
-from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure, headed
 from glassbert.inspect.outputs import Outputs, measured
 from glassbert.inspect.running import Batch, Model, Subject
 from glassbert.model.sentence import pool
@@ -254,7 +254,7 @@ class PoolingComparison(Finding):
             panel.title.set_fontsize(9)
         handles, labels = panels[1].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside lower center", ncols=min(8, len(labels)), frameon=False, fontsize=8)
-        drawn.suptitle(self.title, x=0.01, ha="left", fontsize=10)
+        headed(drawn, self.title)
         return drawn
 
 
