@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,12 @@ def test_a_group_alone_shows_its_commands(group: str, capsys: pytest.CaptureFixt
     assert "Commands" in capsys.readouterr().out
     assert main([group, "nothing"]) == 2
     assert f"glassbert {group} --help" in capsys.readouterr().err
+
+
+def test_without_matplotlib_a_picture_is_refused_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    # The model, which would be looked for next, is not there either.
+    assert main(["inspect", "tree", str(tmp_path / "none"), "--png", str(tmp_path / "tree.png")]) != 0
+    assert "glassbert[inspect]" in capsys.readouterr().err

@@ -27,6 +27,7 @@ from glassbert.inspect.finding import (
     headed,
     isolated,
     named,
+    shade,
 )
 from glassbert.inspect.likeness import SENTENCES, Likeness, likeness
 from glassbert.inspect.running import Model, Subject
@@ -428,7 +429,7 @@ class _Heat(Part):
         if value is None:
             return tag("td", "–", class_="none")
         share = min(1.0, max(0.0, value / top))
-        class_ = "right deep" if share > 0.6 else "right"
+        class_ = f"right {shade(share, blue=True)}".rstrip()
         return tag("td", self._text(value), class_=class_, style=f"--s:{share:.3f}")
 
     def _text(self, value: float | None) -> str:

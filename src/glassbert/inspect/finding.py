@@ -388,6 +388,16 @@ def isolated(text: str) -> str:
     return said
 
 
+def shade(depth: float, *, blue: bool) -> str:
+    """Return the class of a coloured cell that gives its number a colour one can read.
+
+    Args:
+        depth: of the colour over the page, from 0 to 1.
+        blue: whether it is that, and not orange.
+    """
+    return "deep" if depth >= (0.84 if blue else 0.77) else "half" if depth >= 0.65 else ""
+
+
 def named(name: str) -> str:
     """Return a name as it can stand in any line: not too long, and moving nothing around it."""
     return isolated(name if len(name) <= _NAME else f"{name[: _NAME - 1]}…")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from glassbert.data import Source
 from glassbert.errors import ConfigError, InputError
 from glassbert.infer import Engine, Pipeline, pipeline
-from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure, headed
+from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure, headed, shade
 from glassbert.inspect.running import Model, Subject, heads_there, layers_of, quietly
 from glassbert.model import BertPreTrainedModel
 from glassbert.model.bert import Attended
@@ -259,8 +259,9 @@ class Grid(Part):
                     continue
                 share = abs(value) / largest
                 helps = value < 0 if self.below else value > 0
-                kind = " ".join(["right"] * helps + ["deep"] * (share > 0.6))
-                cells.append(tag("td", format(value, self.form), class_=kind or None, style=f"--s:{0.9 * share:.3f}"))
+                depth = 0.9 * share
+                kind = " ".join(filter(None, ["right" if helps else "", shade(depth, blue=helps)]))
+                cells.append(tag("td", format(value, self.form), class_=kind or None, style=f"--s:{depth:.3f}"))
             body.append(tag("tr", *cells))
         table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body), class_="heat")
         return markup.section(self.title, tag("div", table, class_="scroll", tabindex="0"), about=self.about)

@@ -782,9 +782,11 @@ class _Steps(Part):
     def about(self) -> str:
         """How to read it."""
         about = "What a step changed is marked."
-        if len(self.trace.text) > _CHARACTERS or len(self.words) > _WORDS:
-            about += f" Of this text of {len(self.trace.text):,} characters and {len(self.words):,} words the first "
-            about += f"{_CHARACTERS} characters and {_WORDS} words are shown."
+        sizes = ((len(self.trace.text), _CHARACTERS, "character"), (len(self.words), _WORDS, "word"))
+        if cut := [(count, most, what) for count, most, what in sizes if count > most]:
+            whole = " and ".join(many(count, what) for count, _, what in cut)
+            first = " and ".join(many(most, what) for _, most, what in cut)
+            about += f" Of this text of {whole} the first {first} are shown."
         return about
 
     def rich(self) -> Sequence[RenderableType]:
