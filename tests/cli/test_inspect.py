@@ -139,3 +139,12 @@ def test_a_reader_that_leaves_early_is_no_error(more: list[str]) -> None:
     with os.fdopen(writing) as output:
         run = subprocess.run(words, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
     assert (run.returncode, run.stderr) == (141, "")
+
+
+def test_without_matplotlib_a_picture_is_refused_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    # The model, which would be looked for next, is not there either.
+    assert main(["inspect", "tree", str(tmp_path / "none"), "--png", str(tmp_path / "tree.png")]) != 0
+    assert "glassbert[inspect]" in capsys.readouterr().err

@@ -527,3 +527,18 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_it_is_public() -> None:
     assert glassbert.inspect.attention is attention
+
+
+def test_paper_is_light_whatever_the_screen_is(tmp_path: Path, opened: Callable[[Path], Page]) -> None:
+    page = opened(write(attention(tiny(), TEXT, tokenizer=TOKENIZER), tmp_path))
+    ready(page)
+    picture = "() => document.querySelector('.grid canvas').toDataURL()"
+    page.emulate_media(media="screen", color_scheme="light")
+    ready(page)
+    light = page.evaluate(picture)
+    page.emulate_media(media="screen", color_scheme="dark")
+    ready(page)
+    assert page.evaluate(picture) != light
+    page.emulate_media(media="print", color_scheme="dark")
+    ready(page)
+    assert page.evaluate(picture) == light

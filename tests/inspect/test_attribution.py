@@ -353,3 +353,10 @@ def test_the_command(
         said = capsys.readouterr().err
         assert message in said
         assert said.count("\n") == 1
+
+
+def test_a_label_turns_nothing_round() -> None:
+    found = explained(tiny(id2label={"0": "\u05e9", "1": "b\u202e"}), "good soup", label="\u05e9")
+    assert "“\u2068\u05e9\u2069”" in found.title
+    assert "\u202e" not in repr(found)
+    assert found.plot().texts[0].get_text() == found.title

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -456,3 +457,27 @@ def test_page_and_picture(tmp_path: Path, opened: Callable[[Path], Page]) -> Non
     assert cells.first.inner_text() == f"{100 * (found.likeness.matrix[0][0] or 0):.0f}"
     assert page.locator("rect.change").count() == len(found.places)
     assert page.locator("b").count() == 0
+
+
+def test_settings_of_any_script_stand_by_themselves() -> None:
+    one, two = made(BertForSequenceClassification), made(BertForSequenceClassification)
+    two.config.id2label = {0: "\u05e9\u05dc", 1: "a\u202eb"}
+    text = repr(compare(one, two))
+    assert "\u2068{" in text
+    assert "\u05e9\u05dc" in text
+    assert "a‹U+202E›b" in text
+
+
+def test_every_layer_has_a_tick_until_there_are_many() -> None:
+    for layers, ticks in ((2, [0, 1, 2]), (20, list(range(0, 21, 2)))):
+        heat = compare(made(num_hidden_layers=layers), made(seed=1), tokenizer=words()).plot().get_axes()[0]
+        assert list(heat.get_yticks()) == ticks
+        assert heat.get_xlabel() == "layer of B (0: the embeddings)"
+
+
+def test_numbers_are_white_on_deep_colours_alone() -> None:
+    page = compare(made(), made(seed=1), tokenizer=words()).page()
+    cells = re.findall(r'class="right( \w+)?" style="--s:([\d.]+)"', page)
+    assert cells
+    for name, depth in cells:
+        assert name.strip() == ("deep" if float(depth) >= 0.84 else "half" if float(depth) >= 0.65 else "")

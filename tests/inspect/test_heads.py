@@ -154,3 +154,33 @@ def test_the_page_shows_bands(tmp_path: Path, opened: Callable[[Path], Page]) ->
     page = opened(tmp_path / "heads.html")
     assert page.locator("rect.head").count() == 4 * 12
     assert page.locator("rect.head title").first.text_content() == "head 0: rows 0–31"
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("cost $x_1$ \\frac", "cost $x_1$ \\frac: 12 heads"),
+        ("n" * 225, "n" * 79 + "…: 12 heads"),
+        ("\u05e9\u05dc 16", "\u2068\u05e9\u05dc 16\u2069: 12 heads"),
+        ("a\u202e16", "a‹U+202E›16: 12 heads"),
+    ],
+)
+def test_whatever_a_folder_is_called_titles_stand(tmp_path: Path, name: str, title: str) -> None:
+    folder = tmp_path / name
+    folder.symlink_to(MINILM)
+    found = heads(folder)
+    assert found.title.startswith(title)
+    drawn = found.plot()
+    found.write_png(tmp_path / "heads.png")
+    (written,) = drawn.texts
+    assert not written.get_parse_math()
+    assert written.get_window_extent().x1 <= drawn.bbox.width
+    assert written.get_text() == found.title if len(name) < 80 else written.get_text().endswith("…")
+    assert drawn.get_axes()[0].get_position().width > 0.5
+
+
+def test_one_is_no_many() -> None:
+    found = heads(BertModel(tiny(num_hidden_layers=1, num_attention_heads=1)))
+    assert found.title == "BertModel: 1 head of 12 in 1 layer"
+    assert "those of its one head" in repr(found)
+    assert tuple(found.plot().get_size_inches()) == (5.5, 2.6)

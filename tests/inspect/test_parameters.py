@@ -421,6 +421,9 @@ def test_the_page_computes_as_python_does(tmp_path: Path, opened: Callable[[Path
     place = page.locator(".app.parameters")
     rows = place.locator("tbody tr")
     assert rows.count() == len(found.formulas) == 6
+    above = page.get_by_role("heading", name="Memory, predicted").locator("xpath=..").locator("tbody tr")
+    for row in range(6):
+        assert rows.nth(row).locator("td").nth(1).inner_text() == above.nth(row).locator("td").nth(4).inner_text()
     for batch, length, optimizer in ((4, 50, "adamw"), (1, 1, "sgd"), (37, 128, "lamb"), (1000, 3, "momentum")):
         place.get_by_role("spinbutton", name="batch").fill(str(batch))
         place.get_by_role("spinbutton", name="length").fill(str(length))
@@ -440,3 +443,14 @@ def test_the_page_computes_as_python_does(tmp_path: Path, opened: Callable[[Path
     assert place.get_by_role("alert").inner_text() == "length: a whole number from 1 to 128"
     place.get_by_role("spinbutton", name="length").fill("100")
     assert place.get_by_role("alert").inner_text() == ""
+
+
+class Mine(BertModel):
+    """A class of a user's own."""
+
+
+@pytest.mark.parametrize("model", [Mine(tiny()), BertModel(tiny(), add_pooling_layer=False)])
+def test_classes_of_a_users_own_and_models_without_a_pooler(model: BertPreTrainedModel) -> None:
+    found = parameters(model, batch=2, length=8)
+    assert found.numbers == sum(parameter.numel() for parameter in model.parameters())
+    assert found.unmeasured is None

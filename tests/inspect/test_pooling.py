@@ -331,3 +331,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "--pair goes with texts" in capsys.readouterr().err
     assert main(["inspect", "outputs", str(MINILM), str(file), "--limit", "1"]) == 2
     assert "limit is 1" in capsys.readouterr().err
+
+
+def test_long_names_of_classes_are_not_cut_off() -> None:
+    rows = [{"text": f"a {word}", "label": f"{'long ' * 5}{word}"} for word in "abcdef" for _ in range(4)]
+    drawn = compared(rows).plot()
+    drawn.canvas.draw()
+    (legend,) = drawn.legends
+    assert legend.get_window_extent().x0 >= 0
+    assert legend.get_window_extent().x1 <= drawn.bbox.width

@@ -333,3 +333,8 @@ def test_files_are_not_replaced(tmp_path: Path) -> None:
         found.write_html(tmp_path / "a.html")
     with pytest.raises(ConfigError):
         BertConfig(hidden_size=7)
+
+
+def test_only_the_limit_that_was_passed_is_named() -> None:
+    assert "Of this text of 500 characters the first 400 characters are shown." in repr(tokens(MINILM, "a" * 500))
+    assert "Of this text of 61 words the first 60 words are shown." in repr(tokens(MINILM, " ".join("a" * 61)))

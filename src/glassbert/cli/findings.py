@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -64,8 +65,9 @@ def _check_files(html: Path | None, png: Path | None, *, overwrite: bool) -> Non
         ConfigError: its name has another ending.
         OutputExistsError: it is there.
         SaveError: a folder stands there, or a file in the place of its folder.
+        MissingExtraError: a picture is asked for, and matplotlib is not installed.
     """
-    from glassbert.errors import ConfigError, OutputExistsError, SaveError
+    from glassbert.errors import ConfigError, MissingExtraError, OutputExistsError, SaveError
 
     for path, endings in ((html, (".html", ".htm")), (png, (".png",))):
         if path is None:
@@ -77,6 +79,11 @@ def _check_files(html: Path | None, png: Path | None, *, overwrite: bool) -> Non
             raise SaveError(f"cannot write {path}: {place} is {'a folder' if path.is_dir() else 'no folder'}")
         if path.exists() and not overwrite:
             raise OutputExistsError(f"{path} is there already; give --overwrite to replace it")
+    if png is not None:
+        try:
+            importlib.import_module("matplotlib.figure")
+        except ImportError:
+            raise MissingExtraError("matplotlib", "inspect") from None
 
 
 def _show(finding: Finding, *, html: Path | None, png: Path | None, overwrite: bool, json: bool) -> None:

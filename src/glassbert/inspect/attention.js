@@ -123,7 +123,10 @@ class AttentionViews {
     this.turn = 0;
     this.build();
     this.choose(this.layer, this.head);
-    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { this.paintThumbs(); this.show(); });
+    // Paper is light, whatever the screen is, and what is painted takes its colours when it is.
+    for (const media of ["(prefers-color-scheme: dark)", "print"]) {
+      window.matchMedia(media).addEventListener("change", () => { this.paintThumbs(); this.show(); });
+    }
     let wide = window.innerWidth;
     window.addEventListener("resize", () => {
       if (window.innerWidth !== wide) this.show();

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from glassbert.errors import ConfigError, InputError
 from glassbert.inspect.attention_page import packed
-from glassbert.inspect.finding import App, Column, Finding, Lines, Part, Prose, Table, figure
+from glassbert.inspect.finding import App, Column, Finding, Lines, Part, Prose, Table, figure, headed
 from glassbert.inspect.running import Batch, Model, Subject, quietly
 from glassbert.model import BertModel
 from glassbert.model.attention import Relative
@@ -243,7 +243,7 @@ class Attention(Finding):
             shown = range(0, count, max(1, every))
             numbered.set_ticks([(side + gap) * one + side / 2 - 0.5 for one in shown], [str(one) for one in shown])
         axes.set(xlabel="head", ylabel="layer")
-        axes.set_title(f"{_plotted(self.title)}\n{_DARKER}", loc="left", fontsize=9)
+        headed(drawn, f"{self.title}\n{_DARKER}")
         return drawn
 
     def _plot_head(self, layer: int, head: int) -> Figure:
@@ -258,7 +258,8 @@ class Attention(Finding):
         axes.set_xticks(shown, names, rotation=90, fontsize=7)
         axes.set_yticks(shown, names, fontsize=7)
         axes.set(xlabel="key", ylabel="query")
-        axes.set_title(f"layer {layer}, head {head}: {_told(self.of(layer, head))}\n{_DARKER}", loc="left", fontsize=9)
+        told = _told(self.of(layer, head))
+        headed(drawn, f"{self.name}: layer {layer}, head {head}: {told}\n{_DARKER}")
         return drawn
 
     def _layer_table(self, layer: int) -> Table:

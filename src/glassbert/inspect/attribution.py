@@ -15,7 +15,7 @@ from torch import Tensor
 
 from glassbert.errors import ConfigError, InputError, MissingExtraError
 from glassbert.infer.progress import with_bar
-from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure, headed, isolated
 from glassbert.inspect.running import Model, Subject, quietly
 from glassbert.model import BertForSequenceClassification
 from glassbert.tasks.text_classification import shown
@@ -107,7 +107,7 @@ class Attribution(Finding):
     @property
     def title(self) -> str:
         """Name what is explained."""
-        what = "the estimate" if self.label is None else f"“{self.label}”"
+        what = "the estimate" if self.label is None else f"“{isolated(self.label)}”"
         return f"{self.name}: what speaks for {what}, and what against it"
 
     @property
@@ -126,7 +126,7 @@ class Attribution(Finding):
 
     def parts(self) -> Iterable[Part]:
         """Give the coloured text, the contributions, and whether they are complete."""
-        what = "the estimate" if self.label is None else f"the logit of “{self.label}”"
+        what = "the estimate" if self.label is None else f"the logit of “{isolated(self.label)}”"
         yield _Coloured(
             "The text",
             "attribution",
@@ -175,8 +175,8 @@ class Attribution(Finding):
                 "sum nearer."
             )
         if self.label is not None:
-            asked = f"; “{self.label}” was asked for" if self.label != self.predicted else ""
-            yield f"The model itself says “{self.predicted}”{asked}."
+            asked = f"; “{isolated(self.label)}” was asked for" if self.label != self.predicted else ""
+            yield f"The model itself says “{isolated(str(self.predicted))}”{asked}."
         yield (
             "Positions and segments are the same in both, so that what counts is the words alone. The numbers say "
             "what this model computes with, not what is right; another baseline gives other numbers "
@@ -199,7 +199,7 @@ class Attribution(Finding):
         axes.set(xlabel="attribution" + ("" if self.label is None else ", logits") + more)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params("y", length=0)
-        axes.set_title(_short(self.title, 90).replace("$", r"\$"), loc="left", fontsize=10)
+        headed(drawn, self.title)
         return drawn
 
 

@@ -15,7 +15,20 @@ from torch import Tensor
 from glassbert.data import Skipped, Source
 from glassbert.errors import ConfigError, GlassbertError
 from glassbert.infer import Pipeline, equal_answers, pipeline
-from glassbert.inspect.finding import Column, Drawing, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import (
+    ISOLATES,
+    Column,
+    Drawing,
+    Finding,
+    Part,
+    Prose,
+    Table,
+    figure,
+    headed,
+    isolated,
+    named,
+    shade,
+)
 from glassbert.inspect.likeness import SENTENCES, Likeness, likeness
 from glassbert.inspect.running import Model, Subject, finite, shape_text
 from glassbert.model import BertConfig, BertPreTrainedModel
@@ -338,13 +351,13 @@ class ModelComparison(Finding):
         if matrix:
             heat = axes[0]
             numbers = [[float("nan") if value is None else value for value in row] for row in matrix]
-            shown = heat.imshow(numbers, vmin=0.0, vmax=1.0, cmap="Blues", aspect="auto")
-            heat.set(xlabel="layer of B", ylabel="layer of A")
+            image = heat.imshow(numbers, vmin=0.0, vmax=1.0, cmap="Blues", aspect="auto")
+            heat.set(xlabel="layer of B (emb: the embeddings)", ylabel="layer of A (emb: the embeddings)")
             for count, ticks in ((len(matrix[0]), heat.set_xticks), (len(matrix), heat.set_yticks)):
                 step = -(-count // _ROOM)
                 ticks(range(0, count, step), _states(count)[::step])
             heat.set_title("CKA of the representations", loc="left", fontsize=10)
-            drawn.colorbar(shown, ax=heat, fraction=0.046)
+            drawn.colorbar(image, ax=heat, fraction=0.046)
         bars = axes[-1]
         known = [one for one in self.places if one.relative is not None]
         top = 100.0 * _full(known)
@@ -361,7 +374,7 @@ class ModelComparison(Finding):
         bars.set_title("Change of the weights", loc="left", fontsize=10)
         if not known:
             bars.text(0.5, 0.5, "no weights of the same shape", ha="center", transform=bars.transAxes)
-        drawn.suptitle(f"A: {_short(self.a)}   B: {_short(self.b)}", x=0.02, ha="left", fontsize=10, parse_math=False)
+        headed(drawn, f"A: {_short(self.a)}   B: {_short(self.b)}")
         return drawn
 
 
@@ -421,7 +434,7 @@ class _Heat(Part):
         if value is None:
             return tag("td", "–", class_="none")
         share = min(1.0, max(0.0, value / top))
-        class_ = "right deep" if share > 0.6 else "right"
+        class_ = f"right {shade(share, blue=True)}".rstrip()
         return tag("td", self._text(value), class_=class_, style=f"--s:{share:.3f}")
 
     def _text(self, value: float | None) -> str:
@@ -498,7 +511,7 @@ def compare(
 
 
 def _longer(given: Model, name: str) -> str:
-    return name if isinstance(given, BertPreTrainedModel) else "/".join(Path(given).parts[-2:])
+    return name if isinstance(given, BertPreTrainedModel) else named("/".join(Path(given).parts[-2:]))
 
 
 # Files
@@ -585,7 +598,8 @@ def _answered(
         known = {verdict.expected for verdict in verdicts[0]}
         if len(known) == 1:
             notes.append(
-                f"All examples have the class {known.pop()!r}: a model that always answers so is right throughout."
+                f"All examples have the class {isolated(repr(known.pop()))}: a model that always answers so is right "
+                "throughout."
             )
     return Answers(
         task=task.name,
@@ -718,7 +732,7 @@ def _vocabulary_parts(found: Vocabularies) -> Iterator[Part]:
             [
                 ["tokens", *(f"{size:,}" for size in found.sizes)],
                 ["in one alone", *(f"{size - found.shared:,}" for size in found.sizes)],
-                ["the first of them", " ".join(found.only_a) or "–", " ".join(found.only_b) or "–"],
+                ["the first of them", *(" ".join(map(isolated, some)) or "–" for some in (found.only_a, found.only_b))],
             ],
             f"{found.shared:,} tokens are in both; {found.moved:,} of them have another id.",
         )
@@ -727,14 +741,14 @@ def _vocabulary_parts(found: Vocabularies) -> Iterator[Part]:
 
 
 def _settings_table(title: str, name: str, settings: Sequence[Setting]) -> Part:
-    rows = [[one.name, _brief(one.a), _brief(one.b)] for one in settings]
+    rows = [[isolated(one.name), _brief(one.a), _brief(one.b)] for one in settings]
     return Table(title, (Column(name, "code"), Column("A"), Column("B")), rows, "What differs; – is not set.")
 
 
 def _brief(value: Value) -> str:
     if value is None:
         return "–"
-    return brief(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return isolated(brief(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
 
 
 # Weights
@@ -903,15 +917,16 @@ def _answer_parts(found: Answers) -> Iterator[Part]:
         yield Table(
             "Where they differ",
             (Column("text"), Column("right"), Column("A"), Column("B"), Column("line", "number")),
-            [[one.text, one.expected, one.a, one.b, one.line] for one in found.differing],
+            [[*map(isolated, (one.text, one.expected, one.a, one.b)), one.line] for one in found.differing],
             "Those first of which one model is much surer of what is right than the other.",
         )
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "") or "none"
+    said = ", ".join(map(isolated, names[:_SHOWN]))
+    return said + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "") or "none"
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 40 else f"{name[:39]}…"
+    # What is cut off must not be the end of an isolate.
+    return name if len(name) <= 40 else isolated(f"{name.strip(ISOLATES)[:39]}…")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import unicodedata
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
 # Characters of a line of text that nobody's terminal gives the width of.
 _WIDTH: Final = 150
+# Of a name, which is but a part of what stands in a line.
+_NAME: Final = 80
+# What stands between these moves nothing of what is around it: U+2068 and U+2069.
+ISOLATES: Final = "\u2068\u2069"
+# Classes of characters that run from right to left.
+_LEFTWARDS: Final = frozenset({"R", "AL", "AN"})
 
 Value = str | int | float | None
 
@@ -330,6 +338,69 @@ def figure(width: float, height: float) -> Figure:
         MissingExtraError: matplotlib is not installed.
     """
     return new_figure(width, height, extra="inspect")
+
+
+def headed(figure: Figure, title: str) -> None:
+    """Write a title over a figure, from its left edge; of each line as much as the figure's width holds.
+
+    Args:
+        figure: of matplotlib, which takes "$" for a formula in most places, but not here.
+        title: of one line or more.
+    """
+    lines = ["".join(one if one in ISOLATES else shown(one) for one in line) for line in title.split("\n")]
+    text = figure.suptitle("", x=0.01, ha="left", fontsize=10, parse_math=False)
+    room = 0.98 * figure.bbox.width
+
+    def fits(line: str) -> bool:
+        # The font for Chinese comes only when the picture is written; a dash is as wide as its signs.
+        text.set_text("".join("—" if unicodedata.east_asian_width(char) in "WF" else char for char in line))
+        return text.get_window_extent().width <= room
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        lines = [_fitting(line, fits) for line in lines]
+    text.set_text("\n".join(lines))
+
+
+def _fitting(line: str, fits: Callable[[str], bool]) -> str:
+    """Return as much of a line as fits, which is found by halves."""
+    if fits(line):
+        return line
+    low, high = 0, len(line)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(f"{line[:middle]}…") else (low, middle)
+    return f"{line[:low].rstrip()}…"
+
+
+def shown(text: str) -> str:
+    """Return a text with the number of each character that cannot be seen, or that moves others."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else f"‹U+{ord(char):04X}›" for char in text)
+
+
+def isolated(text: str) -> str:
+    """Return a text as `shown` has it, so that letters from right to left do not turn round what stands beside it."""
+    said = shown(text)
+    if any(unicodedata.bidirectional(char) in _LEFTWARDS for char in said):
+        return said.join(ISOLATES)
+    return said
+
+
+def shade(depth: float, *, blue: bool) -> str:
+    """Return the class of a coloured cell that gives its number a colour one can read.
+
+    Args:
+        depth: of the colour over the page, from 0 to 1.
+        blue: whether it is that, and not orange.
+    """
+    return "deep" if depth >= (0.84 if blue else 0.77) else "half" if depth >= 0.65 else ""
+
+
+def named(name: str) -> str:
+    """Return a name as it can stand in any line: not too long, and moving nothing around it."""
+    return isolated(name if len(name) <= _NAME else f"{name[: _NAME - 1]}…")
 
 
 def _file(name: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glassbert.errors import ConfigError
-from glassbert.inspect.finding import Column, Drawing, Finding, Lines, Part, Prose, Table, figure
+from glassbert.inspect.finding import Column, Drawing, Finding, Lines, Part, Prose, Table, figure, headed
 from glassbert.inspect.running import Batch, Model, Subject, heads_there, layers_of, quietly
 from glassbert.model import BertModel
 from glassbert.model.attention import ATTENTION
@@ -106,7 +106,9 @@ class Heads(Finding):
         """Say how many heads there are in how many layers."""
         counts = sorted({len(self.of_layer(one.layer)) for one in self.layers})
         each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        return f"{self.name}: {each} heads of {self.head_size} in each of {len(self.layers)} layers"
+        what = "head" if counts == [1] else "heads"
+        where = "1 layer" if len(self.layers) == 1 else f"each of {len(self.layers)} layers"
+        return f"{self.name}: {each} {what} of {self.head_size} in {where}"
 
     def of_layer(self, layer: int) -> list[Head]:
         """Return the heads of a layer."""
@@ -116,12 +118,13 @@ class Heads(Finding):
         """Give the places, the proof, and how one head is computed by hand."""
         count = len(self.of_layer(self.shown))
         rows = count * self.head_size
+        bands = f"{count} heads of {self.head_size} rows, one under the other" if count > 1 else "those of its one head"
         yield Prose(
             "Where they are",
             [
                 f"Layer {self.shown} has one weight of {rows} × {self.width} for the queries of all its heads, one for "
-                f"the keys and one for the values. Its {rows} rows are {count} heads of {self.head_size} rows, one "
-                "under the other; multiplied at once they are the same as one after the other, and faster. The weight "
+                f"the keys and one for the values. Its {rows} rows are {bands}; "
+                "multiplied at once they are the same as one after the other, and faster. The weight "
                 f"of attention.output.dense, {self.width} × {rows}, reads each head with columns of its own."
             ],
         )
@@ -172,7 +175,7 @@ class Heads(Finding):
     def plot(self) -> Figure:
         """Draw the share of each head in its layer's output, layers × heads."""
         most = 1 + max(one.head for one in self.heads)
-        drawn = figure(1.6 + 0.42 * most, 1.2 + 0.36 * len(self.layers))
+        drawn = figure(max(5.5, 1.6 + 0.42 * most), max(2.6, 1.2 + 0.36 * len(self.layers)))
         axes = drawn.add_subplot()
         shares = [[float("nan")] * most for _ in self.layers]
         for one in self.heads:
@@ -182,7 +185,7 @@ class Heads(Finding):
         axes.set_yticks(range(len(self.layers)))
         axes.set(xlabel="head", ylabel="layer")
         drawn.colorbar(image, label="share of the layer's output")
-        axes.set_title(self.title, loc="left", fontsize=9)
+        headed(drawn, self.title)
         return drawn
 
     def _program(self) -> Iterator[str]:

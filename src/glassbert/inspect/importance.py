@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from glassbert.data import Skipped, Source
 from glassbert.errors import CheckpointError, ConfigError, InputError
 from glassbert.infer import Engine, Pipeline, pipeline
-from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure, headed, shade
 from glassbert.inspect.running import Model, OnStep, Subject, heads_there, layers_of, nothing, quietly
 from glassbert.model import BertPreTrainedModel
 from glassbert.model.bert import Attended
@@ -189,7 +189,7 @@ class Importance(Finding):
         """Draw what was measured as grids, layers × heads."""
         names = [name for name in ("change", "error", "gradient") if getattr(self.scores[0], name) is not None]
         most = 1 + max(one.head for one in self.scores)
-        drawn = figure((1.4 + 0.45 * most) * len(names) + 0.6, 1.3 + 0.4 * self.layers)
+        drawn = figure(max(7.0, (1.4 + 0.45 * most) * len(names) + 0.6), max(2.6, 1.7 + 0.4 * self.layers))
         panels: list[Axes] = list(drawn.subplots(1, len(names), squeeze=False).flat)
         for panel, name in zip(panels, names):
             values = [[float("nan") if one is None else one for one in row] for row in self._grid(name, 1.0)]
@@ -204,6 +204,9 @@ class Importance(Finding):
             panel.set(xlabel="head", ylabel="layer")
             panel.set_title(titles.get(name, name), fontsize=9, loc="left")
             drawn.colorbar(image, ax=panel)
+        # A gradient has no side, and says on its own how much a head matters.
+        sides = "\nblue: the head helps, red: it hinders" if names != ["gradient"] else ""
+        headed(drawn, self.title + sides)
         return drawn
 
     def _grid(self, name: str, factor: float) -> list[list[float | None]]:
@@ -255,8 +258,9 @@ class Grid(Part):
                     continue
                 share = abs(value) / largest
                 helps = value < 0 if self.below else value > 0
-                kind = " ".join(["right"] * helps + ["deep"] * (share > 0.6))
-                cells.append(tag("td", format(value, self.form), class_=kind or None, style=f"--s:{0.9 * share:.3f}"))
+                depth = 0.9 * share
+                kind = " ".join(filter(None, ["right" if helps else "", shade(depth, blue=helps)]))
+                cells.append(tag("td", format(value, self.form), class_=kind or None, style=f"--s:{depth:.3f}"))
             body.append(tag("tr", *cells))
         table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body), class_="heat")
         return markup.section(self.title, tag("div", table, class_="scroll", tabindex="0"), about=self.about)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd import profiler
 
 from glassbert import native
-from glassbert.errors import ConfigError
+from glassbert.errors import ConfigError, InputError
 from glassbert.model import (
     BertForMaskedLM,
     BertForMultipleChoice,
@@ -361,7 +361,8 @@ def _prediction(model: BertPreTrainedModel, setting: Setting, optimizer: Optimiz
 
 def _bert(model: BertPreTrainedModel) -> BertModel:
     bert = model.base_model
-    assert isinstance(bert, BertModel)
+    if not isinstance(bert, BertModel):
+        raise InputError(f"a {type(model).__name__} has no BertModel under 'bert', so its costs are not known")
     return bert
 
 
@@ -583,7 +584,9 @@ def scores(model: BertPreTrainedModel, ids: Tensor) -> list[Tensor]:
     """
     asked = ids[None] if isinstance(model, BertForMultipleChoice) else ids
     output = model(input_ids=asked, return_dict=True)
-    return [output[name] for name in _SCORES[type(model)] if output[name] is not None]
+    # A class of a user's own gives what the one it derives from does.
+    names = next(_SCORES[one] for one in type(model).__mro__ if one in _SCORES)
+    return [found for name in names if (found := getattr(output, name, None)) is not None]
 
 
 # What each class gives.

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from glassbert.errors import InputError
 from glassbert.infer.progress import with_bar
-from glassbert.inspect.finding import Column, Drawing, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import Column, Drawing, Finding, Part, Prose, Table, figure, headed
 from glassbert.inspect.running import Batch, Model, Subject, quietly
 from glassbert.model import BertConfig, BertModel
 from glassbert.model.outputs import BaseModelOutputWithPoolingAndCrossAttentions
@@ -309,7 +309,7 @@ class Outputs(Finding):
             axes.set(xlabel="layer (emb: the embeddings)")
             axes.set_xticks(*zip(*_ticks(self.layers), strict=True))
             axes.spines[["top", "right"]].set_visible(False)
-        drawn.suptitle(self.title, x=0.01, ha="left", fontsize=10)
+        headed(drawn, self.title)
         return drawn
 
 

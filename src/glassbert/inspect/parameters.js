@@ -34,6 +34,12 @@ apps.parameters = (root, data) => {
     return value >= 10 ? value.toFixed(1) : String(Number(value.toPrecision(3)));
   }
 
+  /** The last part of a stack, as the table of Python says it. */
+  function activations(setting, optimizer) {
+    const [, value] = stack(setting, optimizer).at(-1);
+    return value ? megabytes(value) : "–";
+  }
+
   function numbered(name, most) {
     const id = `parameters-${name}`;
     const field = make("input", { type: "number", id, min: 1, max: most, step: 1, value: size[name] });
@@ -106,7 +112,7 @@ apps.parameters = (root, data) => {
           "tr",
           { "data-peak": peaks[row], "data-kept": at(setting.kept, size.batch, size.length) },
           make("td", {}, setting.name),
-          make("td", { class: "number" }, setting.training ? megabytes(at(setting.kept, size.batch, size.length)) : "–"),
+          make("td", { class: "number" }, activations(setting, optimizer)),
           make("td", { class: "number" }, megabytes(peaks[row])),
         ),
       ),

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from glassbert.checkpoint.filling import without_memory
 from glassbert.checkpoint.folder import MODEL_CLASSES, find_source
 from glassbert.errors import ConfigError, InputError
-from glassbert.inspect.finding import App, Column, Drawing, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import App, Column, Drawing, Finding, Part, Prose, Table, figure, headed
 from glassbert.inspect.memory import (
     MOMENTS,
     Growth,
@@ -405,7 +405,7 @@ class Parameters(Finding):
         axes.invert_yaxis()
         axes.set(xlabel=f"MB, {_sized(self.batch, self.length)}, {self.optimizer}, predicted")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(self.title, loc="left", fontsize=10)
+        headed(drawn, self.title)
         drawn.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
         return drawn
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from glassbert.data import Skipped, Source
 from glassbert.errors import ConfigError, DataError
-from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure, headed
 from glassbert.inspect.outputs import Outputs, measured
 from glassbert.inspect.running import Model, Subject
 from glassbert.model.sentence import pool
@@ -254,8 +255,9 @@ class PoolingComparison(Finding):
             panel.set_visible(place < count)
             panel.title.set_fontsize(9)
         handles, labels = panels[1].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside lower center", ncols=min(8, len(labels)), frameon=False, fontsize=8)
-        drawn.suptitle(self.title, x=0.01, ha="left", fontsize=10)
+        columns = min(8, len(labels), max(1, int(10.2 / max(map(_inches, labels)))))
+        drawn.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+        headed(drawn, self.title)
         return drawn
 
 
@@ -349,6 +351,11 @@ def _with_text(examples: Iterable[ClassificationExample], skipped: Skipped) -> I
             yield example
         else:
             skipped.add(example.error("the text is empty"))
+
+
+def _inches(label: str) -> float:
+    """Return about how wide a class is in the legend, with its dot."""
+    return 0.6 + 0.075 * sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in label)
 
 
 def _legend(label: str) -> str:

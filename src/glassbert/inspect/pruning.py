@@ -18,7 +18,7 @@ from glassbert.data import Source
 from glassbert.errors import ConfigError
 from glassbert.files import check_output, new_folder
 from glassbert.infer import Engine, compare
-from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure, headed
 from glassbert.inspect.importance import Labelled, importance_of, read_labelled
 from glassbert.inspect.running import Model, OnStep, Subject, heads_there, layers_of, nothing
 from glassbert.model import BertPreTrainedModel
@@ -160,7 +160,7 @@ class Pruned(Finding):
         axes.invert_yaxis()
         axes.set(xlabel="heads", ylabel="layer")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(self.title, loc="left", fontsize=10)
+        headed(drawn, self.title)
         drawn.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
         return drawn
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from glassbert.checkpoint import load, load_model, load_tokenizer
 from glassbert.checkpoint.folder import MODEL_CLASSES
 from glassbert.errors import CheckpointError, ConfigError, InputError
+from glassbert.inspect.finding import named
 from glassbert.model import BertConfig, BertModel, BertPreTrainedModel
 from glassbert.model.bert import BertAttention, BertLayer
 from glassbert.text import BertTokenizer, BertTokenizerFast, Encoding
@@ -33,7 +34,7 @@ class Subject:
     Attributes:
         model: a model.
         tokenizer: its tokenizer; None where there is none.
-        name: what it is called: the folder, or the model's class.
+        name: what it is called: the folder, or the model's class; as `named` has it.
     """
 
     model: BertPreTrainedModel
@@ -66,7 +67,7 @@ class Subject:
             # A model without a tokenizer can be looked at too; what needs one will say so.
             with contextlib.suppress(CheckpointError):
                 tokenizer = load_tokenizer(BertTokenizerFast, model)
-        return cls(model=loaded, tokenizer=tokenizer, name=Path(model).name or str(model))
+        return cls(model=loaded, tokenizer=tokenizer, name=named(Path(model).name or str(model)))
 
     @property
     def config(self) -> BertConfig:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from glassbert.checkpoint.folder import MODEL_CLASSES
 from glassbert.errors import ConfigError, InputError
-from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure, headed
 from glassbert.inspect.letters import (
     MEANINGS,
     Case,
@@ -222,7 +222,7 @@ class Shapes(Finding):
         labels = [f"{step.inside} {_doing(step)}   {in_letters(step.results[0])}" for step in steps]
         left.set_yticks(range(len(steps)), labels, fontsize=8)
         left.invert_yaxis()
-        drawn.suptitle(f"{self.title}\n{block.title}: steps that compute", x=0.01, ha="left", fontsize=10)
+        headed(drawn, f"{self.title}\n{block.title}: steps that compute")
         return drawn
 
 

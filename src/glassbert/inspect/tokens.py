@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, get
 
 from glassbert.checkpoint import load_tokenizer
 from glassbert.errors import InputError
-from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import App, Column, Finding, Part, Prose, Table, figure, headed, named, shown
 from glassbert.tasks.task import counted
 from glassbert.text import BertTokenizer, BertTokenizerFast, Encoding, WordpieceTokenizer
 from glassbert.text.basic import Normalizer
@@ -369,7 +369,7 @@ class Tokens(Finding):
         counted = sum(map(len, lines))
         left_out = _first(counted, sum(one.text == 0 for one in self.tokens), "pieces of the first text")
         title = f"{self.title}.{left_out}" if left_out else self.title
-        axes.set_title(shown(title), loc="left", fontsize=10, parse_math=False)
+        headed(drawn, title)
         return drawn
 
 
@@ -422,8 +422,8 @@ def _tokenizer_of(model: Any) -> tuple[BertTokenizer, str]:
         raise InputError(f"a {kind} knows no text; give its tokenizer, or the folder or name of a model")
     path = Path(model)
     if path.suffix == ".txt" and path.is_file():
-        return BertTokenizerFast(path), path.name
-    return load_tokenizer(BertTokenizerFast, model), path.resolve().name or str(model)
+        return BertTokenizerFast(path), named(path.name)
+    return load_tokenizer(BertTokenizerFast, model), named(path.resolve().name or str(model))
 
 
 def _twin(tokenizer: BertTokenizer, kind: type[BertTokenizer], rules: Rules) -> BertTokenizer:
@@ -740,13 +740,6 @@ def _fate(tokenizer: BertTokenizer, char: str) -> str:
 _NUMBER: Final = re.compile(r"(‹U\+[0-9A-F]{4,6}›)")
 
 
-def shown(text: str) -> str:
-    """Return a text with the number of each character that cannot be seen, or that moves others."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else f"‹U+{ord(char):04X}›" for char in text)
-
-
 def _signs(text: str) -> Iterator[str]:
     """Give a text for a page; right-to-left text would part the numbers of characters, which so stand by themselves."""
     for place, part in enumerate(_NUMBER.split(shown(text))):
@@ -784,9 +777,11 @@ class _Steps(Part):
     def about(self) -> str:
         """How to read it."""
         about = "What a step changed is marked."
-        if len(self.trace.text) > _CHARACTERS or len(self.words) > _WORDS:
-            about += f" Of this text of {len(self.trace.text):,} characters and {len(self.words):,} words the first "
-            about += f"{_CHARACTERS} characters and {_WORDS} words are shown."
+        sizes = ((len(self.trace.text), _CHARACTERS, "character"), (len(self.words), _WORDS, "word"))
+        if cut := [(count, most, what) for count, most, what in sizes if count > most]:
+            whole = " and ".join(counted(count, what) for count, _, what in cut)
+            first = " and ".join(counted(most, what) for _, most, what in cut)
+            about += f" Of this text of {whole} the first {first} are shown."
         return about
 
     def rich(self) -> Sequence[RenderableType]:

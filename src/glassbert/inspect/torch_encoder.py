@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from glassbert.checkpoint import to_torch_encoder
 from glassbert.checkpoint.torch_encoder import torch_names
 from glassbert.errors import InputError
-from glassbert.inspect.finding import App, Column, Drawing, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import App, Column, Drawing, Finding, Part, Prose, Table, figure, headed
 from glassbert.inspect.running import Batch, Model, Subject, finite, quietly, shape_text
 from glassbert.model import BertConfig, BertModel
 from glassbert.model.base import initialize_weights
@@ -205,10 +205,10 @@ class TorchEncoder(Finding):
 
     @property
     def title(self) -> str:
-        """Name the model and the largest difference."""
+        """Name the model and the largest difference of what both give."""
         return (
-            f"{self.name}: its {counted(self.layers, 'layer')} in torch.nn.TransformerEncoder, largest difference "
-            + (_said(_largest([self.end_fast, self.end_plain])))
+            f"{self.name}: its {counted(self.layers, 'layer')} in torch.nn.TransformerEncoder, last states differ by "
+            f"at most {_said(_largest([self.end_fast, self.end_plain]))}"
         )
 
     def parts(self) -> Iterable[Part]:
@@ -351,7 +351,7 @@ class TorchEncoder(Finding):
         axes.set(xlabel="layer", ylabel="largest difference")
         axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower right")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(f"{self.name}: BERT's layers and torch's, the same weights", loc="left", fontsize=10)
+        headed(drawn, f"{self.name}: BERT's layers and torch's, the same weights")
         return drawn
 
 

@@ -22,9 +22,8 @@ from glassbert.data.pairs import Document, Example, ordered_pairs, sentence_pair
 from glassbert.data.preparing import masking_of
 from glassbert.data.sampling import hashed
 from glassbert.errors import ConfigError, InputError
-from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure, shown
 from glassbert.inspect.running import Model, Subject
-from glassbert.inspect.tokens import shown
 from glassbert.model import BertPreTrainedModel
 from glassbert.tasks.task import counted
 from glassbert.text import BertTokenizer

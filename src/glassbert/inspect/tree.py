@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from glassbert.inspect.finding import Column, Drawing, Finding, Lines, Part, Prose, Table, figure
+from glassbert.inspect.finding import Column, Drawing, Finding, Lines, Part, Prose, Table, figure, headed
 from glassbert.inspect.running import Model, Subject, quietly
 from glassbert.train.markup import Markup, tag
 
@@ -130,7 +130,7 @@ class Tree(Finding):
         axes.invert_yaxis()
         axes.set(xlabel="parameters, millions")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(self.title, loc="left", fontsize=10)
+        headed(drawn, self.title)
         return drawn
 
 

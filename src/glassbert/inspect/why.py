@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glassbert.errors import ConfigError, InputError
-from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure
+from glassbert.inspect.finding import Column, Finding, Part, Prose, Table, figure, headed
 from glassbert.inspect.running import Batch, Model, OnStep, Subject, layers_of, nothing, quietly
 from glassbert.inspect.trial import compare_transforms
 from glassbert.model import ACT2FN, BertModel
@@ -122,7 +122,7 @@ class Reason(Finding):
             panel.invert_yaxis()
             panel.set_xlabel(unit, fontsize=8)
             panel.spines[["top", "right"]].set_visible(False)
-        drawn.suptitle(self.question, fontsize=10, x=0.01, ha="left")
+        headed(drawn, self.question)
         return drawn
 
 
