@@ -472,7 +472,7 @@ def test_every_layer_has_a_tick_until_there_are_many() -> None:
     for layers, ticks in ((2, [0, 1, 2]), (20, list(range(0, 21, 2)))):
         heat = compare(made(num_hidden_layers=layers), made(seed=1), tokenizer=words()).plot().get_axes()[0]
         assert list(heat.get_yticks()) == ticks
-        assert heat.get_xlabel() == "layer of B (0: the embeddings)"
+        assert heat.get_xlabel() == "layer of B (emb: the embeddings)"
 
 
 def test_numbers_are_white_on_deep_colours_alone() -> None:
