@@ -142,7 +142,7 @@ def test_weights_of_pruned_heads_stand_at_their_own_numbers() -> None:
     for head in (0, 2, 3):
         torch.testing.assert_close(left.weights[0, head], whole.weights[0, head], atol=1e-6, rtol=0.0)
         torch.testing.assert_close(left.queries[0, head], whole.queries[0, head], atol=1e-6, rtol=0.0)
-    assert left.of(0, 1) == module.HeadScores(layer=0, head=1, kind="pruned")
+    assert left.of(0, 1) == module.HeadShares(layer=0, head=1, kind="pruned")
 
 
 def scored(weights: Tensor, *, seps: tuple[int, ...] = (), causal: bool = False) -> Any:
@@ -166,6 +166,10 @@ def test_kinds_of_heads_by_hand() -> None:
     # Both [SEP] of a pair count.
     both = scored(torch.tensor([[0.0, 0.5, 0.1, 0.4]] * 4), seps=(1, 3))
     assert (both.kind, both.score) == ("sep", pytest.approx(0.9))
+    # Of a decoder's queries those before the first [SEP] cannot look at one.
+    late = torch.tensor([[1.0, 0, 0, 0], [0.5, 0.5, 0, 0], [0.3, 0.1, 0.6, 0], [0.1, 0.1, 0.1, 0.7]])
+    assert scored(late, seps=(2,), causal=True).sep == pytest.approx((0.6 + 0.1) / 2)
+    assert scored(late, seps=(2,)).sep == pytest.approx((0.6 + 0.1) / 4)
 
 
 def test_broad_and_mixed_heads_by_hand() -> None:

@@ -75,7 +75,7 @@ _PICTURES: Final = {code: 0x2400 + code for code in range(32)} | dict.fromkeys(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class HeadScores:
+class HeadShares:
     """Where a head looks: shares of its weight, each the mean over all queries that can look there.
 
     A token may count twice: [SEP] may be the next token as well. `rest` is what goes to none of them.
@@ -138,7 +138,7 @@ class Attention(Finding):
     tokens: tuple[str, ...]
     segments: tuple[int, ...]
     special: tuple[bool, ...]
-    heads: tuple[HeadScores, ...]
+    heads: tuple[HeadShares, ...]
     weights: Tensor
     queries: Tensor
     keys: Tensor
@@ -160,7 +160,7 @@ class Attention(Finding):
         """Whether there are two texts."""
         return 1 in self.segments
 
-    def of(self, layer: int, head: int) -> HeadScores:
+    def of(self, layer: int, head: int) -> HeadShares:
         """Return the scores of a head."""
         return self.heads[layer * self.weights.shape[1] + head]
 
@@ -447,7 +447,7 @@ def _run(
 
 def _scored(
     weights: Tensor, seps: Tensor, firsts: Tensor, gone: dict[int, list[int]], *, causal: bool
-) -> Iterable[HeadScores]:
+) -> Iterable[HeadShares]:
     """Give the scores of all heads.
 
     Args:
@@ -470,8 +470,10 @@ def _scored(
     entropy = -torch.special.xlogy(weights, weights).sum(-1).mean(-1)
     seen = torch.arange(1.0, length + 1.0) if causal else torch.full((length,), float(length))
     equal = float(seen.log().mean())
+    # A query of a decoder sees the [SEP] before it and its own.
+    looking = seps.cumsum(0) > 0 if causal and bool(seps.any()) else torch.ones(length, dtype=torch.bool)
     shares = {
-        "sep": weights[..., seps].sum(-1).mean(-1),
+        "sep": weights[..., seps].sum(-1)[..., looking].mean(-1),
         "cls": weights[..., firsts].sum(-1).mean(-1),
         "previous": beside(-1),
         "next": beside(1),
@@ -482,17 +484,17 @@ def _scored(
     for layer in range(layers):
         for head in range(heads):
             if head in gone.get(layer, ()):
-                yield HeadScores(layer=layer, head=head, kind="pruned")
+                yield HeadShares(layer=layer, head=head, kind="pruned")
                 continue
             here = {name: float(values[layer, head]) for name, values in shares.items()}
             kind: HeadKind = max(_SHARES, key=lambda name: here[name])
             score, spread = here[kind], here["entropy"] / equal if equal else 0.0
             if score < _MOST:
                 kind, score = ("broad", spread) if spread >= _BROAD else ("mixed", score)
-            yield HeadScores(layer=layer, head=head, kind=kind, score=score, **here)
+            yield HeadShares(layer=layer, head=head, kind=kind, score=score, **here)
 
 
-def _told(scores: HeadScores) -> str:
+def _told(scores: HeadShares) -> str:
     """Say what a head looks at, and how much."""
     return SIGNS[scores.kind].says + ("" if scores.kind in ("mixed", "pruned") else f" ({scores.score:.2f})")
 
@@ -554,7 +556,7 @@ def _reading(found: Attention) -> Iterable[str]:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, HeadScores):
+    if isinstance(value, HeadShares):
         return {name: round(one, 6) if isinstance(one, float) else one for name, one in vars(value).items()}
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
