@@ -22,7 +22,7 @@ heads = typer.Typer(
     rich_markup_mode="rich",
 )
 
-Limit = Annotated[int, typer.Option("--limit", help="Most examples that measure; 0 takes all.", min=0)]
+Limit = Annotated[int, typer.Option("--limit", help="Most examples that are taken; 0 takes all.", min=0)]
 Seed = Annotated[int, typer.Option("--seed", help="Decides which examples are drawn.")]
 
 

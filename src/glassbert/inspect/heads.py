@@ -252,7 +252,7 @@ def heads(
         model: a model, its folder, or its name on the hub.
         text: what is run; None takes a sentence, or random tokens where there is no tokenizer.
         layer: whose heads are listed where not all are; a negative one counts from the last.
-        tokenizer: of the model, where it is no folder.
+        tokenizer: of the model, where that of the folder is not meant.
         kind: name of the class to load a folder as; None takes what the folder says.
 
     Raises:

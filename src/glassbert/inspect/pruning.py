@@ -26,6 +26,7 @@ from glassbert.model.bert import BertLayer
 from glassbert.settings import ReadingSettings
 from glassbert.tasks.task import Metrics
 from glassbert.text import BertTokenizer
+from glassbert.train.plots import BLUE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,7 +155,7 @@ class Pruned(Finding):
         drawn = figure(6.0, 1.2 + 0.3 * len(self.left))
         axes = drawn.add_subplot()
         gone = [len(self.heads.get(layer, ())) for layer in range(len(self.left))]
-        axes.barh(range(len(self.left)), self.left, color="#2f5d9b", label="left")
+        axes.barh(range(len(self.left)), self.left, color=BLUE, label="left")
         axes.barh(range(len(self.left)), gone, left=self.left, color="#e3c9ae", label="cut out")
         axes.set_yticks(range(len(self.left)))
         axes.invert_yaxis()

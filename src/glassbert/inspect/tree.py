@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from glassbert.inspect.finding import Column, Drawing, Finding, Lines, Part, Prose, Table, figure, headed
 from glassbert.inspect.running import Model, Subject, quietly
 from glassbert.train.markup import Markup, tag
+from glassbert.train.plots import BLUE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,7 +126,7 @@ class Tree(Finding):
         drawn = figure(7.0, 0.9 + 0.28 * (len(self.sequence) + 2))
         axes = drawn.add_subplot()
         rows = _stations(self)
-        axes.barh(range(len(rows)), [size / 1e6 for _, size in rows], color="#2f5d9b")
+        axes.barh(range(len(rows)), [size / 1e6 for _, size in rows], color=BLUE)
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.invert_yaxis()
         axes.set(xlabel="parameters, millions")

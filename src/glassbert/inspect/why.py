@@ -25,6 +25,7 @@ from glassbert.model.attention import Relative
 from glassbert.model.config import HiddenAct
 from glassbert.model.sentence import pool
 from glassbert.text import BertTokenizer
+from glassbert.train.plots import BLUE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,7 +118,7 @@ class Reason(Finding):
         panels = list(drawn.subplots(len(units), 1, squeeze=False, height_ratios=sizes).flat)
         for panel, unit in zip(panels, units):
             shown = [one for one in self.measures if one.unit == unit]
-            panel.barh(range(len(shown)), [one.value for one in shown], color="#2f5d9b")
+            panel.barh(range(len(shown)), [one.value for one in shown], color=BLUE)
             panel.set_yticks(range(len(shown)), [one.what for one in shown], fontsize=8)
             panel.invert_yaxis()
             panel.set_xlabel(unit, fontsize=8)
