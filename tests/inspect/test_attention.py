@@ -536,13 +536,12 @@ def test_it_is_public() -> None:
 def test_paper_is_light_whatever_the_screen_is(tmp_path: Path, opened: Callable[[Path], Page]) -> None:
     page = opened(write(attention(tiny(), TEXT, tokenizer=TOKENIZER), tmp_path))
     ready(page)
-    picture = "() => document.querySelector('.grid canvas').toDataURL()"
+    picture = "document.querySelector('.grid canvas').toDataURL()"
     page.emulate_media(media="screen", color_scheme="light")
     ready(page)
     light = page.evaluate(picture)
+    # A change of the scheme is told to the page some time later.
     page.emulate_media(media="screen", color_scheme="dark")
-    ready(page)
-    assert page.evaluate(picture) != light
+    page.wait_for_function(f"light => {picture} !== light", arg=light)
     page.emulate_media(media="print", color_scheme="dark")
-    ready(page)
-    assert page.evaluate(picture) == light
+    page.wait_for_function(f"light => {picture} === light", arg=light)
