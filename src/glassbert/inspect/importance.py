@@ -137,8 +137,8 @@ class Importance(Finding):
                 "The same, by the error of the answers",
                 self._grid("error", 1000.0),
                 "+.2f",
-                "By how many thousandths the mean error of an answer grows without it (where a class is to be told, -log of "
-                "its probability); above 0 the head helps.",
+                "By how many thousandths the mean error of an answer grows without it (of classes, -log of the "
+                "right one's probability); above 0 the head helps.",
             )
         if graded:
             yield Grid(
